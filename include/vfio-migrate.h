@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Live migration of VFIO devices: everything. */
+#ifndef VFIO_MIGRATE_H
+#define VFIO_MIGRATE_H
+
+#include <vfio-migrate/error.h>
+#include <vfio-migrate/device.h>
+#include <vfio-migrate/participant.h>
+#include <vfio-migrate/migration.h>
+
+#endif

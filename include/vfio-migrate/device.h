@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One VFIO device: what it is, its regions and interrupts, its migration state and its data stream.
+ *
+ * A device is opened by an address:
+ *   vfio-user:PATH          a vfio-user server's UNIX socket
+ *   vfio-user:fd:N          a connected vfio-user socket, taken over
+ *   DDDD:BB:SS.F            a PCI device bound to a VFIO driver (kernel group and type1 container)
+ *   UUID                    a mediated device (same)
+ * Device state numbers and flags are those of linux/vfio.h.
+ *
+ * Threads: every call may be made from any thread. Control calls of one device are serialised
+ * inside the handle and may block as long as the device takes, at most the timeouts of struct
+ * vmig_device_options; vmig_device_data_read/write may run beside control calls.
+ */
+#ifndef VFIO_MIGRATE_DEVICE_H
+#define VFIO_MIGRATE_DEVICE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <vfio-migrate/error.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct vmig_device;
+
+enum vmig_state {
+    VMIG_STATE_ERROR = 0,
+    VMIG_STATE_STOP = 1,
+    VMIG_STATE_RUNNING = 2,
+    VMIG_STATE_STOP_COPY = 3,
+    VMIG_STATE_RESUMING = 4,
+    VMIG_STATE_RUNNING_P2P = 5,
+    VMIG_STATE_PRE_COPY = 6,
+    VMIG_STATE_PRE_COPY_P2P = 7,
+};
+#define VMIG_STATE_COUNT 8
+
+/* "STOP_COPY" for VMIG_STATE_STOP_COPY, "?" for a number that is no state. Static string. */
+const char *vmig_state_name(enum vmig_state state);
+
+/* Migration flags, as VFIO_DEVICE_FEATURE_MIGRATION reports them. */
+#define VMIG_MIGRATION_STOP_COPY (1u << 0)
+#define VMIG_MIGRATION_P2P (1u << 1)
+#define VMIG_MIGRATION_PRE_COPY (1u << 2)
+
+struct vmig_device_options {
+    size_t size;                 /* sizeof(struct vmig_device_options) */
+    const char *id;              /* name in messages and on the wire; NULL: the address. Copied */
+    unsigned command_timeout_ms; /* 0: 5,000 */
+    unsigned transition_timeout_ms; /* state changes and reset; 0: 30,000 */
+    bool no_mmap;                   /* access regions by read and write only */
+};
+
+/* Open @address. On success *ret is the caller's and ends with vmig_device_close().
+ * Errors: -EINVAL address not understood, -ENOENT nothing there, -EBUSY in use by somebody else,
+ * -EPERM/-EACCES no permission, -ETIMEDOUT no answer, -EPROTO the peer broke the protocol. */
+int vmig_device_open(const char *address, const struct vmig_device_options *options,
+                     struct vmig_device **ret, struct vmig_error *err);
+
+/* Close; NULL is fine. A kernel device loses its migration state here. Returns NULL. */
+struct vmig_device *vmig_device_close(struct vmig_device *device);
+
+const char *vmig_device_id(const struct vmig_device *device);
+const char *vmig_device_address(const struct vmig_device *device);
+
+/* ---- what it is ---- */
+
+struct vmig_device_info {
+    char backend[24]; /* "vfio-user", "group" */
+    bool pci;
+    bool reset; /* the RESET flag; clear does not prove that reset fails */
+    unsigned num_regions, num_irqs;
+    uint16_t vendor_id, device_id; /* 0xffff where there is no PCI config space */
+    uint16_t subsystem_vendor_id, subsystem_id;
+    uint32_t class_code; /* 24 bits */
+    uint8_t revision;
+};
+int vmig_device_info(struct vmig_device *device, struct vmig_device_info *ret,
+                     struct vmig_error *err);
+
+#define VMIG_REGION_READ (1u << 0)
+#define VMIG_REGION_WRITE (1u << 1)
+#define VMIG_REGION_MMAP (1u << 2)
+#define VMIG_REGION_CONFIG 7 /* index of PCI config space; BAR n is n, the ROM is 6 */
+#define VMIG_REGION_AREAS_MAX 16
+
+struct vmig_region_area {
+    uint64_t offset_bytes, size_bytes; /* inside the region */
+};
+
+struct vmig_region_info {
+    unsigned index;
+    uint32_t flags;      /* VMIG_REGION_* */
+    uint64_t size_bytes; /* 0: not implemented */
+    unsigned num_areas;  /* parts that may be mapped; one that covers everything if not sparse */
+    struct vmig_region_area areas[VMIG_REGION_AREAS_MAX];
+};
+int vmig_device_region_info(struct vmig_device *device, unsigned index,
+                            struct vmig_region_info *ret, struct vmig_error *err);
+
+/* Access @length_bytes at @offset of region @index. 0, or -EINVAL out of range. */
+int vmig_device_region_read(struct vmig_device *device, unsigned index, uint64_t offset_bytes,
+                            void *buf, size_t length_bytes, struct vmig_error *err);
+int vmig_device_region_write(struct vmig_device *device, unsigned index, uint64_t offset_bytes,
+                             const void *buf, size_t length_bytes, struct vmig_error *err);
+
+/* Map area @area of region @index, shared and writable. *ret lives until vmig_device_close(). */
+int vmig_device_region_map(struct vmig_device *device, unsigned index, unsigned area, void **ret,
+                           struct vmig_error *err);
+
+#define VMIG_IRQ_INTX 0
+#define VMIG_IRQ_MSI 1
+#define VMIG_IRQ_MSIX 2
+
+struct vmig_irq_info {
+    unsigned index;
+    uint32_t flags; /* bit 0 eventfd, 1 maskable, 2 automasked, 3 noresize */
+    unsigned count; /* vectors */
+};
+int vmig_device_irq_info(struct vmig_device *device, unsigned index, struct vmig_irq_info *ret,
+                         struct vmig_error *err);
+
+/* Route vectors [start, start + count) to @eventfds (borrowed; -1 detaches one). count 0 switches
+ * the whole index off. */
+int vmig_device_set_irqs(struct vmig_device *device, unsigned index, unsigned start, unsigned count,
+                         const int *eventfds, struct vmig_error *err);
+
+/* ---- memory the device may reach ---- */
+
+struct vmig_dma_map {
+    uint64_t iova, size_bytes; /* page aligned */
+    void *vaddr;               /* where it is in this process; must stay valid until unmapped */
+    int fd;                    /* shared memory behind it, borrowed; -1: none (vfio-user then asks
+                                * for each access by message) */
+    uint64_t fd_offset;
+    bool writable; /* by the device; it may always read */
+};
+int vmig_device_dma_map(struct vmig_device *device, const struct vmig_dma_map *map,
+                        struct vmig_error *err);
+int vmig_device_dma_unmap(struct vmig_device *device, uint64_t iova, uint64_t size_bytes,
+                          struct vmig_error *err);
+
+/* ---- migration ---- */
+
+struct vmig_migration_info {
+    uint64_t flags;        /* VMIG_MIGRATION_*; 0: the device cannot migrate, see reason */
+    bool has_data_size;    /* stop_copy_length can be asked */
+    bool has_precopy_info; /* initial and dirty bytes can be asked */
+    bool has_dma_logging;
+    char reason[40];  /* why flags is 0: "vfio-no-kernel-support", ...; or "" */
+    char remedy[200]; /* what to do about it, or "" */
+};
+int vmig_device_migration_info(struct vmig_device *device, struct vmig_migration_info *ret,
+                               struct vmig_error *err);
+
+/* Ask the device for its state. */
+int vmig_device_get_state(struct vmig_device *device, enum vmig_state *ret, struct vmig_error *err);
+
+/* How the device is after its last state change. */
+enum vmig_health {
+    VMIG_HEALTH_OK,    /* in the state asked for, or refused and in the recover state */
+    VMIG_HEALTH_RESET, /* had to be reset: RUNNING, but its state is lost */
+    VMIG_HEALTH_LOST,  /* even the reset was refused or did not answer: unusable */
+};
+enum vmig_health vmig_device_health(const struct vmig_device *device);
+
+/* Go to @target. When the device refuses, go to @recover; when that is refused too, or @recover is
+ * VMIG_STATE_ERROR, reset; when that fails the device is lost (vmig_device_health()).
+ * Blocks, at most options.transition_timeout_ms for each of these steps.
+ * 0 only if @target was reached; else the errno of the first refusal: -EINVAL no such way from here
+ * (decided here, the device is not asked and not touched), -ETIMEDOUT, or what the device said. */
+int vmig_device_set_state(struct vmig_device *device, enum vmig_state target,
+                          enum vmig_state recover, struct vmig_error *err);
+
+int vmig_device_reset(struct vmig_device *device, struct vmig_error *err);
+
+/* Bytes still needed to finish STOP_COPY; an estimate. -ENOTTY: the device cannot tell. */
+int vmig_device_data_size(struct vmig_device *device, uint64_t *ret_bytes, struct vmig_error *err);
+
+struct vmig_precopy_info {
+    uint64_t initial_bytes; /* should be at the target before the switch */
+    uint64_t dirty_bytes;   /* changed since; need not reach 0 */
+};
+/* In PRE_COPY and PRE_COPY_P2P. -ENOTTY: the device cannot tell; -EINVAL in another state. */
+int vmig_device_precopy_info(struct vmig_device *device, struct vmig_precopy_info *ret,
+                             struct vmig_error *err);
+
+/* Read at most @size_bytes (> 0) of the device's state, in order. Returns the count (> 0);
+ * 0: end of data (only in STOP_COPY); -ENOMSG: drained for now (only in PRE_COPY and PRE_COPY_P2P);
+ * other errors: the stream is over, look at the state again. One reader at a time. */
+ssize_t vmig_device_data_read(struct vmig_device *device, void *buf, size_t size_bytes,
+                              struct vmig_error *err);
+
+/* Write all of @length_bytes, in RESUMING. May return before the device has taken them; an error
+ * then comes with a later write or with vmig_device_data_flush(). After an error the device must be
+ * reset. One writer at a time. */
+int vmig_device_data_write(struct vmig_device *device, const void *buf, size_t length_bytes,
+                           struct vmig_error *err);
+/* Wait until the device has taken everything written. */
+int vmig_device_data_flush(struct vmig_device *device, struct vmig_error *err);
+
+/* ---- DMA logging by the device ---- */
+
+struct vmig_dma_range {
+    uint64_t iova, size_bytes;
+};
+/* Start logging writes to @ranges. *pgsize: wished in, chosen out (bytes). Makes one trial report:
+ * a log that cannot be read is refused with -EOPNOTSUPP. */
+int vmig_device_dma_log_start(struct vmig_device *device, const struct vmig_dma_range *ranges,
+                              unsigned num_ranges, uint64_t *pgsize, struct vmig_error *err);
+int vmig_device_dma_log_stop(struct vmig_device *device, struct vmig_error *err);
+/* Copy the dirty bits of [iova, iova + size_bytes), which must lie in one mapping, into @bitmap and
+ * clear them in the device. Bit n is page iova + n * pgsize, u64 words in host order,
+ * ceil(pages / 64) words, ORed into what is there. Pages that a vfio-user server wrote through
+ * DMA_WRITE messages are included. */
+int vmig_device_dma_log_report(struct vmig_device *device, uint64_t iova, uint64_t size_bytes,
+                               uint64_t pgsize, uint64_t *bitmap, struct vmig_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One move of a workload with its memory and devices, source or target side.
+ *
+ *   struct vmig_migration *m = vmig_migration_new(&host, &err);
+ *   vmig_migration_add_ram(m, &block, &err);
+ *   vmig_migration_add_device(m, device, &err);
+ *   vmig_migration_send(m, "tcp:host:4444", &err);      the source, or
+ *   vmig_migration_receive(m, "tcp:0:4444", &err);      the target
+ *
+ * Threads: send and receive block their caller; cancel, resolve, query may be called from any
+ * thread meanwhile. Host callbacks are called on the thread that called send, receive or resolve,
+ * with no lock held. A handle is used for one migration at a time and may be used again after one
+ * that failed.
+ */
+#ifndef VFIO_MIGRATE_MIGRATION_H
+#define VFIO_MIGRATE_MIGRATION_H
+
+#include <vfio-migrate/device.h>
+#include <vfio-migrate/participant.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct vmig_migration;
+
+struct vmig_ram_block {
+    const char *name;    /* same on both sides; 1 to 255 bytes */
+    uint64_t iova;       /* where devices see it; same on both sides */
+    uint64_t size_bytes; /* multiple of 4,096; same on both sides */
+    void *vaddr;         /* in this process, page aligned; the host owns it */
+    int fd;              /* shared memory behind it, borrowed, or -1 */
+    uint64_t fd_offset;
+};
+
+/* The status machine, with QEMU's names. */
+enum vmig_status {
+    VMIG_STATUS_NONE,
+    VMIG_STATUS_SETUP,
+    VMIG_STATUS_ACTIVE,
+    VMIG_STATUS_PRE_SWITCHOVER,
+    VMIG_STATUS_DEVICE, /* the workload stands still, the rest of the state moves */
+    VMIG_STATUS_COMPLETED,
+    VMIG_STATUS_CANCELLING,
+    VMIG_STATUS_CANCELLED,
+    VMIG_STATUS_FAILED,
+    VMIG_STATUS_UNRESOLVED, /* ours: the hand-over hangs, see vmig_migration_resolve() */
+    VMIG_STATUS_COUNT
+};
+const char *vmig_status_name(enum vmig_status status);
+
+enum vmig_event_kind {
+    VMIG_EVENT_STATUS,    /* status changed */
+    VMIG_EVENT_ROUND,     /* a pre-copy round ended */
+    VMIG_EVENT_STAGE,     /* a stage began */
+    VMIG_EVENT_PROGRESS,  /* some more bytes; at most ten a second */
+    VMIG_EVENT_WAITING,   /* a device transition takes long; text names it */
+    VMIG_EVENT_LISTENING, /* target: ready for the source; text is the address with the real port */
+    VMIG_EVENT_WARNING,
+};
+struct vmig_event {
+    enum vmig_event_kind kind;
+    enum vmig_status status;
+    enum vmig_stage stage;
+    unsigned round;
+    uint64_t sent_bytes, remaining_bytes;
+    const char *text; /* borrowed for the call; NULL where there is none */
+};
+
+/* The embedding program. NULL members are skipped. */
+struct vmig_host {
+    size_t size; /* sizeof(struct vmig_host) */
+    void *opaque;
+    /* Stop the vCPUs or threads; when it returns nothing of the workload writes to memory or
+     * touches a device. */
+    int (*stop)(void *opaque, struct vmig_error *err);
+    /* Start them: on the target after the hand-over, on the source after a failure (then all
+     * devices are RUNNING again). */
+    int (*start)(void *opaque, struct vmig_error *err);
+    void (*event)(void *opaque, const struct vmig_event *event);
+};
+
+/* @host is copied. */
+struct vmig_migration *vmig_migration_new(const struct vmig_host *host, struct vmig_error *err);
+/* Ends what is open: an unresolved hand-over is discarded. NULL is fine. Returns NULL. */
+struct vmig_migration *vmig_migration_free(struct vmig_migration *migration);
+
+/* Add what moves, before send or receive. Devices and memory are borrowed and must outlive the
+ * migration. Order does not matter; names must agree on both sides. */
+int vmig_migration_add_ram(struct vmig_migration *migration, const struct vmig_ram_block *block,
+                           struct vmig_error *err);
+int vmig_migration_add_device(struct vmig_migration *migration, struct vmig_device *device,
+                              struct vmig_error *err);
+int vmig_migration_add_participant(struct vmig_migration *migration, const char *id,
+                                   const struct vmig_participant_ops *ops, void *opaque,
+                                   struct vmig_error *err);
+
+/* Parameters and capabilities by name; see vfio-migrate(7) for the table with units, ranges and
+ * defaults. -ENOENT unknown, -ERANGE out of range, -EBUSY a migration runs. */
+int vmig_migration_set(struct vmig_migration *migration, const char *name, uint64_t value,
+                       struct vmig_error *err);
+int vmig_migration_get(struct vmig_migration *migration, const char *name, uint64_t *ret,
+                       struct vmig_error *err);
+
+/* Where the peer or an operator can settle an unresolved hand-over, ask for the status or cancel: a
+ * UNIX socket at @path, served while send, receive or the wait for a resolution runs. */
+int vmig_migration_set_control(struct vmig_migration *migration, const char *path,
+                               struct vmig_error *err);
+
+/* Send to, receive from @address: tcp:HOST:PORT, unix:PATH, fd:N, file:PATH, exec:COMMAND.
+ * 0: completed (the source has given up and the target runs; on a one-way address: everything is
+ * written and durable).
+ * -ECANCELED: cancelled. -EUCLEAN: the hand-over hangs, see vmig_migration_resolve().
+ * Else failed: the source's devices are RUNNING and the workload was started again, unless
+ * vmig_device_health() of a device says otherwise; then the workload stands still. */
+int vmig_migration_send(struct vmig_migration *migration, const char *address,
+                        struct vmig_error *err);
+int vmig_migration_receive(struct vmig_migration *migration, const char *address,
+                           struct vmig_error *err);
+
+/* Ask a running send or receive to end; returns at once. Any thread, also a signal handler. */
+void vmig_migration_cancel(struct vmig_migration *migration);
+
+enum vmig_resolution {
+    VMIG_RESOLVE_RUN,     /* this side goes on */
+    VMIG_RESOLVE_DISCARD, /* this side lets go of what it holds */
+};
+/* Settle an unresolved hand-over. RUN first makes the other side discard through its control
+ * socket; where that cannot be reached it needs @other_side_gone, the operator's word.
+ * -EBUSY: the other side runs. -ENOTCONN: it cannot be reached and no word was given.
+ * -EALREADY: nothing to resolve. */
+int vmig_migration_resolve(struct vmig_migration *migration, enum vmig_resolution resolution,
+                           bool other_side_gone, struct vmig_error *err);
+/* After send or receive returned -EUCLEAN: block until the control socket (or another thread)
+ * resolved it or cancel was called. 1: this side runs now; 0: it discarded; -ECANCELED. */
+int vmig_migration_wait_resolved(struct vmig_migration *migration, struct vmig_error *err);
+
+#define VMIG_DEVICES_MAX 64
+
+struct vmig_device_statistics {
+    char id[64];
+    uint64_t precopy_bytes, stop_copy_bytes; /* of device data */
+    double setup_ms, quiesce_ms, stop_ms, complete_ms, load_ms, resume_ms;
+};
+struct vmig_statistics {
+    size_t size; /* in: sizeof(struct vmig_statistics) */
+    enum vmig_status status;
+    double total_ms, downtime_ms, predicted_downtime_ms;
+    /* Time of each stage and bytes on the wire in it, by enum vmig_stage. */
+    double stage_ms[VMIG_STAGE_COUNT];
+    uint64_t stage_bytes[VMIG_STAGE_COUNT];
+    unsigned rounds;
+    uint64_t ram_bytes;                       /* total size */
+    uint64_t ram_sent_bytes;                  /* of pages with content */
+    uint64_t ram_zero_pages, ram_dirty_pages; /* dirty_pages: sent after the first round */
+    double bandwidth_bytes_per_s;
+    unsigned num_devices;
+    struct vmig_device_statistics devices[VMIG_DEVICES_MAX];
+};
+void vmig_migration_query(struct vmig_migration *migration, struct vmig_statistics *ret);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

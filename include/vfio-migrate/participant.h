@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Participants: anything with state to move. Guest RAM and VFIO devices are participants inside the
+ * library; an embedding program can add its own.
+ *
+ * Threads: the migration gives each participant a worker thread of its own, and every operation is
+ * called on that thread, one at a time. Steps run in parallel over participants, with a barrier
+ * after each step. An operation may block; the migration watches deadlines. Operations that a
+ * participant does not need are NULL.
+ *
+ * Every operation returns 0 or a negative errno and fills @err.
+ */
+#ifndef VFIO_MIGRATE_PARTICIPANT_H
+#define VFIO_MIGRATE_PARTICIPANT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <vfio-migrate/error.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct vmig_writer; /* where a participant's bytes go; the migration's */
+
+/* Send @length_bytes of this participant's data, in order. Blocks while the target is slow; the
+ * bytes are hashed and sent from @buf before it returns. -ECANCELED when the migration ends. */
+int vmig_writer_put(struct vmig_writer *writer, const void *buf, size_t length_bytes,
+                    struct vmig_error *err);
+
+struct vmig_pending {
+    uint64_t precopy_bytes;   /* could be sent now, while everything runs */
+    uint64_t stop_copy_bytes; /* can only be sent after the stop; UINT64_MAX: unknown */
+    uint64_t initial_bytes;   /* part of precopy_bytes that must be loaded before the switch */
+};
+
+struct vmig_participant_ops {
+    size_t size; /* sizeof(struct vmig_participant_ops) */
+
+    /* ---- source ---- */
+    /* May the migration start? Nothing has been touched, and must not be. */
+    int (*prepare)(void *opaque, struct vmig_error *err);
+    /* Start tracking; after success cleanup() will be called. */
+    int (*setup)(void *opaque, struct vmig_error *err);
+    /* How much is left. @exact: now, at whatever cost; otherwise a guess will do. */
+    int (*pending)(void *opaque, bool exact, struct vmig_pending *ret, struct vmig_error *err);
+    /* Send at most about @budget_bytes while running. */
+    int (*iterate)(void *opaque, struct vmig_writer *writer, uint64_t budget_bytes,
+                   struct vmig_error *err);
+    /* The workload stands still from here: quiesce() is over on all participants before stop() is
+     * called on any. */
+    int (*quiesce)(void *opaque, struct vmig_error *err);
+    int (*stop)(void *opaque, struct vmig_error *err);
+    /* Send all that is left. */
+    int (*complete)(void *opaque, struct vmig_writer *writer, struct vmig_error *err);
+    /* The migration failed: undo stop(), then quiesce(), with a barrier between them. Called in any
+     * phase after setup(); must leave the participant running if it can. */
+    int (*resume_p2p)(void *opaque, struct vmig_error *err);
+    int (*resume)(void *opaque, struct vmig_error *err);
+
+    /* ---- target ---- */
+    int (*load_setup)(void *opaque, struct vmig_error *err);
+    /* @buf: the next bytes, in the order sent, cut as the wire likes. */
+    int (*load)(void *opaque, const void *buf, size_t length_bytes, struct vmig_error *err);
+    /* All is there: check it and take it over. Last chance to refuse. */
+    int (*load_complete)(void *opaque, struct vmig_error *err);
+    /* The source gave up: go, with a barrier between the two. */
+    int (*start_p2p)(void *opaque, struct vmig_error *err);
+    int (*start)(void *opaque, struct vmig_error *err);
+    /* The migration failed: drop what was loaded. */
+    int (*load_abort)(void *opaque, struct vmig_error *err);
+
+    /* ---- both ---- */
+    /* After the pause; may be slow. @moved: the source gave up and the target runs. */
+    void (*cleanup)(void *opaque, bool moved);
+};
+
+#ifdef __cplusplus
+}
+#endif
+#endif

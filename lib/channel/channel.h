@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Ordered byte pipes: tcp, unix, fd, file, exec; opened by address. */
+#ifndef LIB_CHANNEL_CHANNEL_H
+#define LIB_CHANNEL_CHANNEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <vfio-migrate/error.h>
+
+enum address_kind {
+    ADDRESS_TCP,
+    ADDRESS_UNIX,
+    ADDRESS_FD,
+    ADDRESS_FILE,
+    ADDRESS_EXEC,
+};
+
+struct address {
+    enum address_kind kind;
+    char host[256];  /* tcp */
+    char port[32];   /* tcp; digits or a service name; 0 to listen anywhere */
+    char path[4096]; /* unix, file: path; exec: command */
+    int fd;          /* fd */
+};
+
+/* -EINVAL with the forms that are understood. tcp:[::1]:4444 is an IPv6 address. */
+int address_parse(const char *text, struct address *ret, struct vmig_error *err);
+
+/* A one-way address carries bytes from source to target only: file and exec always, fd when it is
+ * neither a socket. */
+struct channel {
+    int fd; /* -1 when closed */
+    bool one_way;
+    bool socket;
+    int child;        /* exec: its pid, or -1 */
+    char *final_path; /* file, writing: rename to this at channel_commit() */
+    char *temporary_path;
+};
+
+struct channel *channel_free(struct channel *channel); /* closes; an uncommitted file is removed */
+
+/* Connect, or open for writing. @cancel_fd: readable when the wait must end (-ECANCELED), or -1. */
+int channel_connect(const struct address *address, int cancel_fd, struct channel **ret,
+                    struct vmig_error *err);
+/* Listen: an fd for channel_accept(); *ret_name is the address with the real port (malloc'd).
+ * Only tcp and unix. *ret_public: reachable from beyond this host. */
+int channel_listen(const struct address *address, int *ret_fd, char **ret_name, bool *ret_public,
+                   struct vmig_error *err);
+int channel_accept(int listen_fd, int cancel_fd, struct channel **ret, struct vmig_error *err);
+/* fd, file, exec for reading. */
+int channel_open_read(const struct address *address, struct channel **ret, struct vmig_error *err);
+/* A connected socket or pipe end, taken over. */
+struct channel *channel_from_fd(int take_fd);
+
+/* All of it, looping; MSG_NOSIGNAL. 0 or negative errno. */
+int channel_write(struct channel *channel, const void *buf, size_t length_bytes);
+/* @iov is changed. */
+int channel_writev(struct channel *channel, struct iovec *iov, unsigned count);
+/* Count > 0, 0 at the end, negative errno. */
+ssize_t channel_read(struct channel *channel, void *buf, size_t size);
+int channel_readv_full(struct channel *channel, struct iovec *iov, unsigned count);
+
+/* One-way: make it durable (fsync and rename a file; wait for the command's success). */
+int channel_commit(struct channel *channel, struct vmig_error *err);
+/* Wake everybody blocked on it; they see end of stream or an error. Any thread. */
+void channel_shutdown(struct channel *channel);
+
+#endif

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What carries a device's operations: one table per backend, no policy inside.
+ *
+ * A backend does exactly one operation and reports a negative errno; walking through states,
+ * recovering, resetting, checking arguments against device info and filling in stage and device of
+ * errors is the device layer's (device.c, transition.c). Backends are safe to call from several
+ * threads; the device layer holds its control mutex around all but data_read, data_write,
+ * data_flush and dma_log_report. Members that a backend cannot offer are NULL, and then answer
+ * -ENOTTY.
+ */
+#ifndef LIB_DEVICE_BACKEND_H
+#define LIB_DEVICE_BACKEND_H
+
+#include <vfio-migrate/device.h>
+
+struct backend_options {
+    unsigned command_timeout_ms, transition_timeout_ms;
+    bool no_mmap;
+};
+
+struct backend_ops {
+    const char *name;
+    /* Does @address belong to this backend? Looks at its form only. */
+    bool (*matches)(const char *address);
+    int (*open)(const char *address, const struct backend_options *options, void **ret_self,
+                struct vmig_error *err);
+    void (*close)(void *self);
+
+    int (*info)(void *self, struct vmig_device_info *ret, struct vmig_error *err);
+    int (*region_info)(void *self, unsigned index, struct vmig_region_info *ret,
+                       struct vmig_error *err);
+    int (*region_read)(void *self, unsigned index, uint64_t offset, void *buf, size_t length,
+                       struct vmig_error *err);
+    int (*region_write)(void *self, unsigned index, uint64_t offset, const void *buf, size_t length,
+                        struct vmig_error *err);
+    int (*region_map)(void *self, unsigned index, const struct vmig_region_area *area, void **ret,
+                      struct vmig_error *err);
+    int (*irq_info)(void *self, unsigned index, struct vmig_irq_info *ret, struct vmig_error *err);
+    int (*set_irqs)(void *self, unsigned index, unsigned start, unsigned count, const int *eventfds,
+                    struct vmig_error *err);
+    int (*dma_map)(void *self, const struct vmig_dma_map *map, struct vmig_error *err);
+    int (*dma_unmap)(void *self, uint64_t iova, uint64_t size, struct vmig_error *err);
+    int (*reset)(void *self, struct vmig_error *err);
+
+    int (*migration_info)(void *self, struct vmig_migration_info *ret, struct vmig_error *err);
+    int (*get_state)(void *self, enum vmig_state *ret, struct vmig_error *err);
+    /* One SET request, whole walk. A new data stream, when the request starts one, becomes the one
+     * that data_read and data_write use; one that was open and ends is closed. */
+    int (*set_state)(void *self, enum vmig_state target, struct vmig_error *err);
+    int (*data_size)(void *self, uint64_t *ret, struct vmig_error *err);
+    int (*precopy_info)(void *self, struct vmig_precopy_info *ret, struct vmig_error *err);
+    /* Count, 0 for an empty read (the device layer knows what that means in which state),
+     * -ENOMSG. May prefetch. */
+    ssize_t (*data_read)(void *self, void *buf, size_t size, struct vmig_error *err);
+    int (*data_write)(void *self, const void *buf, size_t length, struct vmig_error *err);
+    int (*data_flush)(void *self, struct vmig_error *err);
+
+    int (*dma_log_start)(void *self, const struct vmig_dma_range *ranges, unsigned num_ranges,
+                         uint64_t *pgsize, struct vmig_error *err);
+    int (*dma_log_stop)(void *self, struct vmig_error *err);
+    int (*dma_log_report)(void *self, uint64_t iova, uint64_t size, uint64_t pgsize,
+                          uint64_t *bitmap, struct vmig_error *err);
+};
+
+extern const struct backend_ops backend_vfio_user; /* backend-vfio-user.c */
+extern const struct backend_ops backend_group;     /* backend-group.c */
+
+#endif

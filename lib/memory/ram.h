@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Guest RAM as the engine sees it: named blocks of memory in this process, each with a bitmap of
+ * pages that must still be sent, and what of it is a hole (never touched, reads as zero).
+ */
+#ifndef LIB_MEMORY_RAM_H
+#define LIB_MEMORY_RAM_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <vfio-migrate/migration.h>
+#include "lib/memory/bitmap.h"
+
+#define RAM_PAGE_SIZE 4096u
+#define RAM_BLOCKS_MAX 64
+
+struct ram_block {
+    struct vmig_ram_block desc; /* name is a copy */
+    uint64_t pages;
+    uint64_t
+        *dirty; /* one bit a page: must still be sent; only the RAM worker reads and writes it */
+    uint64_t *touched; /* target: pages that hold something else than zero as far as we know */
+};
+
+struct ram {
+    unsigned num_blocks;
+    struct ram_block blocks[RAM_BLOCKS_MAX];
+};
+
+struct ram *ram_new(void);
+struct ram *ram_free(struct ram *ram); /* unmaps nothing, the host owns the memory */
+
+/* Copy @desc. -EINVAL (page alignment, name empty or over 255 bytes or taken, IOVA range overlaps
+ * another block's, more than RAM_BLOCKS_MAX). */
+int ram_add(struct ram *ram, const struct vmig_ram_block *desc, struct vmig_error *err);
+uint64_t ram_size_bytes(const struct ram *ram);
+uint64_t ram_dirty_pages(const struct ram *ram);
+struct ram_block *ram_find(struct ram *ram, const char *name);
+
+/* Source, at the start: mark every page that is not a hole dirty. Holes are found without reading
+ * memory: SEEK_DATA on block fds, PAGEMAP_SCAN or mincore-like facts otherwise; where nothing can
+ * tell, all pages are marked. */
+int ram_mark_populated(struct ram *ram, struct vmig_error *err);
+
+/* Target: is [offset, offset + length) of @block known to be zero still? Used to skip zero pages
+ * without touching memory. */
+bool ram_known_zero(const struct ram_block *block, uint64_t offset, uint64_t length);
+/* Target, at the start: set touched from what is populated already (as ram_mark_populated). */
+int ram_mark_touched(struct ram *ram, struct vmig_error *err);
+/* Target: make [offset, offset + length) read as zero (skips known zero pages, punches holes or
+ * clears) and note it. */
+int ram_load_zero(struct ram_block *block, uint64_t offset, uint64_t length,
+                  struct vmig_error *err);
+
+/* An extent of consecutive pages of one kind. */
+struct ram_extent {
+    struct ram_block *block;
+    uint64_t offset_bytes, length_bytes;
+    bool zero;
+};
+/* Take the next dirty extent at or after the cursor out of the bitmaps: finds dirty pages, clears
+ * their bits, and tells zero pages from others by reading them (early exit at the first non-zero
+ * word; 256-bit wide where the CPU can). At most @max_bytes. False when nothing is left in
+ * [cursor, end of the last block). The cursor {block index, page} starts zeroed. */
+struct ram_cursor {
+    unsigned block;
+    uint64_t page;
+};
+bool ram_next_extent(struct ram *ram, struct ram_cursor *cursor, uint64_t max_bytes,
+                     struct ram_extent *ret);
+
+#endif
