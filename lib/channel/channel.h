@@ -50,7 +50,8 @@ int channel_listen(const struct address *address, int *ret_fd, char **ret_name, 
                    struct vmig_error *err);
 int channel_accept(int listen_fd, int cancel_fd, struct channel **ret, struct vmig_error *err);
 /* fd, file, exec for reading. */
-int channel_open_read(const struct address *address, struct channel **ret, struct vmig_error *err);
+int channel_open_read(const struct address *address, int cancel_fd, struct channel **ret,
+                      struct vmig_error *err);
 /* A connected socket or pipe end, taken over. */
 struct channel *channel_from_fd(int take_fd);
 
@@ -64,7 +65,8 @@ int channel_readv_full(struct channel *channel, struct iovec *iov, unsigned coun
 
 /* One-way: make it durable (fsync and rename a file; wait for the command's success). */
 int channel_commit(struct channel *channel, struct vmig_error *err);
-/* Wake everybody blocked on it; they see end of stream or an error. Any thread. */
+/* Wake everybody blocked on a socket; they see end of stream or an error. Any thread. Waits on a
+ * pipe end by its cancel_fd (-ECANCELED). */
 void channel_shutdown(struct channel *channel);
 
 #endif

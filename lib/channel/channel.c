@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Moving bytes: whole writes and reads over whatever kind of file descriptor stands behind. */
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "lib/channel/channel.h"
+#include "lib/error.h"
+
+struct channel *channel_from_fd(int take_fd)
+{
+    struct channel *c = calloc(1, sizeof(*c));
+    if (!c) {
+        close(take_fd);
+        return NULL;
+    }
+    struct stat st;
+    c->fd = take_fd;
+    c->child = -1;
+    c->cancel_fd = -1;
+    c->socket = fstat(take_fd, &st) == 0 && S_ISSOCK(st.st_mode);
+    c->one_way = !c->socket;
+    return c;
+}
+
+struct channel *channel_free(struct channel *c)
+{
+    if (!c)
+        return NULL;
+    if (c->fd >= 0)
+        close(c->fd);
+    if (c->temporary_path)
+        unlink(c->temporary_path);
+    if (c->child > 0) {
+        kill(c->child, SIGTERM);
+        waitpid(c->child, NULL, 0);
+    }
+    free(c->temporary_path);
+    free(c->final_path);
+    free(c);
+    return NULL;
+}
+
+/* Sockets are shut down to end a wait; a pipe is polled together with its cancel_fd. */
+static int wait_pipe(struct channel *c, short events)
+{
+    if (c->socket || c->cancel_fd < 0)
+        return 0;
+    struct pollfd p[2] = { { .fd = c->fd, .events = events },
+                           { .fd = c->cancel_fd, .events = POLLIN } };
+    while (poll(p, 2, -1) < 0)
+        if (errno != EINTR)
+            return -errno;
+    return p[1].revents ? -ECANCELED : 0;
+}
+
+/* A blocking write to a pipe of more than there is room for would not come back for a cancel. */
+static ssize_t write_pipe(struct channel *c, struct iovec *iov, unsigned count)
+{
+    int rc = wait_pipe(c, POLLOUT);
+    if (rc < 0) {
+        errno = -rc;
+        return -1;
+    }
+    if (c->cancel_fd < 0 || c->temporary_path)
+        return writev(c->fd, iov, (int)count);
+    size_t some = iov->iov_len < PIPE_BUF ? iov->iov_len : PIPE_BUF;
+    return write(c->fd, iov->iov_base, some);
+}
+
+static ssize_t send_some(struct channel *c, struct iovec *iov, unsigned count)
+{
+    if (!c->socket)
+        return write_pipe(c, iov, count);
+    struct msghdr msg = { .msg_iov = iov, .msg_iovlen = count };
+    return sendmsg(c->fd, &msg, MSG_NOSIGNAL);
+}
+
+/* Drop the first @done bytes of *iov, skipping what is empty. */
+static void advance(struct iovec **iov, unsigned *count, size_t done)
+{
+    while (*count && done >= (*iov)->iov_len) {
+        done -= (*iov)->iov_len;
+        (*iov)++;
+        (*count)--;
+    }
+    if (*count) {
+        (*iov)->iov_base = (char *)(*iov)->iov_base + done;
+        (*iov)->iov_len -= done;
+    }
+}
+
+int channel_writev(struct channel *c, struct iovec *iov, unsigned count)
+{
+    advance(&iov, &count, 0);
+    while (count) {
+        ssize_t n = send_some(c, iov, count < IOV_MAX ? count : IOV_MAX);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        advance(&iov, &count, (size_t)n);
+    }
+    return 0;
+}
+
+int channel_write(struct channel *c, const void *buf, size_t length_bytes)
+{
+    struct iovec iov = { .iov_base = (void *)buf, .iov_len = length_bytes };
+    return channel_writev(c, &iov, 1);
+}
+
+ssize_t channel_read(struct channel *c, void *buf, size_t size)
+{
+    int rc = wait_pipe(c, POLLIN);
+    if (rc < 0)
+        return rc;
+    ssize_t n;
+    do
+        n = read(c->fd, buf, size);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
+int channel_readv_full(struct channel *c, struct iovec *iov, unsigned count)
+{
+    advance(&iov, &count, 0);
+    while (count) {
+        int rc = wait_pipe(c, POLLIN);
+        if (rc < 0)
+            return rc;
+        ssize_t n = readv(c->fd, iov, (int)(count < IOV_MAX ? count : IOV_MAX));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        if (n == 0)
+            return -ECONNRESET;
+        advance(&iov, &count, (size_t)n);
+    }
+    return 0;
+}
+
+void channel_shutdown(struct channel *c)
+{
+    if (c && c->socket)
+        shutdown(c->fd, SHUT_RDWR);
+}
+
+static int commit_file(struct channel *c, struct vmig_error *err)
+{
+    if (fsync(c->fd) != 0 || rename(c->temporary_path, c->final_path) != 0)
+        return error_set(err, errno, VMIG_STAGE_HANDOVER, NULL, NULL,
+                         "%s could not be made durable: %s; the source keeps its devices",
+                         c->final_path, strerror(errno));
+    free(c->temporary_path);
+    c->temporary_path = NULL;
+    /* the new name is durable only once the directory is */
+    char *copy = strdup(c->final_path);
+    int dir = copy ? open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    free(copy);
+    if (dir >= 0) {
+        fsync(dir);
+        close(dir);
+    }
+    return 0;
+}
+
+static int commit_child(struct channel *c, struct vmig_error *err)
+{
+    int status;
+    close(c->fd); /* the command sees the end of its input */
+    c->fd = -1;
+    pid_t pid = c->child;
+    c->child = -1;
+    if (waitpid(pid, &status, 0) < 0)
+        return error_set(err, errno, VMIG_STAGE_HANDOVER, NULL, NULL, "waiting for the command: %s",
+                         strerror(errno));
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return 0;
+    return error_set(err, EPIPE, VMIG_STAGE_HANDOVER, NULL, NULL,
+                     "the command %s %d, so the stream is not safe; the source keeps its devices",
+                     WIFEXITED(status) ? "exited with status" : "was killed by signal",
+                     WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
+}
+
+int channel_commit(struct channel *c, struct vmig_error *err)
+{
+    if (c->temporary_path)
+        return commit_file(c, err);
+    if (c->child > 0)
+        return commit_child(c, err);
+    return 0;
+}
