@@ -72,7 +72,7 @@ static ssize_t write_pipe(struct channel *c, struct iovec *iov, unsigned count)
         errno = -rc;
         return -1;
     }
-    if (c->cancel_fd < 0 || c->temporary_path)
+    if (c->cancel_fd < 0 || c->temporary_path || c->nonblocking)
         return writev(c->fd, iov, (int)count);
     size_t some = iov->iov_len < PIPE_BUF ? iov->iov_len : PIPE_BUF;
     return write(c->fd, iov->iov_base, some);
@@ -105,7 +105,7 @@ int channel_writev(struct channel *c, struct iovec *iov, unsigned count)
     advance(&iov, &count, 0);
     while (count) {
         ssize_t n = send_some(c, iov, count < IOV_MAX ? count : IOV_MAX);
-        if (n < 0 && errno == EINTR)
+        if (n < 0 && (errno == EINTR || (errno == EAGAIN && c->nonblocking)))
             continue;
         if (n < 0)
             return -errno;

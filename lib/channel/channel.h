@@ -34,7 +34,9 @@ struct channel {
     int fd; /* -1 when closed */
     bool one_way;
     bool socket;
-    int child;        /* exec: its pid, or -1 */
+    int child;     /* exec: its pid, or -1 */
+    int cancel_fd; /* borrowed: ends waits on pipes, which cannot be shut down; or -1 */
+    bool nonblocking;
     char *final_path; /* file, writing: rename to this at channel_commit() */
     char *temporary_path;
 };

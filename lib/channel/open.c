@@ -195,9 +195,12 @@ static int open_exec(const struct address *a, bool write, struct channel **ret,
         return fail(err, error, "starting", a->path);
     }
     int rc = wrap(ours, ret, err);
-    if (rc == 0)
-        (*ret)->child = pid;
-    return rc;
+    if (rc < 0)
+        return rc;
+    (*ret)->child = pid;
+    /* this end is ours alone, so its mode may change */
+    (*ret)->nonblocking = write && fcntl(ours, F_SETFL, O_NONBLOCK) == 0;
+    return 0;
 }
 
 static int connect_any(const struct address *a, int cancel_fd, struct channel **ret,
