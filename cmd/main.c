@@ -1,5 +1,84 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-int main(void)
+/*
+ * vfio-migrate: one binary, one row and one file per subcommand. This file finds the row and calls
+ * it; it knows nothing of what the subcommands do.
+ */
+#include <argp.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd/cmd.h"
+
+static const struct cmd cmds[] = {
+    { NULL, NULL, NULL },
+};
+
+static void print_help(FILE *to)
 {
-    return 0;
+    fputs("Usage: vfio-migrate SUBCOMMAND [ARGUMENT...]\n"
+          "Live migration of VFIO devices.\n\n",
+          to);
+    for (const struct cmd *cmd = cmds; cmd->name; cmd++)
+        fprintf(to, "  %-10s %s\n", cmd->name, cmd->help);
+    fputs("\n`vfio-migrate SUBCOMMAND --help` tells more. DEVICE is one of\n"
+          "  vfio-user:PATH   a vfio-user server's socket\n"
+          "  0000:3b:00.2     a PCI device bound to a VFIO driver\n"
+          "  UUID             a mediated device\n"
+          "\n"
+          "Exit codes: 0 done, 1 failed (the source is intact and running), 2 wrong usage,\n"
+          "3 refused by a blocker, 4 hand-over unresolved, 5 a device was reset or lost,\n"
+          "130 cancelled.\n",
+          to);
+}
+
+static int unknown(const char *word)
+{
+    const char *names[sizeof(cmds) / sizeof(cmds[0])];
+    for (size_t i = 0; i < sizeof(cmds) / sizeof(cmds[0]); i++)
+        names[i] = cmds[i].name;
+    const char *nearest = cmd_nearest(word, names);
+    fprintf(stderr, "vfio-migrate: unknown %s '%s'", word[0] == '-' ? "option" : "subcommand",
+            word);
+    if (nearest)
+        fprintf(stderr, "; did you mean '%s'?\n", nearest);
+    else
+        fputs("; `vfio-migrate --help` lists what there is\n", stderr);
+    return CMD_USAGE;
+}
+
+static int run(const struct cmd *cmd, int argc, char **argv)
+{
+    char name[64];
+    snprintf(name, sizeof(name), "vfio-migrate %s", cmd->name);
+    argv[0] = name;
+    int exit_code = cmd->run(argc, argv);
+    /* A report that could not be written must not look like one that was. */
+    if ((fflush(stdout) || ferror(stdout)) && exit_code == CMD_DONE) {
+        fprintf(stderr, "%s: writing to standard output: %s\n", name, strerror(errno));
+        return CMD_FAILED;
+    }
+    return exit_code;
+}
+
+int main(int argc, char **argv)
+{
+    argp_err_exit_status = CMD_USAGE;
+    if (argc < 2) {
+        print_help(stderr);
+        return CMD_USAGE;
+    }
+    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
+        print_help(stdout);
+        return CMD_DONE;
+    }
+    if (!strcmp(argv[1], "--version")) {
+        puts("vfio-migrate " VMIG_VERSION);
+        return CMD_DONE;
+    }
+    for (const struct cmd *cmd = cmds; cmd->name; cmd++)
+        if (!strcmp(argv[1], cmd->name))
+            return run(cmd, argc - 1, argv + 1);
+    return unknown(argv[1]);
 }

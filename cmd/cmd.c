@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* How subcommands report: JSON for programs, a line on stderr for people. */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd/cmd.h"
+
+void cmd_print_json(json_t *object)
+{
+    json_dumpf(object, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII);
+    putchar('\n');
+    json_decref(object);
+}
+
+static json_t *text_or_null(const char *text)
+{
+    /* Text may come from a peer: what is no UTF-8 must not make the whole object fail. */
+    json_t *value = text[0] ? json_string(text) : NULL;
+    return value ? value : json_null();
+}
+
+json_t *cmd_error_json(const struct vmig_error *err)
+{
+    const char *code = strerrorname_np(abs(err->code));
+    const char *stage = err->stage == VMIG_STAGE_NONE ? "" : vmig_stage_name(err->stage);
+    return json_pack("{s:s, s:o, s:o, s:o, s:o}", "code", code ? code : "EIO", "reason",
+                     text_or_null(err->reason), "stage", text_or_null(stage), "device",
+                     text_or_null(err->device), "message", text_or_null(err->text));
+}
+
+const char *cmd_status_name(enum cmd_exit exit_code)
+{
+    switch (exit_code) {
+    case CMD_DONE:
+        return "completed";
+    case CMD_REFUSED:
+        return "refused";
+    case CMD_UNRESOLVED:
+        return "unresolved";
+    case CMD_CANCELLED:
+        return "cancelled";
+    case CMD_FAILED:
+    case CMD_USAGE:
+    case CMD_DEVICE_LOST:
+        break;
+    }
+    return "failed";
+}
+
+int cmd_fail(const char *name, bool json, enum cmd_exit exit_code, const struct vmig_error *err)
+{
+    if (json) {
+        cmd_print_json(json_pack("{s:s, s:o}", "status", cmd_status_name(exit_code), "error",
+                                 cmd_error_json(err)));
+        return exit_code;
+    }
+    char text[sizeof(*err)];
+    fprintf(stderr, "vfio-migrate %s: %s\n", name, vmig_error_message(err, text, sizeof(text)));
+    return exit_code;
+}
+
+#define WORD_MAX 32 /* longer words are nobody's typing mistake */
+
+static unsigned least(unsigned a, unsigned b, unsigned c)
+{
+    unsigned ab = a < b ? a : b;
+    return ab < c ? ab : c;
+}
+
+/* Number of letters to insert, drop or change to make @a into @b. */
+static unsigned edits(const char *a, const char *b)
+{
+    unsigned row[WORD_MAX + 1];
+    size_t length = strlen(b);
+    if (strlen(a) > WORD_MAX || length > WORD_MAX)
+        return UINT_MAX;
+    for (unsigned j = 0; j <= length; j++)
+        row[j] = j;
+    for (unsigned i = 0; a[i]; i++) {
+        unsigned diagonal = row[0];
+        row[0] = i + 1;
+        for (size_t j = 0; j < length; j++) {
+            unsigned above = row[j + 1];
+            row[j + 1] = least(above + 1, row[j] + 1, diagonal + (a[i] != b[j]));
+            diagonal = above;
+        }
+    }
+    return row[length];
+}
+
+const char *cmd_nearest(const char *word, const char *const *names)
+{
+    const char *best = NULL;
+    unsigned best_edits = 3; /* two mistakes at most */
+    size_t length = strlen(word);
+    for (; *names; names++) {
+        bool begins = length >= 2 && !strncmp(*names, word, length);
+        unsigned distance = begins ? 1 : edits(word, *names);
+        if (distance < best_edits && distance < strlen(*names)) {
+            best = *names;
+            best_edits = distance;
+        }
+    }
+    return best;
+}
