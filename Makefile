@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# A thin front to meson and the scripts. `make help` lists what there is.
+
+# meson runs on Debian's python3, which a python of the user's own may hide.
+export PATH := /usr/bin:/bin:$(PATH)
+
+BUILD := build
+# Options for `make demo`: make demo DEMO_ARGS="--ram 1G --devices 4"
+DEMO_ARGS ?=
+# DEPS=no leaves the packages alone.
+DEPS ?= yes
+DESTDIR ?=
+PREFIX ?= /usr/local
+
+.PHONY: all
+all: $(BUILD)/build.ninja ## compile into build/
+	ninja -C $(BUILD)
+
+$(BUILD)/build.ninja:
+	@command -v meson >/dev/null || { echo "no meson here: make deps" >&2; exit 1; }
+	meson setup --prefix $(PREFIX) $(BUILD)
+
+.PHONY: deps
+deps: ## install the Debian packages for everything below (as root or through sudo)
+	scripts/deps test
+
+.PHONY: deps-build
+deps-build:
+	@[ "$(DEPS)" = no ] || scripts/deps build
+
+.PHONY: demo
+demo: deps-build ## move a workload with two devices between two processes and verify it
+	+@$(MAKE) --no-print-directory all
+	$(BUILD)/vfio-migrate demo $(DEMO_ARGS)
+
+.PHONY: test
+test: ## install what is needed and run every test, sanitizers and the kernel rig included
+	@[ "$(DEPS)" = no ] || scripts/deps test
+	scripts/test
+
+.PHONY: install
+install: all ## install under PREFIX (default /usr/local; DESTDIR is honoured)
+	DESTDIR=$(DESTDIR) meson install -C $(BUILD) --no-rebuild
+
+.PHONY: clean
+clean: ## remove every build folder
+	rm -rf build build-*
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
