@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The handle: opening and closing, whose turn it is, and what the device is.
+ *
+ * Everything asked once is asked at open and kept: info, identity from config space, migration
+ * flags, the state. Later calls check their arguments against it, so that a backend only sees
+ * requests that can make sense.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "lib/cleanup.h"
+#include "lib/device/device.h"
+#include "lib/device/fsm.h"
+#include "lib/error.h"
+#include "lib/export.h"
+
+#define COMMAND_TIMEOUT_MS 5000
+#define TRANSITION_TIMEOUT_MS 30000
+
+/* ---- errors ---- */
+
+const char *device_errno_text(int rc)
+{
+    const char *text = strerrordesc_np(abs(rc));
+    return text ? text : "unknown error";
+}
+
+int device_refuse(const struct vmig_device *device, struct vmig_error *err, int code,
+                  const char *format, ...)
+{
+    char text[sizeof(err->text)];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    return error_set(err, code, VMIG_STAGE_NONE, device->id, NULL, "%s", text);
+}
+
+/* ---- references and the turn ---- */
+
+static void device_free(struct vmig_device *device)
+{
+    if (device->backend)
+        device->ops->close(device->backend);
+    pthread_cond_destroy(&device->turn);
+    pthread_mutex_destroy(&device->lock);
+    free(device->mappings);
+    free(device->regions);
+    free(device->address);
+    free(device);
+}
+
+static void device_unref(struct vmig_device *device)
+{
+    if (atomic_fetch_sub(&device->refs, 1) == 1)
+        device_free(device);
+}
+
+static bool device_is_lost(const struct vmig_device *device)
+{
+    return atomic_load(&device->health) == VMIG_HEALTH_LOST;
+}
+
+static int device_refuse_lost(const struct vmig_device *device, struct vmig_error *err)
+{
+    return device_refuse(device, err, ENODEV, "the device is lost; close it and open it again");
+}
+
+static struct timespec deadline_after_ms(unsigned ms)
+{
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    at.tv_sec += ms / 1000;
+    at.tv_nsec += (long)(ms % 1000) * 1000000;
+    if (at.tv_nsec >= 1000000000) {
+        at.tv_nsec -= 1000000000;
+        at.tv_sec++;
+    }
+    return at;
+}
+
+int device_enter(struct vmig_device *device, struct vmig_error *err)
+{
+    struct timespec deadline = deadline_after_ms(device->turn_timeout_ms);
+    LOCK_SCOPE(&device->lock);
+    while (device->busy && !device_is_lost(device)) {
+        if (pthread_cond_timedwait(&device->turn, &device->lock, &deadline) == ETIMEDOUT)
+            return device_refuse(device, err, ETIMEDOUT,
+                                 "another call on this device has not returned within %u ms",
+                                 device->turn_timeout_ms);
+    }
+    if (device_is_lost(device))
+        return device_refuse_lost(device, err);
+    device->busy = true;
+    atomic_fetch_add(&device->refs, 1);
+    return 0;
+}
+
+static void device_release_turn(struct vmig_device *device)
+{
+    pthread_mutex_lock(&device->lock);
+    device->busy = false;
+    pthread_cond_signal(&device->turn);
+    pthread_mutex_unlock(&device->lock);
+    device_unref(device);
+}
+
+int device_leave(struct vmig_device *device, int rc, struct vmig_error *err, const char *format,
+                 ...)
+{
+    if (rc < 0 && err && !err->code) {
+        char what[sizeof(err->text) - 100];
+        va_list args;
+        va_start(args, format);
+        vsnprintf(what, sizeof(what), format, args);
+        va_end(args);
+        error_set(err, rc, VMIG_STAGE_NONE, device->id, NULL, "%s: %s", what,
+                  device_errno_text(rc));
+    }
+    if (rc < 0)
+        error_locate(err, VMIG_STAGE_NONE, device->id);
+    device_release_turn(device);
+    return rc;
+}
+
+int device_enter_data(struct vmig_device *device, struct vmig_error *err)
+{
+    if (device_is_lost(device))
+        return device_refuse_lost(device, err);
+    atomic_fetch_add(&device->refs, 1);
+    return 0;
+}
+
+int device_leave_data(struct vmig_device *device, int rc, struct vmig_error *err, const char *what)
+{
+    if (rc < 0 && rc != -ENOMSG) {
+        error_set(err, rc, VMIG_STAGE_NONE, device->id, NULL, "%s: %s", what,
+                  device_errno_text(rc));
+        error_locate(err, VMIG_STAGE_NONE, device->id);
+    }
+    device_unref(device);
+    return rc;
+}
+
+void device_abandon(struct vmig_device *device)
+{
+    LOCK_SCOPE(&device->lock);
+    atomic_store(&device->health, VMIG_HEALTH_LOST);
+    pthread_cond_broadcast(&device->turn);
+}
+
+/* ---- open ---- */
+
+/* The id is at most 63 bytes, it goes on the wire: of a long address the end tells more. */
+static int set_names(struct vmig_device *device, const char *address, const char *id,
+                     struct vmig_error *err)
+{
+    device->address = strdup(address);
+    if (!device->address)
+        return error_set(err, ENOMEM, VMIG_STAGE_OPEN, id, NULL, "out of memory");
+    if (!id) {
+        size_t length = strlen(address), max = sizeof(device->id) - 1;
+        snprintf(device->id, sizeof(device->id), "%s", address + (length > max ? length - max : 0));
+        return 0;
+    }
+    if (!id[0] || strlen(id) >= sizeof(device->id))
+        return error_set(err, EINVAL, VMIG_STAGE_OPEN, NULL, NULL,
+                         "device id '%.80s': must have 1 to %zu bytes", id, sizeof(device->id) - 1);
+    snprintf(device->id, sizeof(device->id), "%s", id);
+    return 0;
+}
+
+static int read_options(const struct vmig_device_options *given, struct vmig_device_options *ret,
+                        struct vmig_error *err)
+{
+    *ret = (struct vmig_device_options) { .size = sizeof(*ret) };
+    if (given && given->size < sizeof(given->size))
+        return error_set(err, EINVAL, VMIG_STAGE_OPEN, NULL, NULL,
+                         "vmig_device_options.size is %zu; set it to sizeof the structure",
+                         given->size);
+    /* An older program's structure is shorter: what it does not know keeps its default. */
+    if (given)
+        memcpy(ret, given, given->size < sizeof(*ret) ? given->size : sizeof(*ret));
+    if (!ret->command_timeout_ms)
+        ret->command_timeout_ms = COMMAND_TIMEOUT_MS;
+    if (!ret->transition_timeout_ms)
+        ret->transition_timeout_ms = TRANSITION_TIMEOUT_MS;
+    return 0;
+}
+
+static uint16_t le16(const uint8_t *at)
+{
+    return (uint16_t)(at[0] | at[1] << 8);
+}
+
+/* Identity is what config space says. A device without one, or whose config space is too short to
+ * tell, has none, which is no error. */
+static int read_identity(struct vmig_device *device, struct vmig_error *err)
+{
+    struct vmig_device_info *info = &device->info;
+    struct vmig_region_info region = { .index = VMIG_REGION_CONFIG };
+    uint8_t header[0x30];
+
+    info->vendor_id = info->device_id = info->subsystem_vendor_id = info->subsystem_id = 0xffff;
+    info->class_code = 0;
+    info->revision = 0;
+    if (!info->pci || info->num_regions <= VMIG_REGION_CONFIG)
+        return 0;
+    int rc = device->ops->region_info(device->backend, VMIG_REGION_CONFIG, &region, err);
+    if (rc || region.size_bytes < sizeof(header) || !(region.flags & VMIG_REGION_READ))
+        return rc;
+    rc = device->ops->region_read(device->backend, VMIG_REGION_CONFIG, 0, header, sizeof(header),
+                                  err);
+    if (rc)
+        return rc;
+    info->vendor_id = le16(header);
+    info->device_id = le16(header + 2);
+    info->revision = header[8];
+    info->class_code = (uint32_t)(header[9] | header[10] << 8 | header[11] << 16);
+    info->subsystem_vendor_id = le16(header + 0x2c);
+    info->subsystem_id = le16(header + 0x2e);
+    return 0;
+}
+
+static int read_info(struct vmig_device *device, struct vmig_error *err)
+{
+    int rc = device->ops->info(device->backend, &device->info, err);
+    if (rc)
+        return rc;
+    if (device->info.num_regions > DEVICE_REGIONS_MAX || device->info.num_irqs > DEVICE_IRQS_MAX)
+        return error_set(err, EPROTO, VMIG_STAGE_OPEN, NULL, NULL,
+                         "claims %u regions and %u interrupt kinds; at most %u and %u make sense",
+                         device->info.num_regions, device->info.num_irqs, DEVICE_REGIONS_MAX,
+                         DEVICE_IRQS_MAX);
+    snprintf(device->info.backend, sizeof(device->info.backend), "%s", device->ops->name);
+    device->regions = calloc(device->info.num_regions + 1, sizeof(*device->regions));
+    if (!device->regions)
+        return error_set(err, ENOMEM, VMIG_STAGE_OPEN, NULL, NULL, "out of memory");
+    return read_identity(device, err);
+}
+
+/* Without STOP_COPY there is no migration, whatever other bits say; bits of later kernels mean
+ * nothing to us. */
+static int read_migration(struct vmig_device *device, struct vmig_error *err)
+{
+    struct vmig_migration_info *migration = &device->migration;
+    int rc = device->ops->migration_info(device->backend, migration, err);
+    if (rc)
+        return rc;
+    migration->flags &= VMIG_MIGRATION_STOP_COPY | VMIG_MIGRATION_P2P | VMIG_MIGRATION_PRE_COPY;
+    if (!(migration->flags & VMIG_MIGRATION_STOP_COPY)) {
+        migration->flags = 0;
+        if (!migration->reason[0])
+            snprintf(migration->reason, sizeof(migration->reason), "vfio-no-stop-copy");
+        return 0;
+    }
+    enum vmig_state state = VMIG_STATE_ERROR;
+    rc = device->ops->get_state(device->backend, &state, err);
+    atomic_store(&device->state, (int)state);
+    return rc;
+}
+
+static struct vmig_device *device_new(const struct backend_ops *ops)
+{
+    struct vmig_device *device = calloc(1, sizeof(*device));
+    if (!device)
+        return NULL;
+    device->ops = ops;
+    atomic_store(&device->refs, 1);
+    pthread_mutex_init(&device->lock, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&device->turn, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    return device;
+}
+
+static int device_start(struct vmig_device *device, const struct vmig_device_options *options,
+                        struct vmig_error *err)
+{
+    struct backend_options backend_options = {
+        .command_timeout_ms = options->command_timeout_ms,
+        .transition_timeout_ms = options->transition_timeout_ms,
+        .no_mmap = options->no_mmap,
+    };
+    /* The longest legitimate call: change, recover and reset, each with its look at the state. */
+    device->turn_timeout_ms = 3 * options->transition_timeout_ms + 4 * options->command_timeout_ms;
+    device->no_mmap = options->no_mmap;
+    int rc = device->ops->open(device->address, &backend_options, &device->backend, err);
+    if (!rc)
+        rc = read_info(device, err);
+    return rc ? rc : read_migration(device, err);
+}
+
+int device_open(const struct backend_ops *ops, const char *address,
+                const struct vmig_device_options *options, struct vmig_device **ret,
+                struct vmig_error *err)
+{
+    struct vmig_device_options known;
+    int rc = read_options(options, &known, err);
+    if (rc)
+        return rc;
+    struct vmig_device *device = device_new(ops);
+    if (!device)
+        return error_set(err, ENOMEM, VMIG_STAGE_OPEN, known.id, NULL, "out of memory");
+    rc = set_names(device, address, known.id, err);
+    if (!rc)
+        rc = device_start(device, &known, err);
+    if (!rc) {
+        *ret = device;
+        return 0;
+    }
+    error_set(err, rc, VMIG_STAGE_OPEN, device->id, NULL, "%s", device_errno_text(rc));
+    error_locate(err, VMIG_STAGE_OPEN, device->id[0] ? device->id : NULL);
+    device_unref(device);
+    return rc;
+}
+
+VMIG_EXPORT int vmig_device_open(const char *address, const struct vmig_device_options *options,
+                                 struct vmig_device **ret, struct vmig_error *err)
+{
+    const struct backend_ops *ops = backend_find(address);
+    if (!ops)
+        return error_set(err, EINVAL, VMIG_STAGE_OPEN, NULL, NULL,
+                         "'%.200s' is no device address; use vfio-user:PATH, a PCI address such "
+                         "as 0000:3b:00.2, or a mediated device's UUID",
+                         address);
+    return device_open(ops, address, options, ret, err);
+}
+
+VMIG_EXPORT struct vmig_device *vmig_device_close(struct vmig_device *device)
+{
+    if (device)
+        device_unref(device);
+    return NULL;
+}
+
+/* ---- what is known without asking ---- */
+
+VMIG_EXPORT const char *vmig_device_id(const struct vmig_device *device)
+{
+    return device->id;
+}
+
+VMIG_EXPORT const char *vmig_device_address(const struct vmig_device *device)
+{
+    return device->address;
+}
+
+VMIG_EXPORT int vmig_device_info(struct vmig_device *device, struct vmig_device_info *ret,
+                                 struct vmig_error *err)
+{
+    (void)err;
+    *ret = device->info;
+    return 0;
+}
+
+VMIG_EXPORT int vmig_device_migration_info(struct vmig_device *device,
+                                           struct vmig_migration_info *ret, struct vmig_error *err)
+{
+    (void)err;
+    *ret = device->migration;
+    return 0;
+}
+
+VMIG_EXPORT enum vmig_health vmig_device_health(const struct vmig_device *device)
+{
+    return (enum vmig_health)atomic_load(&device->health);
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The handle behind struct vmig_device, for the files of this room.
+ *
+ * Threads. A control call holds the device's turn (device_enter .. device_leave): one at a time,
+ * and waiting for it ends with a deadline, because the call that has it may hang in a kernel for
+ * ever. Data calls and dma_log_report run beside it. Each call inside holds a reference, so a
+ * handle that is closed while a call hangs is freed by that call when it ever returns, and by
+ * nobody before.
+ *
+ * Locks: one, `lock`, held for a few instructions and never over a backend call. What it guards is
+ * said below; nothing else is taken under it.
+ */
+#ifndef LIB_DEVICE_DEVICE_H
+#define LIB_DEVICE_DEVICE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include "lib/device/backend.h"
+
+/* Limits on what a device may claim, so that its numbers never size our memory. vfio-pci has 9
+ * regions and 5 interrupt kinds and a few device-specific ones; MSI-X ends at 2,048 vectors. */
+#define DEVICE_REGIONS_MAX 256
+#define DEVICE_IRQS_MAX 64
+#define DEVICE_VECTORS_MAX 2048
+#define DEVICE_MAPPINGS_MAX 65535 /* type1's limit */
+/* What the uAPI guarantees to be accepted with 4 KiB pages. */
+#define DEVICE_LOG_RANGES_MAX 256
+/* One request for state data. Larger ones gain nothing, and a device's claim must not size them. */
+#define DEVICE_CHUNK_MAX ((size_t)1 << 20)
+#define DEVICE_PGSIZE_MIN 4096u
+
+struct device_region {
+    bool known;
+    struct vmig_region_info info;
+    void *maps[VMIG_REGION_AREAS_MAX];
+};
+
+struct device_mapping {
+    uint64_t iova, size_bytes;
+};
+
+struct vmig_device {
+    /* Set by open, constant afterwards. */
+    const struct backend_ops *ops;
+    void *backend;
+    char id[64];
+    char *address;
+    struct vmig_device_info info;
+    struct vmig_migration_info migration;
+    unsigned turn_timeout_ms;
+    bool no_mmap;
+
+    atomic_uint refs;   /* the handle's and one per call inside */
+    atomic_int health;  /* enum vmig_health; LOST is final */
+    atomic_int state;   /* where our own last request left the device: tells a stream's meaning */
+    atomic_bool broken; /* a write was refused in RESUMING: only a reset leaves it */
+
+    pthread_mutex_t lock;
+    pthread_cond_t turn;
+    bool busy;                       /* lock: somebody has the turn */
+    struct device_mapping *mappings; /* lock: sorted by iova */
+    unsigned num_mappings;           /* lock */
+    bool logging;                    /* the turn */
+    struct device_region *regions;   /* the turn: info.num_regions of them */
+};
+
+/* As vmig_device_open(), with the backend given. */
+int device_open(const struct backend_ops *ops, const char *address,
+                const struct vmig_device_options *options, struct vmig_device **ret,
+                struct vmig_error *err);
+
+/* Take the turn. -ENODEV when the device is lost, -ETIMEDOUT when another call hangs. */
+int device_enter(struct vmig_device *device, struct vmig_error *err);
+/* Give it back. @rc: the call's result; a negative one fills @err unless the backend did ("WHAT:
+ * Input/output error"). Returns @rc. */
+int device_leave(struct vmig_device *device, int rc, struct vmig_error *err, const char *format,
+                 ...) __attribute__((format(printf, 4, 5)));
+
+/* The same for calls that run beside control calls: no turn, only the reference. */
+int device_enter_data(struct vmig_device *device, struct vmig_error *err);
+int device_leave_data(struct vmig_device *device, int rc, struct vmig_error *err, const char *what);
+
+/* Refuse: fill @err with the device's name and return -abs(code). */
+int device_refuse(const struct vmig_device *device, struct vmig_error *err, int code,
+                  const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* Whoever watches deadlines gives up on a call that hangs: the device is lost from now on, waiting
+ * calls return -ENODEV. The caller may close the handle then; the hanging call frees it. */
+void device_abandon(struct vmig_device *device);
+
+/* Is [iova, iova + size) inside one mapping? Any thread. */
+bool device_is_mapped(struct vmig_device *device, uint64_t iova, uint64_t size_bytes);
+
+/* "Input/output error" for -EIO. Static string. */
+const char *device_errno_text(int rc);
+
+/* The backend that @address belongs to, NULL when none knows it (backends.c). */
+const struct backend_ops *backend_find(const char *address);
+
+#endif
