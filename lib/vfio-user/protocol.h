@@ -83,6 +83,7 @@ const char *vuser_command_name(uint16_t command, char buf[16]);
 #define VUSER_CAP_SPARSE_MMAP 1
 #define VUSER_CAP_REGION_TYPE 2
 #define VUSER_CAP_SPARSE_MMAP_FDS 0x8001
+#define VUSER_CAP_SPARSE_MMAP_FDS_DRAFT 16 /* the same in a draft, without negotiation */
 
 #define VUSER_DMA_READABLE (1u << 0)
 #define VUSER_DMA_WRITABLE (1u << 1)
