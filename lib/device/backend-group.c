@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A kernel VFIO device through its IOMMU group and a type1 container.
+ *
+ * Each device gets a container of its own: devices of one process then need no agreement about who
+ * maps memory; the price is that locked memory is counted once for each device. A group opens only
+ * once, so two devices of one group cannot be opened by two handles; migratable functions have
+ * groups of their own.
+ *
+ * Opening is the table open_steps; each step says what to do about its usual failures. A device
+ * found in another state than RUNNING is reset: state belongs to the device and outlives the
+ * process that left it so (mtty), but its data stream does not, so nothing in it can be saved.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/cleanup.h"
+#include "lib/device/kernel.h"
+#include "lib/device/sysfs.h"
+#include "lib/device/uapi.h"
+#include "lib/error.h"
+
+struct group_device {
+    struct kernel_device kernel; /* first: its operations are rows of our table */
+    bool opened;                 /* kernel is initialised */
+    char name[SYSFS_NAME_MAX];
+    unsigned group;
+    int container_fd, group_fd;
+    bool no_mmap;
+};
+_Static_assert(offsetof(struct group_device, kernel) == 0,
+               "rows of kernel.h take the same pointer");
+
+static bool group_matches(const char *address)
+{
+    return sysfs_is_pci(address) || sysfs_is_uuid(address);
+}
+
+/* ---- opening, step by step ---- */
+
+static int open_container(struct group_device *self, struct vmig_error *err)
+{
+    self->container_fd = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
+    if (self->container_fd >= 0)
+        return 0;
+    if (errno == ENOENT)
+        return error_set(err, ENOENT, VMIG_STAGE_OPEN, NULL, "vfio-not-loaded",
+                         "this kernel offers no VFIO: /dev/vfio/vfio is missing; "
+                         "`modprobe vfio vfio_iommu_type1`");
+    return error_set(err, errno, VMIG_STAGE_OPEN, NULL,
+                     errno == EACCES || errno == EPERM ? "no-permission" : NULL,
+                     "opening /dev/vfio/vfio: %m");
+}
+
+static int explain_no_group(struct group_device *self, struct vmig_error *err)
+{
+    char driver[SYSFS_NAME_MAX];
+    sysfs_find_driver("/sys", self->name, driver);
+    return error_set(err, ENODEV, VMIG_STAGE_OPEN, NULL, "no-vfio-driver",
+                     "/dev/vfio/%u is missing: the device %s%s; bind it to its VFIO driver",
+                     self->group, driver[0] ? "is bound to " : "has no driver", driver);
+}
+
+static int open_group(struct group_device *self, struct vmig_error *err)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/dev/vfio/%u", self->group);
+    self->group_fd = open(path, O_RDWR | O_CLOEXEC);
+    if (self->group_fd >= 0)
+        return 0;
+    switch (errno) {
+    case ENOENT:
+        return explain_no_group(self, err);
+    case EBUSY:
+        return error_set(err, EBUSY, VMIG_STAGE_OPEN, NULL, "device-busy",
+                         "%s is in use by another process (`fuser -v %s` tells by which)", path,
+                         path);
+    case EACCES:
+    case EPERM:
+        return error_set(err, errno, VMIG_STAGE_OPEN, NULL, "no-permission",
+                         "no permission for %s; give this user read and write access to it, or run "
+                         "as root",
+                         path);
+    default:
+        return error_set(err, errno, VMIG_STAGE_OPEN, NULL, NULL, "opening %s: %m", path);
+    }
+}
+
+static int check_viable(struct group_device *self, struct vmig_error *err)
+{
+    struct vfio_group_status status = { .argsz = sizeof(status) };
+    char foreign[200];
+    if (ioctl(self->group_fd, VFIO_GROUP_GET_STATUS, &status))
+        return error_set(err, errno, VMIG_STAGE_OPEN, NULL, NULL,
+                         "asking for the status of IOMMU group %u: %m", self->group);
+    if (status.flags & VFIO_GROUP_FLAGS_VIABLE)
+        return 0;
+    sysfs_find_foreign("/sys", self->group, foreign, sizeof(foreign));
+    return error_set(err, EPERM, VMIG_STAGE_OPEN, NULL, "group-not-viable",
+                     "IOMMU group %u holds devices of other drivers: %s; bind all of them to VFIO "
+                     "or to nothing",
+                     self->group, foreign[0] ? foreign : "unknown ones");
+}
+
+static int join_container(struct group_device *self, struct vmig_error *err)
+{
+    if (ioctl(self->container_fd, VFIO_GET_API_VERSION) != VFIO_API_VERSION)
+        return error_set(err, EPROTO, VMIG_STAGE_OPEN, NULL, NULL,
+                         "/dev/vfio/vfio speaks an unknown version of VFIO");
+    if (ioctl(self->group_fd, VFIO_GROUP_SET_CONTAINER, &self->container_fd))
+        return error_set(err, errno, VMIG_STAGE_OPEN, NULL, NULL,
+                         "putting IOMMU group %u into a container: %m", self->group);
+    if (ioctl(self->container_fd, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU))
+        return error_set(err, errno, VMIG_STAGE_OPEN, NULL, NULL,
+                         "choosing the type1 IOMMU for IOMMU group %u: %m; "
+                         "`modprobe vfio_iommu_type1` may be missing",
+                         self->group);
+    return 0;
+}
+
+static int open_device(struct group_device *self, struct vmig_error *err)
+{
+    int fd = ioctl(self->group_fd, VFIO_GROUP_GET_DEVICE_FD, self->name);
+    if (fd < 0)
+        return error_set(err, errno, VMIG_STAGE_OPEN, NULL, NULL,
+                         "opening %s of IOMMU group %u: %m", self->name, self->group);
+    kernel_device_init(&self->kernel, fd, self->name, self->no_mmap);
+    self->opened = true;
+    return 0;
+}
+
+static int make_running(struct group_device *self, struct vmig_error *err)
+{
+    struct vmig_device_info info;
+    struct vmig_migration_info migration;
+    enum vmig_state state = VMIG_STATE_RUNNING;
+    /* mtty answers some questions only after this one. */
+    int rc = kernel_info(&self->kernel, &info, err);
+    if (!rc)
+        rc = kernel_migration_info(&self->kernel, &migration, err);
+    if (!rc && migration.flags)
+        rc = kernel_get_state(&self->kernel, &state, err);
+    if (rc || state == VMIG_STATE_RUNNING)
+        return rc;
+    rc = kernel_reset(&self->kernel, err);
+    if (rc)
+        error_prefix(err, "it was left in %s and must be reset", vmig_state_name(state));
+    return rc;
+}
+
+static int (*const open_steps[])(struct group_device *self, struct vmig_error *err) = {
+    open_container, open_group, check_viable, join_container, open_device, make_running,
+};
+
+static void group_close(void *opaque)
+{
+    struct group_device *self = opaque;
+    if (self->opened)
+        kernel_device_done(&self->kernel);
+    cleanup_fd_(&self->group_fd);
+    cleanup_fd_(&self->container_fd);
+    free(self);
+}
+
+static int group_open(const char *address, const struct backend_options *options, void **ret_self,
+                      struct vmig_error *err)
+{
+    struct group_device *self = calloc(1, sizeof(*self));
+    if (!self)
+        return error_set(err, ENOMEM, VMIG_STAGE_OPEN, NULL, NULL, "out of memory");
+    self->container_fd = self->group_fd = -1;
+    self->no_mmap = options->no_mmap;
+    sysfs_name(address, self->name);
+    int rc = sysfs_find_group("/sys", self->name, &self->group, err);
+    for (unsigned i = 0; !rc && i < sizeof(open_steps) / sizeof(open_steps[0]); i++)
+        rc = open_steps[i](self, err);
+    if (rc) {
+        group_close(self);
+        return rc;
+    }
+    *ret_self = self;
+    return 0;
+}
+
+/* ---- memory ---- */
+
+static int group_dma_map(void *opaque, const struct vmig_dma_map *map, struct vmig_error *err)
+{
+    struct group_device *self = opaque;
+    struct vfio_iommu_type1_dma_map request = {
+        .argsz = sizeof(request),
+        .flags = VFIO_DMA_MAP_FLAG_READ | (map->writable ? VFIO_DMA_MAP_FLAG_WRITE : 0),
+        .vaddr = (uintptr_t)map->vaddr,
+        .iova = map->iova,
+        .size = map->size_bytes,
+    };
+    if (!ioctl(self->container_fd, VFIO_IOMMU_MAP_DMA, &request))
+        return 0;
+    const char *remedy = "";
+    if (errno == ENOMEM)
+        remedy = "; the limit of locked memory (`ulimit -l`) may be too low";
+    else if (errno == ENOSPC)
+        remedy = "; the container holds as many mappings as the kernel allows (dma_entry_limit)";
+    return error_set(err, errno, VMIG_STAGE_NONE, NULL, NULL,
+                     "mapping %" PRIu64 " bytes to IOVA 0x%" PRIx64 ": %m%s", map->size_bytes,
+                     map->iova, remedy);
+}
+
+static int group_dma_unmap(void *opaque, uint64_t iova, uint64_t size, struct vmig_error *err)
+{
+    struct group_device *self = opaque;
+    struct vfio_iommu_type1_dma_unmap request = {
+        .argsz = sizeof(request),
+        .iova = iova,
+        .size = size,
+    };
+    if (ioctl(self->container_fd, VFIO_IOMMU_UNMAP_DMA, &request))
+        return error_set(err, errno, VMIG_STAGE_NONE, NULL, NULL,
+                         "unmapping %" PRIu64 " bytes at IOVA 0x%" PRIx64 ": %m", size, iova);
+    if (request.size != size)
+        return error_set(err, EIO, VMIG_STAGE_NONE, NULL, NULL,
+                         "unmapping %" PRIu64 " bytes at IOVA 0x%" PRIx64
+                         ": the kernel unmapped %" PRIu64,
+                         size, iova, (uint64_t)request.size);
+    return 0;
+}
+
+const struct backend_ops backend_group = {
+    .name = "group",
+    .matches = group_matches,
+    .open = group_open,
+    .close = group_close,
+    .info = kernel_info,
+    .region_info = kernel_region_info,
+    .region_read = kernel_region_read,
+    .region_write = kernel_region_write,
+    .region_map = kernel_region_map,
+    .irq_info = kernel_irq_info,
+    .set_irqs = kernel_set_irqs,
+    .dma_map = group_dma_map,
+    .dma_unmap = group_dma_unmap,
+    .reset = kernel_reset,
+    .migration_info = kernel_migration_info,
+    .get_state = kernel_get_state,
+    .set_state = kernel_set_state,
+    .data_size = kernel_data_size,
+    .precopy_info = kernel_precopy_info,
+    .data_read = kernel_data_read,
+    .data_write = kernel_data_write,
+    /* Writes are in the device when write() returns: nothing to flush. */
+    .dma_log_start = kernel_dma_log_start,
+    .dma_log_stop = kernel_dma_log_stop,
+    .dma_log_report = kernel_dma_log_report,
+};

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Operations on a kernel VFIO device's fd, however it was opened: the group backend's today.
+ *
+ * Threads: `lock` guards `stream` and its references only. A read that blocks in the kernel holds a
+ * reference, so that a transition on another thread can take the stream away without the fd number
+ * being used again under the reader.
+ */
+#ifndef LIB_DEVICE_KERNEL_H
+#define LIB_DEVICE_KERNEL_H
+
+#include <pthread.h>
+#include "lib/device/backend.h"
+
+struct kernel_stream;
+
+struct kernel_device {
+    int fd;
+    bool no_mmap;
+    char name[64];           /* in sysfs */
+    struct kernel_map *maps; /* unmapped at the end */
+
+    uint64_t flags;        /* migration flags, 0 until asked */
+    enum vmig_state state; /* when last asked, or the last request that succeeded */
+    int reserve_fd;        /* given up for a transition's data fd when no number is left */
+
+    pthread_mutex_t lock;
+    struct kernel_stream *stream; /* lock; NULL: none */
+};
+
+/* @take_fd is moved. */
+void kernel_device_init(struct kernel_device *device, int take_fd, const char *name, bool no_mmap);
+void kernel_device_done(struct kernel_device *device);
+
+/* Rows of a backend's table as they are: @self is a struct kernel_device, with which the backend's
+ * own structure begins. */
+
+/* ---- kernel-device.c ---- */
+int kernel_info(void *self, struct vmig_device_info *ret, struct vmig_error *err);
+int kernel_region_info(void *self, unsigned index, struct vmig_region_info *ret,
+                       struct vmig_error *err);
+int kernel_region_read(void *self, unsigned index, uint64_t offset, void *buf, size_t length,
+                       struct vmig_error *err);
+int kernel_region_write(void *self, unsigned index, uint64_t offset, const void *buf, size_t length,
+                        struct vmig_error *err);
+int kernel_region_map(void *self, unsigned index, const struct vmig_region_area *area, void **ret,
+                      struct vmig_error *err);
+int kernel_irq_info(void *self, unsigned index, struct vmig_irq_info *ret, struct vmig_error *err);
+int kernel_set_irqs(void *self, unsigned index, unsigned start, unsigned count, const int *eventfds,
+                    struct vmig_error *err);
+/* Does one of its regions belong to the migration protocol of before Linux 5.18? */
+bool kernel_has_v1_region(struct kernel_device *device);
+
+/* ---- kernel-migration.c ---- */
+int kernel_migration_info(void *self, struct vmig_migration_info *ret, struct vmig_error *err);
+int kernel_get_state(void *self, enum vmig_state *ret, struct vmig_error *err);
+int kernel_set_state(void *self, enum vmig_state target, struct vmig_error *err);
+int kernel_reset(void *self, struct vmig_error *err);
+int kernel_data_size(void *self, uint64_t *ret, struct vmig_error *err);
+int kernel_precopy_info(void *self, struct vmig_precopy_info *ret, struct vmig_error *err);
+ssize_t kernel_data_read(void *self, void *buf, size_t size, struct vmig_error *err);
+int kernel_data_write(void *self, const void *buf, size_t length, struct vmig_error *err);
+void kernel_drop_stream(struct kernel_device *device);
+
+/* ---- kernel-log.c ---- */
+int kernel_dma_log_start(void *self, const struct vmig_dma_range *ranges, unsigned num_ranges,
+                         uint64_t *pgsize, struct vmig_error *err);
+int kernel_dma_log_stop(void *self, struct vmig_error *err);
+int kernel_dma_log_report(void *self, uint64_t iova, uint64_t size, uint64_t pgsize,
+                          uint64_t *bitmap, struct vmig_error *err);
+
+/* One VFIO_DEVICE_FEATURE request: @operation is VFIO_DEVICE_FEATURE_GET, _SET or _PROBE (with GET
+ * or SET), @payload of @size bytes goes in and comes out. 0 or -errno. */
+#define KERNEL_FEATURE_PAYLOAD_MAX 32
+int kernel_feature(struct kernel_device *device, uint32_t operation, uint32_t feature,
+                   void *payload, size_t size);
+
+#endif
