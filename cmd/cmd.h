@@ -33,6 +33,8 @@ struct cmd {
 
 /* ---- the subcommands, one file each ---- */
 
+int cmd_probe(int argc, char **argv);
+
 /* ---- output (cmd.c) ---- */
 
 /* Every subcommand offers --json: put CMD_JSON_OPTION in the argp options and handle its key. */

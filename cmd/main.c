@@ -12,6 +12,7 @@
 #include "cmd/cmd.h"
 
 static const struct cmd cmds[] = {
+    { "probe", "Tell what devices are and can do, and whether they can migrate", cmd_probe },
     { NULL, NULL, NULL },
 };
 
