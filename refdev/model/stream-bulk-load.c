@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Loading the bulk format. The loader says where the next bytes belong (a record's header, a run
+ * of local memory, a section), the door puts them there, and the loader judges every part as soon
+ * as it is whole. What was judged wrong once stays refused until the device is reset.
+ */
+#include "refdev/model/stream-bulk.h"
+
+enum { PART_HEADER, PART_PAYLOAD, PART_TRAILER };
+
+void bulk_load_begin(struct refdev_model *model)
+{
+    model->stream.bulk.part = PART_HEADER;
+}
+
+static int refuse(struct refdev_model *model, const char *why)
+{
+    struct refdev_bulk *bulk = &model->stream.bulk;
+    bulk->refused = true;
+    refdev_refuse(model, why, bulk->offset);
+    return -EINVAL;
+}
+
+/* Where a record's payload belongs, NULL with *why when it belongs nowhere. */
+static void *payload_target(struct refdev_model *model, const char **why)
+{
+    struct refdev_bulk *bulk = &model->stream.bulk;
+    const struct refdev_record *record = &bulk->record;
+    uint64_t pages = record->length_bytes / REFDEV_PAGE_BYTES, wanted;
+    *why = "a record of a wrong length";
+    switch (record->type) {
+    case BULK_HEADER:
+        wanted = BULK_H_WORDS * 8;
+        break;
+    case BULK_PAGES:
+        *why = "pages outside of local memory";
+        if (!pages || record->length_bytes % REFDEV_PAGE_BYTES || pages > model->local_pages ||
+            record->first > model->local_pages - pages)
+            return NULL;
+        return model->local + record->first * REFDEV_PATTERN_LANES;
+    case BULK_DEVICE:
+        wanted = BULK_D_WORDS * 8;
+        break;
+    case BULK_SHARED:
+        return record->length_bytes == REFDEV_SHARED_BYTES ? bulk->shared : NULL;
+    case BULK_END:
+        wanted = 8;
+        break;
+    default:
+        *why = "a record of unknown type";
+        return NULL;
+    }
+    return record->length_bytes == wanted ? bulk->section.words : NULL;
+}
+
+static int record_begins(struct refdev_model *model)
+{
+    struct refdev_bulk *bulk = &model->stream.bulk;
+    const struct refdev_record *record = &bulk->record;
+    const char *why;
+    if (record->magic != BULK_MAGIC)
+        return refuse(model, bulk->seen ? "no record where one should be"
+                                        : "not a state of this device family");
+    if (record->sequence != bulk->sequence)
+        return refuse(model, "a record is missing or out of order");
+    if ((record->type == BULK_HEADER) == (bulk->seen != 0))
+        return refuse(model, "the header is not first, or not alone");
+    bulk->target = payload_target(model, &why);
+    if (!bulk->target)
+        return refuse(model, why);
+    bulk->sequence++;
+    refdev_digest_begin(&bulk->digest, record->sequence);
+    refdev_digest_add(&bulk->digest, record, BULK_RECORD_BYTES);
+    return 0;
+}
+
+/* Every page must have come once, in order; later ones replace it. */
+static void pages_came(struct refdev_bulk *bulk)
+{
+    uint64_t end = bulk->record.first + bulk->record.length_bytes / REFDEV_PAGE_BYTES;
+    if (bulk->record.first <= bulk->cursor && end > bulk->cursor)
+        bulk->cursor = end;
+}
+
+static const char *check_end(const struct refdev_model *model)
+{
+    const struct refdev_bulk *bulk = &model->stream.bulk;
+    if (bulk->section.words[0] != bulk->offset - BULK_OVERHEAD - 8)
+        return "length at the end differs";
+    if (bulk->cursor != model->local_pages)
+        return "pages are missing at the end";
+    if (!(bulk->seen & 1u << BULK_DEVICE) || !(bulk->seen & 1u << BULK_SHARED))
+        return "a section is missing at the end";
+    return NULL;
+}
+
+/* DEVICE and SHARED are applied to the device as they come: it is refused or reset as a whole. */
+static int record_ends(struct refdev_model *model)
+{
+    struct refdev_bulk *bulk = &model->stream.bulk;
+    const uint64_t *words = bulk->section.words;
+    const char *why = NULL;
+    if (bulk->trailer != refdev_digest_end(&bulk->digest))
+        return refuse(model, "digest of a record differs: the state is corrupt");
+    switch (bulk->record.type) {
+    case BULK_HEADER:
+        why = bulk_header_check(model, words);
+        break;
+    case BULK_DEVICE:
+        why = bulk_device_check(model, words);
+        if (!why)
+            bulk_device_apply(model, words);
+        break;
+    case BULK_SHARED:
+        refdev_copy(model->shared, bulk->shared, REFDEV_SHARED_BYTES);
+        break;
+    case BULK_PAGES:
+        pages_came(bulk);
+        break;
+    case BULK_END:
+        bulk->ended = true;
+        why = check_end(model);
+        break;
+    default:
+        break;
+    }
+    bulk->seen |= 1u << bulk->record.type;
+    return why ? refuse(model, why) : 0;
+}
+
+static uint8_t *part_data(struct refdev_bulk *bulk, uint64_t *length_bytes)
+{
+    switch (bulk->part) {
+    case PART_HEADER:
+        *length_bytes = BULK_RECORD_BYTES;
+        return (uint8_t *)&bulk->record;
+    case PART_PAYLOAD:
+        *length_bytes = bulk->record.length_bytes;
+        return bulk->target;
+    default:
+        *length_bytes = sizeof(bulk->trailer);
+        return (uint8_t *)&bulk->trailer;
+    }
+}
+
+int bulk_load_place(struct refdev_model *model, void **data, uint64_t *length_bytes)
+{
+    struct refdev_bulk *bulk = &model->stream.bulk;
+    if (bulk->refused)
+        return -EINVAL;
+    if (bulk->ended)
+        return refuse(model, "bytes after the end");
+    *data = part_data(bulk, length_bytes) + bulk->part_done;
+    *length_bytes -= bulk->part_done;
+    return 0;
+}
+
+int bulk_load_placed(struct refdev_model *model, uint64_t length_bytes)
+{
+    struct refdev_bulk *bulk = &model->stream.bulk;
+    uint64_t part_length;
+    int rc;
+    const uint8_t *data = part_data(bulk, &part_length);
+    if (bulk->refused || bulk->ended || length_bytes > part_length - bulk->part_done)
+        return -EINVAL;
+    if (bulk->part == PART_PAYLOAD)
+        refdev_digest_add(&bulk->digest, data + bulk->part_done, length_bytes);
+    bulk->part_done += length_bytes;
+    bulk->offset += length_bytes;
+    if (bulk->part_done < part_length)
+        return 0;
+    bulk->part_done = 0;
+    switch (bulk->part) {
+    case PART_HEADER:
+        rc = record_begins(model);
+        bulk->part = PART_PAYLOAD;
+        return rc;
+    case PART_PAYLOAD:
+        bulk->part = PART_TRAILER;
+        return 0;
+    default:
+        rc = record_ends(model);
+        bulk->part = PART_HEADER;
+        return rc;
+    }
+}
+
+int bulk_load_finish(struct refdev_model *model)
+{
+    struct refdev_bulk *bulk = &model->stream.bulk;
+    if (bulk->refused)
+        return -EINVAL;
+    return bulk->ended ? 0 : refuse(model, "the state is truncated");
+}

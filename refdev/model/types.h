@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * All that the model takes from outside: integer types, errno numbers and the compiler's memory
+ * builtins. The model calls no libc, uses no floating point and never allocates by itself, so that
+ * it can be compiled into a kernel module.
+ */
+#ifndef REFDEV_MODEL_TYPES_H
+#define REFDEV_MODEL_TYPES_H
+
+#ifdef __KERNEL__
+#include <linux/errno.h>
+#include <linux/types.h>
+#else
+#include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#endif
+
+#define refdev_copy(to, from, bytes) __builtin_memcpy(to, from, bytes)
+#define refdev_zero(to, bytes) __builtin_memset(to, 0, bytes)
+
+#endif
