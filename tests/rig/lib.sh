@@ -1,0 +1,79 @@
+# shellcheck shell=bash
+# Vocabulary of the shell tests in the rig. scripts/rig/test gives VFIO_MIGRATE, the command, and
+# RIG_BUILD, where the helper programs are.
+
+set -u
+tap_count=0
+tap_failures=0
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+# check NAME COMMAND...: one result. The command's output is shown when it fails.
+check() {
+    local name=$1
+    shift
+    tap_count=$((tap_count + 1))
+    if "$@" >"$scratch/check" 2>&1; then
+        echo "ok $tap_count - $name"
+    else
+        tap_failures=$((tap_failures + 1))
+        echo "not ok $tap_count - $name"
+        sed 's/^/# /' "$scratch/check"
+    fi
+}
+
+finish() {
+    echo "1..$tap_count"
+    [ "$tap_failures" -eq 0 ]
+    exit
+}
+
+# exits STATUS COMMAND...: COMMAND must end with STATUS; its output goes to $scratch/out and err.
+exits() {
+    local expected=$1 status=0
+    shift
+    "$@" >"$scratch/out" 2>"$scratch/err" || status=$?
+    [ "$status" = "$expected" ] && return
+    echo "exit status $status, expected $expected: $*"
+    cat "$scratch/out" "$scratch/err"
+    return 1
+}
+
+# says WORDS: the last `exits` had them on standard error.
+says() {
+    grep -qF -- "$1" "$scratch/err" && return
+    echo "standard error does not say '$1':"
+    cat "$scratch/err"
+    return 1
+}
+
+# json EXPRESSION: true of j, the object that the last `exits` printed.
+json() {
+    /usr/bin/python3 -c 'import json, sys
+j = json.load(open(sys.argv[1]))
+if not eval("(" + sys.argv[2] + ")"):
+    sys.exit("not so: " + sys.argv[2] + "\n" + json.dumps(j, indent=1))' "$scratch/out" "$1"
+}
+
+# mtty TYPE: make one (mtty-1: one port, mtty-2: two) and print its UUID.
+mtty() {
+    local uuid
+    uuid=$(cat /proc/sys/kernel/random/uuid)
+    echo "$uuid" >"/sys/class/mdev_bus/mtty/mdev_supported_types/$1/create" && echo "$uuid"
+}
+
+mtty_remove() {
+    local uuid
+    for uuid in "$@"; do echo 1 >"/sys/bus/mdev/devices/$uuid/remove"; done
+}
+
+# The scratch register of an mtty's first port: it keeps what is written there.
+get_register() { "$RIG_BUILD/rig-region" "$1" 0 7; }
+set_register() { "$RIG_BUILD/rig-region" "$1" 0 7 "$2"; }
+register_is() {
+    local value
+    value=$(get_register "$1")
+    [ "$value" = "$2" ] && return
+    echo "the scratch register of $1 is $value, expected $2"
+    return 1
+}
