@@ -25,10 +25,16 @@ struct tracker_ops {
     void (*free)(struct tracker *tracker);
 };
 
-/* Writes by this process's own threads through the block's own mapping.
+/* Writes by this process's own threads through the block's own mapping. By design not seen: writes
+ * through another mapping of the same memory, by another process (a forked child too), or by
+ * write(2) to the fd; pages that are discarded (MADV_DONTNEED, holes punched). Who writes there has
+ * to be watched by a tracker of its own. The mapping must stay as it is between start and stop.
+ *
  * Write-protect userfaultfd in asynchronous mode, read with PAGEMAP_SCAN (Linux 6.7). */
 int tracker_pagemap_new(struct tracker **ret, struct vmig_error *err);
-/* The same for kernels without it: userfaultfd write faults served by a thread of the tracker. */
+/* The same for kernels without it: userfaultfd write faults served by a thread of the tracker.
+ * Anonymous memory and memfd only. For an ordinary user a system call that writes into tracked
+ * memory, such as read(2), fails with EFAULT in the workload; root is free of that. */
 int tracker_uffd_new(struct tracker **ret, struct vmig_error *err);
 
 /* Which of the two; auto takes the first that works here. */

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The list of RAM blocks: what may be added, what is populated, and what a target knows to be zero.
+ * The memory itself belongs to the host; here are only its description and the bitmaps.
+ */
+#include "lib/memory/ram.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include "lib/cleanup.h"
+#include "lib/error.h"
+#include "lib/memory/holes.h"
+#include "lib/memory/zero.h"
+
+#define NAME_BYTES_MAX 255 /* the stream has one byte for its length */
+
+struct ram *ram_new(void)
+{
+    return calloc(1, sizeof(struct ram));
+}
+
+struct ram *ram_free(struct ram *ram)
+{
+    if (!ram)
+        return NULL;
+    for (unsigned i = 0; i < ram->num_blocks; i++) {
+        free((char *)ram->blocks[i].desc.name);
+        free(ram->blocks[i].dirty);
+        free(ram->blocks[i].touched);
+    }
+    free(ram);
+    return NULL;
+}
+
+static int refuse(struct vmig_error *err, const char *name, const char *why)
+{
+    return error_set(err, EINVAL, VMIG_STAGE_PREPARE, NULL, NULL, "RAM block \"%.64s\": %s",
+                     name ? name : "", why);
+}
+
+static int check_shape(const struct vmig_ram_block *desc, struct vmig_error *err)
+{
+    uint64_t vaddr = (uint64_t)(uintptr_t)desc->vaddr, end;
+
+    if (!desc->name || !desc->name[0])
+        return refuse(err, desc->name, "it has no name; give it 1 to 255 bytes");
+    if (strlen(desc->name) > NAME_BYTES_MAX)
+        return refuse(err, desc->name, "its name is longer than 255 bytes");
+    if (!desc->size_bytes || desc->size_bytes % RAM_PAGE_SIZE)
+        return refuse(err, desc->name, "its size must be a multiple of 4,096 bytes and not 0");
+    if (!vaddr || vaddr % RAM_PAGE_SIZE)
+        return refuse(err, desc->name, "its address in this process is not aligned to 4,096 bytes");
+    if (desc->iova % RAM_PAGE_SIZE)
+        return refuse(err, desc->name, "its IOVA is not aligned to 4,096 bytes");
+    if (desc->fd >= 0 && desc->fd_offset % RAM_PAGE_SIZE)
+        return refuse(err, desc->name, "its file offset is not aligned to 4,096 bytes");
+    if (__builtin_add_overflow(vaddr, desc->size_bytes, &end) ||
+        __builtin_add_overflow(desc->iova, desc->size_bytes, &end))
+        return refuse(err, desc->name, "it reaches beyond the end of the address space");
+    return 0;
+}
+
+static int check_neighbours(const struct ram *ram, const struct vmig_ram_block *desc,
+                            struct vmig_error *err)
+{
+    for (unsigned i = 0; i < ram->num_blocks; i++) {
+        const struct vmig_ram_block *other = &ram->blocks[i].desc;
+
+        if (!strcmp(other->name, desc->name))
+            return refuse(err, desc->name, "another block has this name already");
+        if (desc->iova < other->iova + other->size_bytes &&
+            other->iova < desc->iova + desc->size_bytes)
+            return error_set(err, EINVAL, VMIG_STAGE_PREPARE, NULL, NULL,
+                             "RAM block \"%.64s\": its IOVA range 0x%" PRIx64 " +0x%" PRIx64
+                             " overlaps block \"%.64s\" at 0x%" PRIx64 " +0x%" PRIx64,
+                             desc->name, desc->iova, desc->size_bytes, other->name, other->iova,
+                             other->size_bytes);
+    }
+    return 0;
+}
+
+int ram_add(struct ram *ram, const struct vmig_ram_block *desc, struct vmig_error *err)
+{
+    int ret = check_shape(desc, err);
+
+    if (!ret)
+        ret = check_neighbours(ram, desc, err);
+    if (ret < 0)
+        return ret;
+    if (ram->num_blocks == RAM_BLOCKS_MAX)
+        return refuse(err, desc->name, "there are 64 blocks already, more are not supported");
+
+    CLEANUP_FREE char *name = strdup(desc->name);
+    CLEANUP_FREE uint64_t *dirty = bitmap_new(desc->size_bytes / RAM_PAGE_SIZE);
+    if (!name || !dirty)
+        return error_set(err, ENOMEM, VMIG_STAGE_PREPARE, NULL, NULL,
+                         "RAM block \"%.64s\": no memory for its bitmap", desc->name);
+    struct ram_block *block = &ram->blocks[ram->num_blocks++];
+    block->desc = *desc;
+    block->desc.name = take_ptr(name);
+    block->pages = desc->size_bytes / RAM_PAGE_SIZE;
+    block->dirty = take_ptr(dirty);
+    return 0;
+}
+
+uint64_t ram_size_bytes(const struct ram *ram)
+{
+    uint64_t size = 0;
+
+    for (unsigned i = 0; i < ram->num_blocks; i++)
+        size += ram->blocks[i].desc.size_bytes;
+    return size;
+}
+
+uint64_t ram_dirty_pages(const struct ram *ram)
+{
+    uint64_t count = 0;
+
+    for (unsigned i = 0; i < ram->num_blocks; i++)
+        count += bitmap_count(ram->blocks[i].dirty, ram->blocks[i].pages);
+    return count;
+}
+
+struct ram_block *ram_find(struct ram *ram, const char *name)
+{
+    for (unsigned i = 0; i < ram->num_blocks; i++)
+        if (!strcmp(ram->blocks[i].desc.name, name))
+            return &ram->blocks[i];
+    return NULL;
+}
+
+/* holes_visit: @opaque is a bitmap. */
+static void set_pages(void *opaque, uint64_t offset_bytes, uint64_t length_bytes)
+{
+    bitmap_set_range(opaque, offset_bytes / RAM_PAGE_SIZE, length_bytes / RAM_PAGE_SIZE);
+}
+
+int ram_mark_populated(struct ram *ram, struct vmig_error *err)
+{
+    (void)err; /* where nothing can tell all is marked, so this cannot fail */
+    for (unsigned i = 0; i < ram->num_blocks; i++)
+        holes_populated(&ram->blocks[i].desc, set_pages, ram->blocks[i].dirty);
+    return 0;
+}
+
+int ram_mark_touched(struct ram *ram, struct vmig_error *err)
+{
+    for (unsigned i = 0; i < ram->num_blocks; i++) {
+        struct ram_block *block = &ram->blocks[i];
+
+        if (!block->touched)
+            block->touched = bitmap_new(block->pages);
+        if (!block->touched)
+            return error_set(err, ENOMEM, VMIG_STAGE_SETUP, NULL, NULL,
+                             "RAM block \"%.64s\": no memory for its bitmap", block->desc.name);
+        holes_populated(&block->desc, set_pages, block->touched);
+    }
+    return 0;
+}
+
+/* Whole pages inside the block? Offsets come from the peer. */
+static bool is_inside(const struct ram_block *block, uint64_t offset, uint64_t length)
+{
+    return offset % RAM_PAGE_SIZE == 0 && length % RAM_PAGE_SIZE == 0 &&
+           offset <= block->desc.size_bytes && length <= block->desc.size_bytes - offset;
+}
+
+bool ram_known_zero(const struct ram_block *block, uint64_t offset, uint64_t length)
+{
+    if (!block->touched || !is_inside(block, offset, length))
+        return false;
+    uint64_t end = (offset + length) / RAM_PAGE_SIZE;
+    return bitmap_next_set(block->touched, end, offset / RAM_PAGE_SIZE) == end;
+}
+
+/* Cleared by hand, not by punching holes: a device may have these pages pinned, and would go on
+ * with the old ones. Pages that are zero already are left alone, that is twice as fast. */
+static void clear_pages(struct ram_block *block, uint64_t page, uint64_t end)
+{
+    for (; page < end; page++) {
+        char *at = (char *)block->desc.vaddr + page * RAM_PAGE_SIZE;
+
+        if (!zero_page(at))
+            memset(at, 0, RAM_PAGE_SIZE);
+    }
+}
+
+int ram_load_zero(struct ram_block *block, uint64_t offset, uint64_t length, struct vmig_error *err)
+{
+    if (!is_inside(block, offset, length))
+        return error_set(err, EINVAL, VMIG_STAGE_NONE, NULL, NULL,
+                         "RAM block \"%.64s\": zeros at 0x%" PRIx64 " +0x%" PRIx64
+                         " are no whole pages inside its 0x%" PRIx64 " bytes",
+                         block->desc.name, offset, length, block->desc.size_bytes);
+    uint64_t page = offset / RAM_PAGE_SIZE, end = page + length / RAM_PAGE_SIZE;
+
+    if (!block->touched) { /* nothing is known about what is there */
+        clear_pages(block, page, end);
+        return 0;
+    }
+    for (;;) {
+        page = bitmap_next_set(block->touched, end, page);
+        if (page == end)
+            return 0;
+        uint64_t stop = bitmap_next_clear(block->touched, end, page);
+        clear_pages(block, page, stop);
+        bitmap_clear_range(block->touched, page, stop - page);
+        page = stop;
+    }
+}

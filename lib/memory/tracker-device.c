@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Writes by a device's DMA, from the device's own log.
+ *
+ * The device chooses the page size of its log. We ask for ours, and live with a coarser one (a bit
+ * then stands for many pages) and a finer one (many bits stand for one page). One report per RAM
+ * block, since a report must lie inside one mapping. A report that fails means that the log is
+ * worthless: the sync fails, and with it the migration.
+ */
+#include "lib/memory/tracker.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include "lib/cleanup.h"
+#include "lib/error.h"
+#include "lib/memory/ranges.h"
+
+/* Ours: the finer the log, the larger our buffer, and no device has so fine a one. */
+#define PGSIZE_MIN 512u
+
+struct tracker_device {
+    struct tracker tracker;
+    struct vmig_device *device; /* borrowed */
+    bool running;
+    uint64_t pgsize;
+    uint64_t *bits; /* one report's; a page aligned buffer, since old kernels err at its edges */
+};
+
+/* ---- from the device's pages to ours ---- */
+
+/* Device page @bit covers [iova + bit * pgsize, + pgsize). Where the block does not begin at a
+ * multiple of pgsize it is not said which way the device rounds: take both pages that may be
+ * meant. */
+static void set_coarse(const struct ram_block *block, uint64_t pgsize, uint64_t bit)
+{
+    uint64_t iova = block->desc.iova, last = iova + block->desc.size_bytes - 1;
+    uint64_t from = (iova + bit * pgsize) & ~(pgsize - 1);
+    uint64_t to = (iova + bit * pgsize + pgsize - 1) | (pgsize - 1); /* included */
+
+    if (from < iova)
+        from = iova;
+    if (to > last)
+        to = last;
+    uint64_t first = (from - iova) / RAM_PAGE_SIZE;
+    bitmap_set_range(block->dirty, first, (to - iova) / RAM_PAGE_SIZE - first + 1);
+}
+
+static void set_pages(const struct ram_block *block, uint64_t pgsize, const uint64_t *bits,
+                      uint64_t count)
+{
+    uint64_t bit = 0;
+
+    for (;;) {
+        bit = bitmap_next_set(bits, count, bit);
+        if (bit == count)
+            return;
+        if (pgsize > RAM_PAGE_SIZE)
+            set_coarse(block, pgsize, bit);
+        else
+            bitmap_set(block->dirty, bit * pgsize / RAM_PAGE_SIZE);
+        bit++;
+    }
+}
+
+static int sync_block(struct tracker_device *self, const struct ram_block *block,
+                      struct vmig_error *err)
+{
+    uint64_t size = block->desc.size_bytes;
+    uint64_t count = size / self->pgsize + (size % self->pgsize != 0);
+
+    memset(self->bits, 0, bitmap_words(count) * sizeof(self->bits[0]));
+    int ret = vmig_device_dma_log_report(self->device, block->desc.iova, size, self->pgsize,
+                                         self->bits, err);
+    if (ret < 0)
+        return ret;
+    if (self->pgsize != RAM_PAGE_SIZE) {
+        set_pages(block, self->pgsize, self->bits, count);
+        return 0;
+    }
+    if (count % 64) /* what the device says of pages past the end does not concern us */
+        self->bits[count / 64] &= ~(~UINT64_C(0) << count % 64);
+    for (uint64_t word = 0; word < bitmap_words(count); word++)
+        block->dirty[word] |= self->bits[word];
+    return 0;
+}
+
+/* ---- operations ---- */
+
+static void tracker_device_stop(struct tracker *tracker)
+{
+    struct tracker_device *self = (struct tracker_device *)tracker;
+
+    /* It ends by itself when the device leaves STOP_COPY or is closed, so a refusal means little.
+     */
+    if (self->running)
+        vmig_device_dma_log_stop(self->device, NULL);
+    self->running = false;
+    free(self->bits);
+    self->bits = NULL;
+}
+
+/* Room for the largest block's bits. */
+static int make_buffer(struct tracker_device *self, const struct ram *ram, struct vmig_error *err)
+{
+    uint64_t most = 0;
+
+    for (unsigned i = 0; i < ram->num_blocks; i++)
+        if (ram->blocks[i].desc.size_bytes / self->pgsize > most)
+            most = ram->blocks[i].desc.size_bytes / self->pgsize;
+    size_t bytes = bitmap_words(most + 1) * sizeof(uint64_t);
+
+    if (posix_memalign((void **)&self->bits, RAM_PAGE_SIZE, bytes)) {
+        self->bits = NULL;
+        return error_set(err, ENOMEM, VMIG_STAGE_SETUP, vmig_device_id(self->device), NULL,
+                         "no memory for %zu bytes of dirty bits", bytes);
+    }
+    return 0;
+}
+
+static int tracker_device_start(struct tracker *tracker, struct ram *ram, struct vmig_error *err)
+{
+    struct tracker_device *self = (struct tracker_device *)tracker;
+    struct vmig_dma_range ranges[RAM_BLOCKS_MAX];
+    unsigned count = ranges_of_ram(ram, RANGES_MAX, ranges);
+
+    if (!count)
+        return 0;
+    self->pgsize = RAM_PAGE_SIZE;
+    int ret = vmig_device_dma_log_start(self->device, ranges, count, &self->pgsize, err);
+    if (ret < 0)
+        return ret;
+    self->running = true;
+    if (self->pgsize < PGSIZE_MIN || self->pgsize & (self->pgsize - 1))
+        ret = error_set(err, EPROTO, VMIG_STAGE_SETUP, vmig_device_id(self->device), NULL,
+                        "the device wants to log DMA in pages of %" PRIu64
+                        " bytes, asked for %u; it must be a power of two from %u upwards",
+                        self->pgsize, RAM_PAGE_SIZE, PGSIZE_MIN);
+    if (!ret)
+        ret = make_buffer(self, ram, err);
+    if (ret < 0)
+        tracker_device_stop(tracker);
+    return ret;
+}
+
+static int tracker_device_sync(struct tracker *tracker, struct ram *ram, struct vmig_error *err)
+{
+    struct tracker_device *self = (struct tracker_device *)tracker;
+
+    for (unsigned i = 0; self->running && i < ram->num_blocks; i++) {
+        int ret = sync_block(self, &ram->blocks[i], err);
+        if (ret < 0)
+            return ret;
+    }
+    return 0;
+}
+
+static void tracker_device_free(struct tracker *tracker)
+{
+    tracker_device_stop(tracker);
+    free(tracker);
+}
+
+static const struct tracker_ops tracker_device_ops = {
+    .name = "device",
+    .start = tracker_device_start,
+    .sync = tracker_device_sync,
+    .stop = tracker_device_stop,
+    .free = tracker_device_free,
+};
+
+int tracker_device_new(struct vmig_device *device, struct tracker **ret, struct vmig_error *err)
+{
+    struct tracker_device *self = calloc(1, sizeof(*self));
+
+    if (!self)
+        return error_set(err, ENOMEM, VMIG_STAGE_NONE, vmig_device_id(device), NULL,
+                         "no memory for a tracker");
+    self->tracker.ops = &tracker_device_ops;
+    self->device = device;
+    *ret = &self->tracker;
+    return 0;
+}
