@@ -21,7 +21,7 @@ struct reader {
     void *opaque;
     uint8_t *buf;            /* owned when fill is set; borrowed for a memory reader */
     size_t size, head, tail; /* unread bytes are buf[head, tail) */
-    uint64_t offset;         /* of buf[head] in the stream */
+    uint64_t offset;         /* of buf[head] in the stream; after a failure, where it began */
     int error;               /* 0, or the first failure as negative errno; -ENODATA: cut short */
 };
 
@@ -42,9 +42,15 @@ void reader_bytes(struct reader *r, void *buf,
 void reader_skip(struct reader *r, uint64_t length_bytes);
 /* Next byte without taking it; -1 at the end of the stream or after a failure. Blocks for it. */
 int reader_peek(struct reader *r);
-/* Look at @length_bytes (at most 4,096) without taking them; NULL when cut short or failed. */
+/* Look at @length_bytes (at most READER_PEEK_MAX) without taking them; NULL when cut short or
+ * failed. An end of the stream met by looking is no failure. */
+#define READER_PEEK_MAX 4096u
 const uint8_t *reader_peek_bytes(struct reader *r, size_t length_bytes);
 bool reader_failed(const struct reader *r);
 void reader_fail(struct reader *r, int error); /* the first one stays */
+/* The same, and the failure began at @offset rather than here. */
+void reader_fail_at(struct reader *r, uint64_t offset, int error);
+/* 0 while nothing failed; else the failure, with a message "offset N: WHAT: ..." in @err. */
+int reader_error(const struct reader *r, const char *what, struct vmig_error *err);
 
 #endif
