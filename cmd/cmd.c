@@ -15,11 +15,18 @@ void cmd_print_json(json_t *object)
     json_decref(object);
 }
 
+/* Text may come from a peer: what is no UTF-8 is shown with '?' and does not spoil the object. */
 static json_t *text_or_null(const char *text)
 {
-    /* Text may come from a peer: what is no UTF-8 must not make the whole object fail. */
-    json_t *value = text[0] ? json_string(text) : NULL;
-    return value ? value : json_null();
+    char plain[sizeof(((struct vmig_error *)NULL)->text)];
+    json_t *value = text[0] ? json_string(text) : json_null();
+    if (value)
+        return value;
+    size_t i;
+    for (i = 0; text[i] && i < sizeof(plain) - 1; i++)
+        plain[i] = (unsigned char)text[i] < 0x80 ? text[i] : '?';
+    plain[i] = '\0';
+    return json_string(plain);
 }
 
 json_t *cmd_error_json(const struct vmig_error *err)
