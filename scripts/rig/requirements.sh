@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# SPDX-License-Identifier: BSD-3-Clause
 # What the rig needs from the system; read by its scripts.
 
 rig_source=${VFIO_MIGRATE_RIG_SOURCE:-/usr/src/linux-source-6.12.tar.xz}

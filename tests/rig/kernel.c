@@ -17,7 +17,7 @@
 
 #include "lib/device/backend.h"
 #include "lib/device/fsm.h"
-#include "tests/rig/mtty.h"
+#include "tests/rig/devices.h"
 
 #define ALL_FLAGS (VMIG_MIGRATION_STOP_COPY | VMIG_MIGRATION_P2P | VMIG_MIGRATION_PRE_COPY)
 #define MTTY_MAGIC UINT64_C(0x7e9d09898c3e2c4e)

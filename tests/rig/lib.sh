@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# SPDX-License-Identifier: BSD-3-Clause
 # Vocabulary of the shell tests in the rig. scripts/rig/test gives VFIO_MIGRATE, the command, and
 # RIG_BUILD, where the helper programs are.
 

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
 # vfio-migrate probe on kernel devices: one that can migrate and one that cannot.
 . "$(dirname "$0")/lib.sh"
 probe=("$VFIO_MIGRATE" probe)

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
 # scripts/rig/run itself: what a program in the rig says comes out, and every way to fail is told
 # apart. Runs on the host.
 set -u

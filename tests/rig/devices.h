@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* mtty devices for the tests in the rig: each test makes its own and removes it. */
-#ifndef TESTS_RIG_MTTY_H
-#define TESTS_RIG_MTTY_H
+/* The rig's devices: mtty, of which each test makes its own and removes it, and one PCI device. */
+#ifndef TESTS_RIG_DEVICES_H
+#define TESTS_RIG_DEVICES_H
 
 #include <stdint.h>
 
@@ -26,5 +26,11 @@ struct mtty {
 void mtty_create(struct mtty *mtty, const char *type);
 /* Waits until nobody has it open. */
 void mtty_remove(struct mtty *mtty);
+
+/* QEMU's `edu` behind the emulated IOMMU: it has a DMA engine and no migration. */
+#define EDU "0000:00:10.0"
+/* Give it to vfio-pci, take it away again. */
+void edu_bind(void);
+void edu_unbind(void);
 
 #endif

@@ -7,15 +7,16 @@
 
 #include <cmocka.h>
 
-#include "tests/rig/mtty.h"
+#include "tests/rig/devices.h"
 
 #define TYPES "/sys/class/mdev_bus/mtty/mdev_supported_types"
+#define PCI "/sys/bus/pci"
 
 static void write_sysfs(const char *path, const char *text)
 {
     FILE *file = fopen(path, "we");
     if (!file)
-        fail_msg("%s: cannot be opened; is mtty loaded?", path);
+        fail_msg("%s: cannot be opened; is this the rig?", path);
     fputs(text, file);
     if (fclose(file))
         fail_msg("%s: '%s' is refused", path, text);
@@ -37,4 +38,16 @@ void mtty_remove(struct mtty *mtty)
     char path[256];
     snprintf(path, sizeof(path), "/sys/bus/mdev/devices/%s/remove", mtty->uuid);
     write_sysfs(path, "1");
+}
+
+void edu_bind(void)
+{
+    write_sysfs(PCI "/devices/" EDU "/driver_override", "vfio-pci");
+    write_sysfs(PCI "/drivers_probe", EDU);
+}
+
+void edu_unbind(void)
+{
+    write_sysfs(PCI "/devices/" EDU "/driver_override", "\n");
+    write_sysfs(PCI "/drivers/vfio-pci/unbind", EDU);
 }

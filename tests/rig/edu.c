@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A PCI device behind a real (if emulated) IOMMU, through the public interface: QEMU's `edu` copies
+ * between a buffer of its own and memory. What is proved is that a mapping reaches the memory it
+ * names, and stops to when it is gone.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include <cmocka.h>
+#include <vfio-migrate.h>
+
+#include "tests/rig/devices.h"
+
+/* edu's registers in BAR 0: a DMA engine with a buffer at 0x40000 of its own address space. */
+#define EDU_SOURCE 0x80
+#define EDU_TARGET 0x88
+#define EDU_COUNT 0x90
+#define EDU_COMMAND 0x98
+#define EDU_BUFFER 0x40000u
+#define EDU_RUN 1u
+#define EDU_TO_MEMORY 2u
+
+#define PCI_COMMAND 4
+#define PCI_COMMAND_MEMORY_AND_MASTER 6u
+
+#define PAGE 4096u
+#define COPIED (PAGE / 2) /* QEMU 7.2 dies of a copy that fills the buffer to its last byte */
+#define IOVA 0x200000u
+
+struct fixture {
+    struct vmig_device *device;
+    uint8_t *memory;
+};
+
+static int setup(void **state)
+{
+    static struct fixture f;
+    struct vmig_error err = { 0 };
+    uint16_t command = PCI_COMMAND_MEMORY_AND_MASTER;
+    edu_bind();
+    if (vmig_device_open(EDU, NULL, &f.device, &err))
+        fail_msg("%s", err.text);
+    f.memory = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(f.memory != MAP_FAILED);
+    assert_int_equal(vmig_device_region_write(f.device, VMIG_REGION_CONFIG, PCI_COMMAND, &command,
+                                              sizeof(command), NULL),
+                     0);
+    *state = &f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    vmig_device_close(f->device);
+    munmap(f->memory, 2 * PAGE);
+    edu_unbind();
+    return 0;
+}
+
+static void map(struct fixture *f, uint64_t iova, void *vaddr)
+{
+    struct vmig_error err = { 0 };
+    struct vmig_dma_map request = {
+        .iova = iova,
+        .size_bytes = PAGE,
+        .vaddr = vaddr,
+        .fd = -1,
+        .writable = true,
+    };
+    if (vmig_device_dma_map(f->device, &request, &err))
+        fail_msg("%s", err.text);
+}
+
+static void set_register(struct fixture *f, uint64_t offset, uint32_t value)
+{
+    assert_int_equal(vmig_device_region_write(f->device, 0, offset, &value, 4, NULL), 0);
+}
+
+static uint32_t get_register(struct fixture *f, uint64_t offset)
+{
+    uint32_t value = 0;
+    assert_int_equal(vmig_device_region_read(f->device, 0, offset, &value, 4, NULL), 0);
+    return value;
+}
+
+/* The engine takes a tenth of a second; a hundred times that is a hang. */
+static void copy(struct fixture *f, uint32_t source, uint32_t target, uint32_t direction)
+{
+    const struct timespec pause = { .tv_nsec = 10000000 };
+    set_register(f, EDU_SOURCE, source);
+    set_register(f, EDU_TARGET, target);
+    set_register(f, EDU_COUNT, COPIED);
+    set_register(f, EDU_COMMAND, EDU_RUN | direction);
+    for (int i = 0; i < 1000; i++) {
+        if (!(get_register(f, EDU_COMMAND) & EDU_RUN))
+            return;
+        nanosleep(&pause, NULL);
+    }
+    fail_msg("edu's DMA engine does not end");
+}
+
+static void the_device_reads_and_writes_the_memory_that_is_mapped(void **state)
+{
+    struct fixture *f = *state;
+    map(f, IOVA, f->memory);
+    map(f, IOVA + PAGE, f->memory + PAGE);
+    memset(f->memory, 0xa7, PAGE);
+    copy(f, IOVA, EDU_BUFFER, 0);
+    copy(f, EDU_BUFFER, IOVA + PAGE, EDU_TO_MEMORY);
+    assert_memory_equal(f->memory, f->memory + PAGE, COPIED);
+}
+
+static void memory_that_was_unmapped_is_out_of_reach(void **state)
+{
+    struct fixture *f = *state;
+    map(f, IOVA, f->memory);
+    memset(f->memory, 0xa7, PAGE);
+    copy(f, IOVA, EDU_BUFFER, 0);
+    memset(f->memory, 0, PAGE);
+    assert_int_equal(vmig_device_dma_unmap(f->device, IOVA, PAGE, NULL), 0);
+    copy(f, EDU_BUFFER, IOVA, EDU_TO_MEMORY);
+    for (unsigned i = 0; i < PAGE; i++)
+        assert_int_equal(f->memory[i], 0);
+}
+
+static void a_region_that_is_mapped_is_the_devices(void **state)
+{
+    struct fixture *f = *state;
+    void *bar = NULL;
+    uint32_t value = 0x12345678;
+    assert_int_equal(vmig_device_region_map(f->device, 0, 0, &bar, NULL), 0);
+    /* Register 4 answers with the complement of what was written. */
+    *(volatile uint32_t *)((uint8_t *)bar + 4) = value;
+    assert_int_equal(get_register(f, 4), ~value);
+}
+
+static void a_device_without_migration_says_why_and_refuses_every_state(void **state)
+{
+    struct fixture *f = *state;
+    struct vmig_migration_info info = { 0 };
+    struct vmig_error err = { 0 };
+    uint64_t bytes;
+    enum vmig_state at;
+    assert_int_equal(vmig_device_migration_info(f->device, &info, NULL), 0);
+    assert_int_equal(info.flags, 0);
+    assert_string_equal(info.reason, "vfio-no-kernel-support");
+    assert_int_equal(
+        vmig_device_set_state(f->device, VMIG_STATE_STOP_COPY, VMIG_STATE_RUNNING, &err),
+        -EOPNOTSUPP);
+    assert_string_equal(err.reason, "vfio-no-kernel-support");
+    assert_true(vmig_device_get_state(f->device, &at, NULL) < 0);
+    assert_int_equal(vmig_device_data_size(f->device, &bytes, NULL), -ENOTTY);
+    assert_int_equal(vmig_device_health(f->device), VMIG_HEALTH_OK);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(the_device_reads_and_writes_the_memory_that_is_mapped),
+        TEST(memory_that_was_unmapped_is_out_of_reach),
+        TEST(a_region_that_is_mapped_is_the_devices),
+        TEST(a_device_without_migration_says_why_and_refuses_every_state),
+    };
+    return cmocka_run_group_tests_name("edu", tests, NULL, NULL);
+}
