@@ -31,12 +31,20 @@ deps-build:
 .PHONY: demo
 demo: deps-build ## move a workload with two devices between two processes and verify it
 	+@$(MAKE) --no-print-directory all
-	$(BUILD)/vfio-migrate demo $(DEMO_ARGS)
+	$(BUILD)/cmd/vfio-migrate demo $(DEMO_ARGS)
 
 .PHONY: test
 test: ## install what is needed and run every test, sanitizers and the kernel rig included
 	@[ "$(DEPS)" = no ] || scripts/deps test
 	scripts/test
+
+.PHONY: kernel-test
+kernel-test: all ## only the tests on a real kernel, in an emulated machine
+	scripts/rig/test --build $(BUILD)
+
+.PHONY: kernel-shell
+kernel-shell: all ## a shell on that kernel
+	scripts/rig/shell
 
 .PHONY: install
 install: all ## install under PREFIX (default /usr/local; DESTDIR is honoured)
