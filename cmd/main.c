@@ -13,6 +13,11 @@
 
 static const struct cmd cmds[] = {
     { "probe", "Tell what devices are and can do, and whether they can migrate", cmd_probe },
+    { "save", "Write a device's state to a file", cmd_save },
+    { "restore", "Load a device's state from a file", cmd_restore },
+    { "send", "Move devices, live, to another process or host", cmd_send },
+    { "receive", "Be the target of a send", cmd_receive },
+    { "resolve", "Settle a hand-over that hangs", cmd_resolve },
     { NULL, NULL, NULL },
 };
 

@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cmd/endpoint.h"
+#include "cmd/progress.h"
+
+/* ---- options ---- */
+
+enum {
+    KEY_CONTROL = 0x1100,
+    KEY_DOWNTIME,
+    KEY_BANDWIDTH,
+    KEY_ROUNDS,
+    KEY_CHANNELS,
+    KEY_NO_PRE_COPY,
+    KEY_ALL_DIRTY,
+    KEY_STATE_SIZE,
+    KEY_TIMEOUT,
+};
+
+static void add_ram(struct endpoint *e, const char *text, struct argp_state *state)
+{
+    const char *at = strrchr(text, '@');
+    char *end;
+    if (e->num_ram == ENDPOINT_RAM_MAX)
+        argp_error(state, "--ram-file can be given %d times", ENDPOINT_RAM_MAX);
+    struct endpoint_ram *ram = &e->ram[e->num_ram++];
+    *ram = (struct endpoint_ram) { .fd = -1 };
+    errno = 0;
+    ram->iova = at ? strtoull(at + 1, &end, 0) : 0;
+    if (!at || at == text || !at[1] || *end || errno || (size_t)(at - text) >= sizeof(ram->path))
+        argp_error(state, "--ram-file takes FILE@IOVA, for example guest.ram@0x0, not '%s'", text);
+    memcpy(ram->path, text, (size_t)(at - text));
+}
+
+static error_t parse_endpoint(int key, char *arg, struct argp_state *state)
+{
+    struct endpoint *e = state->input;
+    switch (key) {
+    case 'd':
+        if (e->num_addresses == ENDPOINT_DEVICES_MAX)
+            argp_error(state, "at most %d devices can move at once", ENDPOINT_DEVICES_MAX);
+        e->addresses[e->num_addresses++] = arg;
+        return 0;
+    case 'r':
+        add_ram(e, arg, state);
+        return 0;
+    case KEY_CONTROL:
+        e->control = arg;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static error_t parse_state(int key, char *arg, struct argp_state *state)
+{
+    struct endpoint *e = state->input;
+    (void)arg;
+    if (key == 'q')
+        e->quiet = true;
+    else if (key == CMD_KEY_JSON)
+        e->json = true;
+    else
+        return ARGP_ERR_UNKNOWN;
+    return 0;
+}
+
+static const struct argp_option endpoint_options[] = {
+    { "device", 'd', "DEVICE[,id=NAME]", 0,
+      "A device to move; may be given several times. NAME must be the same on both sides; without "
+      "it devices are paired in the order given",
+      0 },
+    { "ram-file", 'r', "FILE@IOVA", 0,
+      "Memory that the devices reach: a file (in /dev/shm, say), at this IOVA; same IOVA and size "
+      "on both sides",
+      0 },
+    { "ram", 'r', NULL, OPTION_ALIAS, NULL, 0 },
+    { "control", KEY_CONTROL, "PATH", 0,
+      "Listen on this UNIX socket for `vfio-migrate resolve` and for the other side", 0 },
+    { 0 },
+};
+
+static const struct argp_option state_options[] = {
+    { "quiet", 'q', NULL, 0, "Print nothing but errors", 0 },
+    CMD_JSON_OPTION,
+    { 0 },
+};
+const struct argp endpoint_state_argp = {
+    state_options, parse_state, NULL, NULL, NULL, NULL, NULL
+};
+
+static error_t pass_input(int key, char *arg, struct argp_state *state)
+{
+    if (key != ARGP_KEY_INIT)
+        return parse_endpoint(key, arg, state);
+    state->child_inputs[0] = state->input;
+    return 0;
+}
+
+static const struct argp_child state_child[] = { { &endpoint_state_argp, 0, NULL, 0 }, { 0 } };
+const struct argp endpoint_argp = { endpoint_options, pass_input, NULL, NULL,
+                                    state_child,      NULL,       NULL };
+
+void endpoint_set(struct endpoint *e, const char *name, uint64_t value)
+{
+    if (e->num_parameters == sizeof(e->parameters) / sizeof(e->parameters[0]))
+        return; /* more options than parameters exist: the last ones would be repetitions */
+    e->parameters[e->num_parameters].name = name;
+    e->parameters[e->num_parameters++].value = value;
+}
+
+static error_t parse_tuning(int key, char *arg, struct argp_state *state)
+{
+    struct endpoint *e = state->input;
+    const uint64_t ms = 1000000;
+    switch (key) {
+    case KEY_DOWNTIME:
+        endpoint_set(e, "downtime-limit",
+                     cmd_arg_duration(state, "--downtime-limit", arg, 0, 2000000 * ms) / ms);
+        return 0;
+    case KEY_BANDWIDTH:
+        endpoint_set(e, "max-bandwidth",
+                     cmd_arg_rate(state, "--max-bandwidth", arg, 1, UINT64_MAX));
+        return 0;
+    case KEY_ROUNDS:
+        endpoint_set(e, "max-rounds", cmd_arg_number(state, "--max-rounds", arg, 1, 10000));
+        return 0;
+    case KEY_CHANNELS:
+        endpoint_set(e, "multifd-channels", cmd_arg_number(state, "--channels", arg, 0, 16));
+        return 0;
+    case KEY_NO_PRE_COPY:
+        endpoint_set(e, "pre-copy", 0);
+        return 0;
+    case KEY_ALL_DIRTY:
+        endpoint_set(e, "all-dirty", 1);
+        return 0;
+    case KEY_STATE_SIZE:
+        endpoint_set(e, "device-state-size",
+                     cmd_arg_size(state, "--state-size", arg, 1, UINT64_MAX));
+        return 0;
+    case KEY_TIMEOUT:
+        endpoint_set(e, "transition-timeout",
+                     cmd_arg_duration(state, "--transition-timeout", arg, ms, 3600000 * ms) / ms);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_option tuning_options[] = {
+    { "downtime-limit", KEY_DOWNTIME, "TIME", 0,
+      "Longest pause to switch with (300ms); when pre-copy cannot reach it the migration fails",
+      0 },
+    { "max-bandwidth", KEY_BANDWIDTH, "RATE", 0, "Bytes per second before the switch (no limit)",
+      0 },
+    { "max-rounds", KEY_ROUNDS, "N", 0, "Pre-copy rounds before giving up (30)", 0 },
+    { "channels", KEY_CHANNELS, "N", 0,
+      "Data channels beside the main channel (1); 0: all on the main channel", 0 },
+    { "no-pre-copy", KEY_NO_PRE_COPY, NULL, 0, "Move all device state in the pause", 0 },
+    { "all-dirty", KEY_ALL_DIRTY, NULL, 0,
+      "For devices that cannot log their DMA: send all memory again in the pause", 0 },
+    { "state-size", KEY_STATE_SIZE, "SIZE", 0,
+      "What a device that cannot tell its state's size is counted with (100G)", 0 },
+    { "transition-timeout", KEY_TIMEOUT, "TIME", 0, "Longest state change of a device (30s)", 0 },
+    { 0 },
+};
+const struct argp endpoint_tuning_argp = { tuning_options, parse_tuning, NULL, NULL,
+                                           NULL,           NULL,         NULL };
+
+/* ---- signals ---- */
+
+/* What a signal handler may see: the migration to cancel, and that there was a signal. */
+static _Atomic(struct vmig_migration *) to_cancel;
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int number)
+{
+    (void)number;
+    interrupted = 1;
+    struct vmig_migration *m = atomic_load(&to_cancel);
+    if (m)
+        vmig_migration_cancel(m);
+}
+
+static void catch_signals(struct vmig_migration *m)
+{
+    struct sigaction action = { .sa_handler = on_signal };
+    atomic_store(&to_cancel, m);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+bool endpoint_interrupted(void)
+{
+    return interrupted;
+}
+
+void endpoint_wait_signal(void)
+{
+    sigset_t block, old;
+    sigemptyset(&block);
+    sigaddset(&block, SIGINT);
+    sigaddset(&block, SIGTERM);
+    sigprocmask(SIG_BLOCK, &block, &old);
+    while (!interrupted)
+        sigsuspend(&old);
+    sigprocmask(SIG_SETMASK, &old, NULL);
+}
+
+/* ---- opening ---- */
+
+static int fail(struct vmig_error *err, int code, const char *format, const char *what)
+{
+    err->code = -code;
+    err->stage = VMIG_STAGE_OPEN;
+    snprintf(err->text, sizeof(err->text), format, what, strerror(code));
+    return -code;
+}
+
+/* A file that somebody else has open may be written behind our back, where no tracker sees it. A
+ * write lease is granted only when nobody has. */
+static int refuse_shared(struct endpoint_ram *ram, struct vmig_error *err)
+{
+    if (fcntl(ram->fd, F_SETLEASE, F_WRLCK) == 0) {
+        fcntl(ram->fd, F_SETLEASE, F_UNLCK);
+        return 0;
+    }
+    if (errno != EAGAIN)
+        return 0; /* the file system has no leases: nothing can be said */
+    return fail(err, EBUSY,
+                "%s is open in another program, whose writes could not be tracked; close it there "
+                "first, or let that program embed the library",
+                ram->path);
+}
+
+static int map_ram(struct endpoint_ram *ram, struct vmig_error *err)
+{
+    struct stat st;
+    ram->fd = open(ram->path, O_RDWR | O_CLOEXEC);
+    if (ram->fd < 0 || fstat(ram->fd, &st) != 0)
+        return fail(err, errno, "opening memory file %s: %s", ram->path);
+    if (st.st_size == 0 || st.st_size % 4096)
+        return fail(err, EINVAL,
+                    "memory file %s must have a size that is a multiple of 4096 bytes and not 0",
+                    ram->path);
+    int rc = refuse_shared(ram, err);
+    if (rc < 0)
+        return rc;
+    ram->size_bytes = (uint64_t)st.st_size;
+    ram->vaddr = mmap(NULL, ram->size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, ram->fd, 0);
+    if (ram->vaddr != MAP_FAILED)
+        return 0;
+    ram->vaddr = NULL;
+    return fail(err, errno, "mapping memory file %s: %s", ram->path);
+}
+
+/* "ADDRESS,id=NAME" into its parts; without a NAME the place in the list names the device, so that
+ * both sides agree. */
+static int open_device(struct endpoint *e, unsigned index, struct vmig_error *err)
+{
+    char address[512], id[64];
+    const char *comma = strstr(e->addresses[index], ",id=");
+    size_t length = comma ? (size_t)(comma - e->addresses[index]) : strlen(e->addresses[index]);
+    if (length >= sizeof(address) || (comma && strlen(comma + 4) >= sizeof(id)))
+        return fail(err, EINVAL, "device address %s is too long", e->addresses[index]);
+    snprintf(address, sizeof(address), "%.*s", (int)length, e->addresses[index]);
+    snprintf(id, sizeof(id), comma ? "%s" : "device%s", comma ? comma + 4 : "");
+    if (!comma)
+        snprintf(id, sizeof(id), "device%u", index);
+    struct vmig_device_options options = { .size = sizeof(options), .id = id };
+    for (unsigned i = 0; i < e->num_parameters; i++)
+        if (strcmp(e->parameters[i].name, "transition-timeout") == 0)
+            options.transition_timeout_ms = (unsigned)e->parameters[i].value;
+    int rc = vmig_device_open(address, &options, &e->devices[index], err);
+    if (rc == 0)
+        e->num_devices = index + 1;
+    return rc;
+}
+
+static int map_for_devices(struct endpoint *e, const struct endpoint_ram *ram,
+                           struct vmig_error *err)
+{
+    struct vmig_dma_map map = {
+        .iova = ram->iova,
+        .size_bytes = ram->size_bytes,
+        .vaddr = ram->vaddr,
+        .fd = ram->fd,
+        .writable = true,
+    };
+    int rc = 0;
+    for (unsigned i = 0; rc == 0 && i < e->num_devices; i++)
+        rc = vmig_device_dma_map(e->devices[i], &map, err);
+    return rc;
+}
+
+static int add_ram_blocks(struct endpoint *e, struct vmig_error *err)
+{
+    int rc = 0;
+    for (unsigned i = 0; rc == 0 && i < e->num_ram; i++) {
+        struct endpoint_ram *ram = &e->ram[i];
+        char name[32];
+        snprintf(name, sizeof(name), "ram%u", i);
+        struct vmig_ram_block block = { .name = name,
+                                        .iova = ram->iova,
+                                        .size_bytes = ram->size_bytes,
+                                        .vaddr = ram->vaddr,
+                                        .fd = ram->fd };
+        rc = vmig_migration_add_ram(e->migration, &block, err);
+        if (rc == 0)
+            rc = map_for_devices(e, ram, err);
+    }
+    return rc;
+}
+
+static int add_devices(struct endpoint *e, struct vmig_error *err)
+{
+    int rc = 0;
+    for (unsigned i = 0; rc == 0 && i < e->num_devices; i++)
+        rc = vmig_migration_add_device(e->migration, e->devices[i], err);
+    return rc;
+}
+
+static int make_migration(struct endpoint *e, struct vmig_error *err)
+{
+    struct vmig_host host = { .size = sizeof(host), .opaque = e, .event = progress_event };
+    e->migration = vmig_migration_new(&host, err);
+    if (!e->migration)
+        return err->code;
+    catch_signals(e->migration);
+    int rc = 0;
+    for (unsigned i = 0; rc == 0 && i < e->num_parameters; i++)
+        rc = vmig_migration_set(e->migration, e->parameters[i].name, e->parameters[i].value, err);
+    if (rc == 0 && e->control)
+        rc = vmig_migration_set_control(e->migration, e->control, err);
+    return rc;
+}
+
+int endpoint_open(struct endpoint *e, struct vmig_error *err)
+{
+    int rc = make_migration(e, err);
+    for (unsigned i = 0; rc == 0 && i < e->num_ram; i++)
+        rc = map_ram(&e->ram[i], err);
+    for (unsigned i = 0; rc == 0 && i < e->num_addresses; i++)
+        rc = open_device(e, i, err);
+    if (rc == 0)
+        rc = add_ram_blocks(e, err);
+    return rc < 0 ? rc : add_devices(e, err);
+}
+
+void endpoint_close(struct endpoint *e)
+{
+    progress_end(e);
+    atomic_store(&to_cancel, NULL);
+    e->migration = vmig_migration_free(e->migration);
+    for (unsigned i = 0; i < e->num_devices; i++)
+        e->devices[i] = vmig_device_close(e->devices[i]);
+    for (unsigned i = 0; i < e->num_ram; i++) {
+        if (e->ram[i].vaddr)
+            munmap(e->ram[i].vaddr, e->ram[i].size_bytes);
+        if (e->ram[i].fd >= 0)
+            close(e->ram[i].fd);
+    }
+}
+
+/* ---- results ---- */
+
+enum cmd_exit endpoint_exit(const struct vmig_error *err)
+{
+    if (err->code == -EUCLEAN)
+        return CMD_UNRESOLVED;
+    if (strcmp(err->reason, "device-state-lost") == 0 || strcmp(err->reason, "device-hung") == 0)
+        return CMD_DEVICE_LOST;
+    if (err->code == -ECANCELED && strcmp(err->reason, "cancelled") == 0)
+        return CMD_CANCELLED;
+    if (err->stage == VMIG_STAGE_PREPARE && strncmp(err->reason, "vfio-", 5) == 0)
+        return CMD_REFUSED;
+    return CMD_FAILED;
+}
+
+enum cmd_exit endpoint_fail(struct endpoint *e, const struct vmig_error *err)
+{
+    progress_end(e);
+    enum cmd_exit code = endpoint_exit(err);
+    return (enum cmd_exit)cmd_fail(e->name, e->json, code, err);
+}
+
+json_t *endpoint_statistics(const struct vmig_statistics *s)
+{
+    json_t *devices = json_array(), *stages = json_object();
+    for (unsigned i = 0; i < s->num_devices; i++) {
+        const struct vmig_device_statistics *d = &s->devices[i];
+        json_array_append_new(
+            devices, json_pack("{s:s, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f}", "id", d->id,
+                               "precopy_bytes", (json_int_t)d->precopy_bytes, "stop_copy_bytes",
+                               (json_int_t)d->stop_copy_bytes, "setup_ms", d->setup_ms,
+                               "quiesce_ms", d->quiesce_ms, "stop_ms", d->stop_ms, "complete_ms",
+                               d->complete_ms, "load_ms", d->load_ms, "resume_ms", d->resume_ms));
+    }
+    for (unsigned i = VMIG_STAGE_PREPARE; i < VMIG_STAGE_COUNT; i++)
+        json_object_set_new(
+            stages, vmig_stage_name((enum vmig_stage)i),
+            json_pack("{s:f, s:I}", "ms", s->stage_ms[i], "bytes", (json_int_t)s->stage_bytes[i]));
+    return json_pack("{s:s, s:f, s:f, s:f, s:f, s:{s:I, s:i, s:I, s:I, s:I}, s:o, s:o}", "status",
+                     vmig_status_name(s->status), "total_ms", s->total_ms, "downtime_ms",
+                     s->downtime_ms, "predicted_downtime_ms", s->predicted_downtime_ms,
+                     "bandwidth_bytes_per_s", s->bandwidth_bytes_per_s, "ram", "bytes",
+                     (json_int_t)s->ram_bytes, "rounds", (int)s->rounds, "sent_bytes",
+                     (json_int_t)s->ram_sent_bytes, "zero_pages", (json_int_t)s->ram_zero_pages,
+                     "dirty_pages", (json_int_t)s->ram_dirty_pages, "devices", devices, "stages",
+                     stages);
+}
+
+void endpoint_report(struct endpoint *e)
+{
+    struct vmig_statistics s = { .size = sizeof(s) };
+    progress_end(e);
+    vmig_migration_query(e->migration, &s);
+    if (e->json) {
+        cmd_print_json(endpoint_statistics(&s));
+        return;
+    }
+    if (e->quiet)
+        return;
+    uint64_t bytes = 0;
+    char size[32], total[32], pause[32], predicted[32];
+    for (unsigned i = 0; i < s.num_devices; i++)
+        bytes += s.devices[i].precopy_bytes + s.devices[i].stop_copy_bytes;
+    cmd_format_size(bytes + s.ram_sent_bytes, size, sizeof(size));
+    cmd_format_duration(s.total_ms, total, sizeof(total));
+    printf("%s: %u device%s, %s in %s", vmig_status_name(s.status), s.num_devices,
+           s.num_devices == 1 ? "" : "s", size, total);
+    if (s.downtime_ms > 0)
+        printf("; pause %s, predicted %s", cmd_format_duration(s.downtime_ms, pause, sizeof(pause)),
+               cmd_format_duration(s.predicted_downtime_ms, predicted, sizeof(predicted)));
+    putchar('\n');
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One end of a migration as a command holds it: devices opened, memory mapped and shown to them, ^C
+ * turned into a cancel, progress on a terminal, errors turned into exit codes. save, restore, send
+ * and receive are thin over this.
+ */
+#ifndef CMD_ENDPOINT_H
+#define CMD_ENDPOINT_H
+
+#include <sys/types.h>
+#include "cmd/cmd.h"
+
+#define ENDPOINT_DEVICES_MAX VMIG_DEVICES_MAX
+#define ENDPOINT_RAM_MAX 16
+
+struct endpoint_ram {
+    char path[4096];
+    uint64_t iova;
+    int fd;
+    void *vaddr;
+    uint64_t size_bytes;
+};
+
+struct endpoint {
+    const char *name; /* of the subcommand */
+    bool json, quiet;
+    unsigned num_addresses, num_devices, num_ram;
+    const char *addresses[ENDPOINT_DEVICES_MAX]; /* ADDRESS[,id=NAME], as typed */
+    struct vmig_device *devices[ENDPOINT_DEVICES_MAX];
+    struct endpoint_ram ram[ENDPOINT_RAM_MAX];
+    const char *control;
+    struct vmig_migration *migration;
+    bool progress_shown; /* a line without its newline stands on the terminal */
+    struct {
+        const char *name;
+        uint64_t value;
+    } parameters[32];
+    unsigned num_parameters;
+};
+
+/* For argp's children; the input is the struct endpoint. --quiet and --json: */
+extern const struct argp endpoint_state_argp;
+/* the same with --device, --ram-file and --control: */
+extern const struct argp endpoint_argp;
+/* The source's tuning: --downtime-limit, --max-bandwidth, --max-rounds, --channels, --no-pre-copy,
+ * --all-dirty, --state-size, --transition-timeout. Same input. */
+extern const struct argp endpoint_tuning_argp;
+
+/* Remember a parameter for endpoint_open(). */
+void endpoint_set(struct endpoint *e, const char *name, uint64_t value);
+
+/* Open devices and memory, make the migration, set its parameters, catch SIGINT and SIGTERM. */
+int endpoint_open(struct endpoint *e, struct vmig_error *err);
+void endpoint_close(struct endpoint *e);
+
+/* The exit code that @rc and @err of send or receive mean. */
+enum cmd_exit endpoint_exit(const struct vmig_error *err);
+/* Print the failure, as text or JSON, and return its exit code. */
+enum cmd_exit endpoint_fail(struct endpoint *e, const struct vmig_error *err);
+/* The result of one that succeeded, for people (only when @verbose or on a terminal) or JSON. */
+void endpoint_report(struct endpoint *e);
+json_t *endpoint_statistics(const struct vmig_statistics *s);
+
+/* Wait for SIGINT or SIGTERM. */
+void endpoint_wait_signal(void);
+bool endpoint_interrupted(void);
+
+#endif

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cmd/endpoint.h"
+#include "cmd/progress.h"
+
+#define BAR_CELLS 24
+
+void progress_draw(const struct vmig_event *event)
+{
+    char bar[BAR_CELLS + 1], sent[32], left[32];
+    uint64_t all = event->sent_bytes + event->remaining_bytes;
+    double done = all ? (double)event->sent_bytes / (double)all : 0;
+    int cells = (int)(done * BAR_CELLS);
+    memset(bar, ' ', BAR_CELLS);
+    memset(bar, '#', (size_t)cells);
+    bar[BAR_CELLS] = '\0';
+    cmd_format_size(event->sent_bytes, sent, sizeof(sent));
+    cmd_format_size(event->remaining_bytes, left, sizeof(left));
+    fprintf(stderr, "\r[%s] %3.0f %%  %-10s round %-3u %s sent, %s left\033[K", bar, done * 100,
+            vmig_stage_name(event->stage), event->round, sent, left);
+}
+
+void progress_end(struct endpoint *e)
+{
+    if (e->progress_shown)
+        fputs("\r\033[K", stderr);
+    e->progress_shown = false;
+}
+
+static void say(struct endpoint *e, const char *what, const char *text)
+{
+    progress_end(e);
+    fprintf(stderr, "vfio-migrate %s: %s%s\n", e->name, what, text);
+}
+
+void progress_event(void *opaque, const struct vmig_event *event)
+{
+    struct endpoint *e = opaque;
+    if (event->kind == VMIG_EVENT_WARNING) {
+        say(e, "warning: ", event->text);
+    } else if (event->kind == VMIG_EVENT_WAITING) {
+        say(e, "", event->text);
+    } else if (event->kind == VMIG_EVENT_LISTENING) {
+        if (!e->quiet)
+            say(e, "listening on ", event->text);
+    } else if (!e->quiet && !e->json && isatty(STDERR_FILENO)) {
+        progress_draw(event);
+        e->progress_shown = true;
+    }
+}

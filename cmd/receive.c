@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* vfio-migrate receive --device D... ADDRESS: the target, and afterwards the devices' owner. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cmd/endpoint.h"
+#include "cmd/owner.h"
+
+struct receive {
+    struct endpoint end;
+    const char *address;
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct receive *r = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &r->end;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (r->address)
+            argp_error(state, "one ADDRESS only; devices are given with --device");
+        r->address = arg;
+        return 0;
+    case ARGP_KEY_END:
+        if (!r->address || (!r->end.num_addresses && !r->end.num_ram))
+            argp_error(state, "at least one --device and an ADDRESS are needed");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+int cmd_receive(int argc, char **argv)
+{
+    static const struct argp_child children[] = { { &endpoint_argp, 0, NULL, 0 }, { 0 } };
+    static const struct argp argp = {
+        NULL,
+        parse,
+        "--device DEVICE... ADDRESS",
+        "Receive devices, and the memory they reach, from a `vfio-migrate send`.\v"
+        "ADDRESS is tcp:HOST:PORT (port 0 takes a free one and says which), unix:PATH, fd:N, "
+        "file:PATH or exec:COMMAND.",
+        children,
+        NULL,
+        NULL
+    };
+    struct receive r = { .end = { .name = "receive" } };
+    struct vmig_error err = { 0 };
+    argp_parse(&argp, argc, argv, 0, NULL, &r);
+    int rc = endpoint_open(&r.end, &err);
+    if (rc == 0)
+        rc = vmig_migration_receive(r.end.migration, r.address, &err);
+    enum cmd_exit code = rc < 0 ? endpoint_fail(&r.end, &err) : CMD_DONE;
+    if (rc == 0)
+        endpoint_report(&r.end);
+    if (code == CMD_UNRESOLVED)
+        code = owner_settle(&r.end);
+    if (code == CMD_DONE)
+        code = owner_keep(&r.end);
+    endpoint_close(&r.end);
+    return code;
+}

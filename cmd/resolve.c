@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* vfio-migrate resolve CONTROL run|discard: settle a hand-over that hangs. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cmd/endpoint.h"
+#include "lib/migration/control.h"
+
+enum { KEY_GONE = 0x1001 };
+
+struct resolve {
+    const char *control, *what;
+    bool gone, json;
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct resolve *r = state->input;
+    switch (key) {
+    case KEY_GONE:
+        r->gone = true;
+        return 0;
+    case CMD_KEY_JSON:
+        r->json = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (state->arg_num == 0)
+            r->control = arg;
+        else if (state->arg_num == 1)
+            r->what = arg;
+        else
+            argp_error(state, "too many arguments");
+        return 0;
+    case ARGP_KEY_END:
+        if (!r->what || (strcmp(r->what, "run") != 0 && strcmp(r->what, "discard") != 0 &&
+                         strcmp(r->what, "status") != 0))
+            argp_error(state, "CONTROL and one of run, discard, status are needed");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_option options[] = {
+    { "other-side-gone", KEY_GONE, NULL, 0,
+      "Your word that the other side does not run and did not run since: needed for `run` when it "
+      "cannot be reached",
+      0 },
+    CMD_JSON_OPTION,
+    { 0 },
+};
+
+static json_t *request(const struct resolve *r)
+{
+    if (strcmp(r->what, "status") == 0)
+        return json_pack("{s:s}", "execute", "status");
+    return json_pack("{s:s, s:{s:s, s:b}}", "execute", "resolve", "arguments", "what", r->what,
+                     "other-side-gone", (int)r->gone);
+}
+
+static void print_result(const struct resolve *r, json_t *result)
+{
+    if (r->json) {
+        json_object_set_new(result, "result", json_string("done"));
+        cmd_print_json(json_incref(result));
+    } else if (strcmp(r->what, "status") == 0) {
+        printf("%s: %s\n", json_string_value(json_object_get(result, "side")),
+               json_string_value(json_object_get(result, "status")));
+    } else {
+        printf("this side is %s now\n", json_string_value(json_object_get(result, "now")));
+    }
+}
+
+int cmd_resolve(int argc, char **argv)
+{
+    static const struct argp argp = {
+        options,
+        parse,
+        "CONTROL run|discard|status",
+        "Settle a hand-over that hangs, on the side that listens on CONTROL.\v"
+        "run: this side goes on; the other side is made to let go first where it can be reached. "
+        "discard: this side lets go of what it holds. status: only say how it is. Look at both "
+        "sides "
+        "before you decide: where one runs, discard the other.",
+        NULL,
+        NULL,
+        NULL
+    };
+    struct resolve r = { 0 };
+    struct vmig_error err = { 0 };
+    argp_parse(&argp, argc, argv, 0, NULL, &r);
+    json_t *result = control_call(r.control, request(&r), &err);
+    if (!result)
+        return cmd_fail("resolve", r.json, err.code == -EBUSY ? CMD_UNRESOLVED : CMD_FAILED, &err);
+    print_result(&r, result);
+    json_decref(result);
+    return CMD_DONE;
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Which saved states were restored on this host: an empty file named by the stream's identity in
+ * $XDG_STATE_HOME/vfio-migrate/restored (default ~/.local/state). */
+#ifndef CMD_RESTORED_H
+#define CMD_RESTORED_H
+
+#include <vfio-migrate.h>
+
+/* The identity in the manifest of the stream at @path, as 32 hexadecimal digits; "" when it has
+ * none (a stream of QEMU's). */
+int restored_identity(const char *path, char ret[33], struct vmig_error *err);
+/* -EEXIST when it was restored before. */
+int restored_check(const char *path, const char *identity, struct vmig_error *err);
+void restored_note(const char *path, const char *identity);
+
+#endif

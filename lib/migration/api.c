@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The public handle: making it, adding what moves, asking, cancelling. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "lib/cleanup.h"
+#include "lib/error.h"
+#include "lib/export.h"
+#include "lib/clock.h"
+#include "lib/migration/control.h"
+#include "lib/migration/migration.h"
+#include "lib/participant/device.h"
+#include "lib/participant/ram.h"
+
+static const char *const status_names[] = {
+    [VMIG_STATUS_NONE] = "none",
+    [VMIG_STATUS_SETUP] = "setup",
+    [VMIG_STATUS_ACTIVE] = "active",
+    [VMIG_STATUS_PRE_SWITCHOVER] = "pre-switchover",
+    [VMIG_STATUS_DEVICE] = "device",
+    [VMIG_STATUS_COMPLETED] = "completed",
+    [VMIG_STATUS_CANCELLING] = "cancelling",
+    [VMIG_STATUS_CANCELLED] = "cancelled",
+    [VMIG_STATUS_FAILED] = "failed",
+    [VMIG_STATUS_UNRESOLVED] = "unresolved",
+};
+_Static_assert(sizeof(status_names) / sizeof(status_names[0]) == VMIG_STATUS_COUNT,
+               "a name for every status");
+
+VMIG_EXPORT const char *vmig_status_name(enum vmig_status status)
+{
+    return (unsigned)status < VMIG_STATUS_COUNT ? status_names[status] : "?";
+}
+
+static void init_locks(struct vmig_migration *m)
+{
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&m->changed, &attr);
+    pthread_condattr_destroy(&attr);
+    pthread_mutex_init(&m->lock, NULL);
+    pthread_mutex_init(&m->main_write, NULL);
+    pthread_mutex_init(&m->ram_lock, NULL);
+    pthread_mutex_init(&m->throttle.lock, NULL);
+}
+
+VMIG_EXPORT struct vmig_migration *vmig_migration_new(const struct vmig_host *host,
+                                                      struct vmig_error *err)
+{
+    struct vmig_migration *m = calloc(1, sizeof(*m));
+    struct ram *ram = ram_new();
+    int cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (!m || !ram || cancel_fd < 0) {
+        free(m);
+        ram_free(ram);
+        if (cancel_fd >= 0)
+            close(cancel_fd);
+        error_set(err, ENOMEM, VMIG_STAGE_PREPARE, NULL, NULL,
+                  "out of memory or file descriptors for a migration");
+        return NULL;
+    }
+    m->ram = ram;
+    m->cancel_fd = cancel_fd;
+    init_locks(m);
+    if (host) {
+        size_t known = host->size < sizeof(m->host) ? host->size : sizeof(m->host);
+        memcpy(&m->host, host, known);
+    }
+    for (unsigned i = 0; i < PARAMETER_COUNT; i++)
+        m->parameters[i] = parameter_table[i].standard;
+    return m;
+}
+
+static void free_participant(struct participant *p)
+{
+    if (p->free_opaque)
+        p->free_opaque(p->opaque);
+    XXH3_freeState(p->digest);
+    inbox_done(&p->inbox);
+    free(p);
+}
+
+VMIG_EXPORT struct vmig_migration *vmig_migration_free(struct vmig_migration *m)
+{
+    if (!m)
+        return NULL;
+    if (m->unresolved)
+        vmig_migration_resolve(m, VMIG_RESOLVE_DISCARD, false, NULL);
+    m->control = control_free(m->control);
+    bool orphan = false;
+    for (unsigned i = 0; i < m->num_participants; i++)
+        orphan |= m->participants[i]->lost;
+    if (orphan)
+        return NULL; /* a hung worker still looks at it and owns it now */
+    for (unsigned i = 0; i < m->num_participants; i++)
+        free_participant(m->participants[i]);
+    ram_free(m->ram);
+    close(m->cancel_fd);
+    free(m->control_path);
+    free(m->peer_control);
+    pthread_cond_destroy(&m->changed);
+    pthread_mutex_destroy(&m->lock);
+    pthread_mutex_destroy(&m->main_write);
+    pthread_mutex_destroy(&m->ram_lock);
+    pthread_mutex_destroy(&m->throttle.lock);
+    free(m);
+    return NULL;
+}
+
+static int refuse_running(struct vmig_migration *m, const char *what, struct vmig_error *err)
+{
+    LOCK_SCOPE(&m->lock);
+    if (m->side == SIDE_NONE)
+        return 0;
+    return error_set(err, EBUSY, VMIG_STAGE_NONE, what, "migration-running",
+                     "cannot be added while a migration runs");
+}
+
+VMIG_EXPORT int vmig_migration_add_ram(struct vmig_migration *m, const struct vmig_ram_block *block,
+                                       struct vmig_error *err)
+{
+    int rc = refuse_running(m, block->name, err);
+    if (rc == 0)
+        rc = ram_add(m->ram, block, err);
+    if (rc < 0 || participant_find(m, "ram"))
+        return rc;
+    struct participant p = {
+        .id = "ram",
+        .idstr = "ram",
+        .kind = PARTICIPANT_RAM,
+        .ops = &participant_ram_ops,
+        .opaque = participant_ram_new(m),
+        .free_opaque = participant_ram_free,
+    };
+    if (!p.opaque)
+        return error_set(err, ENOMEM, VMIG_STAGE_PREPARE, "ram", NULL, "out of memory");
+    return participant_add(m, &p, err);
+}
+
+VMIG_EXPORT int vmig_migration_add_device(struct vmig_migration *m, struct vmig_device *device,
+                                          struct vmig_error *err)
+{
+    struct participant p = {
+        .kind = PARTICIPANT_DEVICE,
+        .ops = &participant_device_ops,
+        .device = device,
+        .free_opaque = participant_device_free,
+    };
+    snprintf(p.id, sizeof(p.id), "%s", vmig_device_id(device));
+    snprintf(p.idstr, sizeof(p.idstr), "%s/vfio", p.id);
+    int rc = refuse_running(m, p.id, err);
+    if (rc == 0)
+        rc = participant_device_identity(device, p.identity, sizeof(p.identity), err);
+    if (rc < 0)
+        return rc;
+    p.opaque = participant_device_new(m, device);
+    if (!p.opaque)
+        return error_set(err, ENOMEM, VMIG_STAGE_PREPARE, p.id, NULL, "out of memory");
+    rc = participant_add(m, &p, err);
+    if (rc < 0)
+        participant_device_free(p.opaque);
+    return rc;
+}
+
+VMIG_EXPORT int vmig_migration_add_participant(struct vmig_migration *m, const char *id,
+                                               const struct vmig_participant_ops *ops, void *opaque,
+                                               struct vmig_error *err)
+{
+    int rc = refuse_running(m, id, err);
+    if (rc < 0)
+        return rc;
+    if (!id[0] || strlen(id) >= 64 || ops->size < sizeof(*ops))
+        return error_set(err, EINVAL, VMIG_STAGE_PREPARE, id, NULL,
+                         "a participant has an id of 1 to 63 bytes and an operations table of at "
+                         "least %zu bytes, not %zu",
+                         sizeof(*ops), ops->size);
+    struct participant p = { .kind = PARTICIPANT_OTHER, .ops = ops, .opaque = opaque };
+    snprintf(p.id, sizeof(p.id), "%s", id);
+    snprintf(p.idstr, sizeof(p.idstr), "%s", id);
+    return participant_add(m, &p, err);
+}
+
+VMIG_EXPORT int vmig_migration_set_control(struct vmig_migration *m, const char *path,
+                                           struct vmig_error *err)
+{
+    int rc = refuse_running(m, path, err);
+    if (rc < 0)
+        return rc;
+    char *copy = path ? strdup(path) : NULL;
+    if (path && !copy)
+        return error_set(err, ENOMEM, VMIG_STAGE_PREPARE, NULL, NULL, "out of memory");
+    m->control = control_free(m->control);
+    free(m->control_path);
+    m->control_path = copy;
+    return path ? control_new(m, path, &m->control, err) : 0;
+}
+
+/* Only what a signal handler may do. */
+VMIG_EXPORT void vmig_migration_cancel(struct vmig_migration *m)
+{
+    int saved = errno;
+    atomic_store(&m->cancelled, true);
+    ssize_t n = write(m->cancel_fd, &(uint64_t) { 1 }, sizeof(uint64_t));
+    (void)n; /* full means that it is readable already */
+    errno = saved;
+}
+
+/* Per device, what the participants measured. */
+static void query_devices(struct vmig_migration *m, struct vmig_statistics *s)
+{
+    for (unsigned i = 0; i < m->num_participants && s->num_devices < VMIG_DEVICES_MAX; i++) {
+        const struct participant *p = m->participants[i];
+        if (p->kind != PARTICIPANT_DEVICE)
+            continue;
+        struct vmig_device_statistics *d = &s->devices[s->num_devices++];
+        bool switched = p->step_ms[STEP_COMPLETE] > 0 || m->side == SIDE_TARGET;
+        snprintf(d->id, sizeof(d->id), "%s", p->id);
+        d->precopy_bytes = switched ? p->precopy_bytes : p->data_bytes;
+        d->stop_copy_bytes = p->data_bytes - d->precopy_bytes;
+        d->setup_ms = p->step_ms[STEP_SETUP] + p->step_ms[STEP_LOAD_SETUP];
+        d->quiesce_ms = p->step_ms[STEP_QUIESCE];
+        d->stop_ms = p->step_ms[STEP_STOP];
+        d->complete_ms = p->step_ms[STEP_COMPLETE];
+        d->load_ms = p->step_ms[STEP_LOAD_COMPLETE];
+        d->resume_ms = p->step_ms[STEP_START_P2P] + p->step_ms[STEP_START];
+    }
+}
+
+VMIG_EXPORT void vmig_migration_query(struct vmig_migration *m, struct vmig_statistics *ret)
+{
+    size_t room = ret->size < sizeof(*ret) ? ret->size : sizeof(*ret);
+    struct vmig_statistics s;
+    {
+        LOCK_SCOPE(&m->lock);
+        s = m->statistics;
+        s.rounds = m->round;
+        if (m->side != SIDE_NONE)
+            s.total_ms = clock_ms_since(m->start_ns);
+    }
+    s.num_devices = 0;
+    query_devices(m, &s);
+    s.size = room;
+    memcpy(ret, &s, room);
+}

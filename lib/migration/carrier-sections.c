@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Participant data in sections of the main channel, exactly as QEMU frames it: what files, pipes
+ * and a lone descriptor get. Devices write PART sections of one record while they run and one END
+ * section of all the rest; RAM writes page items.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "lib/cleanup.h"
+#include "lib/error.h"
+#include "lib/migration/migration.h"
+
+/* Pages of one RAM section: 4 MiB, the batch of the RAM participant. */
+#define PAGES_MAX (WIRE_RAM_BYTES_MAX / RAM_PAGE_SIZE)
+
+static int send_vector(struct vmig_migration *m, struct iovec *iov, unsigned count,
+                       struct vmig_error *err)
+{
+    size_t length = 0;
+    for (unsigned i = 0; i < count; i++)
+        length += iov[i].iov_len;
+    int rc;
+    {
+        LOCK_SCOPE(&m->main_write);
+        rc = channel_writev(m->main, iov, count);
+    }
+    if (rc < 0)
+        return error_set(err, rc, m->stage, NULL, "connection-lost",
+                         "writing the stream after %llu bytes: %s",
+                         (unsigned long long)atomic_load(&m->sent_bytes), strerror(-rc));
+    atomic_fetch_add(&m->sent_bytes, length);
+    return 0;
+}
+
+/* Before the switch each piece is a PART; after it they all stand in one END. */
+static void open_section(struct participant *p, struct writer *w)
+{
+    if (!p->migration->completing)
+        qemu_write_part(w, p->section_id);
+    else if (!p->end_open)
+        qemu_write_end(w, p->section_id);
+    p->end_open = p->migration->completing;
+}
+
+static int sections_data(struct participant *p, const void *buf, size_t length,
+                         struct vmig_error *err)
+{
+    struct writer before, after;
+    writer_init(&before);
+    writer_init(&after);
+    open_section(p, &before);
+    writer_u64(&before, QEMU_VFIO_DEV_DATA_STATE);
+    writer_u64(&before, length);
+    if (!p->migration->completing) {
+        writer_u64(&after, QEMU_VFIO_END_OF_STATE);
+        qemu_write_footer(&after, p->section_id);
+    }
+    struct iovec iov[3] = { { before.buf, before.length },
+                            { (void *)buf, length },
+                            { after.buf, after.length } };
+    int rc = before.error ? before.error : after.error;
+    if (rc == 0)
+        rc = send_vector(p->migration, iov, 3, err);
+    writer_done(&before);
+    writer_done(&after);
+    return rc;
+}
+
+static int sections_initial_sent(struct participant *p, struct vmig_error *err)
+{
+    struct writer w;
+    writer_init(&w);
+    qemu_write_part(&w, p->section_id);
+    writer_u64(&w, QEMU_VFIO_DEV_INIT_DATA_SENT);
+    qemu_write_footer(&w, p->section_id);
+    int rc = main_send(p->migration, &w, err);
+    writer_done(&w);
+    return rc;
+}
+
+static int sections_end(struct participant *p, struct vmig_error *err)
+{
+    struct writer w;
+    writer_init(&w);
+    open_section(p, &w);
+    p->end_open = false;
+    if (p->kind == PARTICIPANT_RAM)
+        qemu_write_ram_item(&w, 0, QEMU_RAM_EOS, NULL);
+    else
+        writer_u64(&w, QEMU_VFIO_END_OF_STATE);
+    qemu_write_footer(&w, p->section_id);
+    int rc = main_send(p->migration, &w, err);
+    writer_done(&w);
+    return rc;
+}
+
+/* Heads of page items, and where each page's bytes go between them. */
+struct items {
+    struct writer heads;
+    const struct ram_block *block; /* of the item before */
+    unsigned num_pages;
+    size_t head_end[PAGES_MAX]; /* of page n's head in heads */
+    void *page[PAGES_MAX];
+};
+
+static void add_pages(struct items *it, const struct ram_extent *e)
+{
+    for (uint64_t at = 0; at < e->length_bytes; at += RAM_PAGE_SIZE) {
+        uint64_t offset = e->offset_bytes + at;
+        bool same = it->block == e->block;
+        uint32_t flags = (e->zero ? QEMU_RAM_ZERO : QEMU_RAM_PAGE) | (same ? QEMU_RAM_CONTINUE : 0);
+        qemu_write_ram_item(&it->heads, offset, flags, same ? NULL : e->block->desc.name);
+        it->block = e->block;
+        if (e->zero) {
+            writer_u8(&it->heads, 0);
+            continue;
+        }
+        it->head_end[it->num_pages] = it->heads.length;
+        it->page[it->num_pages++] = (char *)e->block->desc.vaddr + offset;
+    }
+}
+
+static unsigned fill_vector(struct items *it, struct iovec *iov)
+{
+    unsigned n = 0;
+    size_t head = 0;
+    for (unsigned i = 0; i < it->num_pages; i++) {
+        iov[n++] = (struct iovec) { it->heads.buf + head, it->head_end[i] - head };
+        iov[n++] = (struct iovec) { it->page[i], RAM_PAGE_SIZE };
+        head = it->head_end[i];
+    }
+    iov[n++] = (struct iovec) { it->heads.buf + head, it->heads.length - head };
+    return n;
+}
+
+static int sections_ram(struct participant *p, const struct ram_extent *extents, unsigned count,
+                        struct vmig_error *err)
+{
+    CLEANUP_FREE struct items *it = calloc(1, sizeof(*it));
+    CLEANUP_FREE struct iovec *iov = calloc(2 * PAGES_MAX + 1, sizeof(*iov));
+    if (!it || !iov)
+        return error_set(err, ENOMEM, p->migration->stage, p->id, NULL, "out of memory");
+    writer_init(&it->heads);
+    open_section(p, &it->heads);
+    for (unsigned i = 0; i < count; i++)
+        add_pages(it, &extents[i]);
+    if (!p->migration->completing) {
+        qemu_write_ram_item(&it->heads, 0, QEMU_RAM_EOS, NULL);
+        qemu_write_footer(&it->heads, p->section_id);
+    }
+    int rc = it->heads.error;
+    if (rc == 0)
+        rc = send_vector(p->migration, iov, fill_vector(it, iov), err);
+    writer_done(&it->heads);
+    return rc;
+}
+
+/* A file has no rounds; a peer on a lone socket acknowledges them. */
+static int sections_round_end(struct vmig_migration *m, unsigned round, struct vmig_error *err)
+{
+    if (m->one_way)
+        return 0;
+    uint8_t be[4] = { (uint8_t)(round >> 24), (uint8_t)(round >> 16), (uint8_t)(round >> 8),
+                      (uint8_t)round };
+    return main_command(m, WIRE_CMD_ROUND, be, sizeof(be), err);
+}
+
+const struct carrier_ops carrier_sections = {
+    .data = sections_data,
+    .initial_sent = sections_initial_sent,
+    .end = sections_end,
+    .ram = sections_ram,
+    .round_end = sections_round_end,
+};

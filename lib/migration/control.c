@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The control socket. One thread accepts; each connection has a thread of its own for its one
+ * request, so that this side can answer the other while it asks the other itself.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "lib/channel/channel.h"
+#include "lib/cleanup.h"
+#include "lib/error.h"
+#include "lib/migration/control.h"
+#include "lib/migration/migration.h"
+
+#define REQUEST_BYTES_MAX 4096
+#define CONNECTIONS_MAX 8
+/* How long somebody may take to write or read one line. */
+#define PATIENCE_S 10
+
+struct connection {
+    struct control *control;
+    struct channel *channel;
+    pthread_t thread;
+    bool used, done;
+};
+
+struct control {
+    struct vmig_migration *m;
+    char *path;
+    int listen_fd, stop_fd;
+    pthread_t thread;
+    pthread_mutex_t lock; /* guards connections[].used and .done */
+    struct connection connections[CONNECTIONS_MAX];
+};
+
+/* ---- one line each way ---- */
+
+static json_t *read_line(struct channel *c)
+{
+    char line[REQUEST_BYTES_MAX];
+    size_t length = 0;
+    while (length < sizeof(line)) {
+        ssize_t n = channel_read(c, line + length, sizeof(line) - length);
+        if (n <= 0)
+            break;
+        length += (size_t)n;
+        char *end = memchr(line, '\n', length);
+        if (end)
+            return json_loadb(line, (size_t)(end - line), JSON_REJECT_DUPLICATES, NULL);
+    }
+    return NULL;
+}
+
+static int write_line(struct channel *c, json_t *take)
+{
+    CLEANUP_FREE char *text = take ? json_dumps(take, JSON_COMPACT) : NULL;
+    json_decref(take);
+    if (!text)
+        return -ENOMEM;
+    struct iovec iov[2] = { { text, strlen(text) }, { (char[]) { '\n' }, 1 } };
+    return channel_writev(c, iov, 2);
+}
+
+static void be_patient(struct channel *c)
+{
+    struct timeval tv = { .tv_sec = PATIENCE_S };
+    setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
+    setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv));
+}
+
+/* ---- requests ---- */
+
+static void identity_text(const struct vmig_migration *m, char ret[33])
+{
+    for (size_t i = 0; i < sizeof(m->identity); i++)
+        snprintf(ret + 2 * i, 3, "%02x", m->identity[i]);
+}
+
+static json_t *on_status(struct vmig_migration *m, json_t *arguments, struct vmig_error *err)
+{
+    static const char *const sides[] = { "none", "source", "target" };
+    char identity[33];
+    (void)arguments;
+    (void)err;
+    identity_text(m, identity);
+    LOCK_SCOPE(&m->lock);
+    return json_pack("{s:s, s:s, s:s, s:b}", "status", vmig_status_name(m->statistics.status),
+                     "side", sides[m->side], "migration", identity, "unresolved",
+                     (int)m->unresolved);
+}
+
+static json_t *on_cancel(struct vmig_migration *m, json_t *arguments, struct vmig_error *err)
+{
+    (void)arguments;
+    (void)err;
+    vmig_migration_cancel(m);
+    return json_object();
+}
+
+static json_t *on_resolve(struct vmig_migration *m, json_t *arguments, struct vmig_error *err)
+{
+    const char *what = json_string_value(json_object_get(arguments, "what"));
+    bool gone = json_is_true(json_object_get(arguments, "other-side-gone"));
+    bool run = what && strcmp(what, "run") == 0;
+    if (!run && (!what || strcmp(what, "discard") != 0)) {
+        error_set(err, EINVAL, VMIG_STAGE_HANDOVER, NULL, NULL, "resolve takes run or discard");
+        return NULL;
+    }
+    int rc = vmig_migration_resolve(m, run ? VMIG_RESOLVE_RUN : VMIG_RESOLVE_DISCARD, gone, err);
+    return rc < 0 ? NULL : json_pack("{s:s}", "now", run ? "running" : "discarded");
+}
+
+static bool same_migration(struct vmig_migration *m, json_t *arguments, struct vmig_error *err)
+{
+    char identity[33];
+    const char *theirs = json_string_value(json_object_get(arguments, "migration"));
+    identity_text(m, identity);
+    if (theirs && strcmp(theirs, identity) == 0)
+        return true;
+    error_set(err, ESTALE, VMIG_STAGE_HANDOVER, NULL, "other-migration",
+              "this side is in another migration (%s)", identity);
+    return false;
+}
+
+static const char *const answers[] = {
+    [ANSWER_YOURS] = "yours",
+    [ANSWER_RUNNING] = "running",
+    [ANSWER_BUSY] = "busy",
+};
+
+static json_t *on_yield(struct vmig_migration *m, json_t *arguments, struct vmig_error *err)
+{
+    if (!same_migration(m, arguments, err))
+        return NULL;
+    json_int_t number = json_integer_value(json_object_get(arguments, "number"));
+    enum handover_answer answer = handover_answer(m, number > 0 ? (uint64_t)number : 0);
+    if (answer <= ANSWER_BUSY)
+        return json_pack("{s:s}", "answer", answers[answer]);
+    error_set(err, ESTALE, VMIG_STAGE_HANDOVER, NULL, "old-question",
+              "a later question was heard already");
+    return NULL;
+}
+
+static json_t *on_i_run(struct vmig_migration *m, json_t *arguments, struct vmig_error *err)
+{
+    if (!same_migration(m, arguments, err))
+        return NULL;
+    handover_peer_runs(m);
+    return json_object();
+}
+
+static const struct {
+    const char *name;
+    json_t *(*handle)(struct vmig_migration *m, json_t *arguments, struct vmig_error *err);
+} requests[] = {
+    { "status", on_status }, { "cancel", on_cancel }, { "resolve", on_resolve },
+    { "yield", on_yield },   { "i-run", on_i_run },
+};
+
+static json_t *dispatch(struct vmig_migration *m, json_t *request, struct vmig_error *err)
+{
+    const char *name = json_string_value(json_object_get(request, "execute"));
+    json_t *arguments = json_object_get(request, "arguments");
+    for (size_t i = 0; name && i < sizeof(requests) / sizeof(requests[0]); i++)
+        if (strcmp(requests[i].name, name) == 0)
+            return requests[i].handle(m, arguments, err);
+    error_set(err, EINVAL, VMIG_STAGE_NONE, NULL, "unknown-request",
+              "one line {\"execute\": status|cancel|resolve, \"arguments\": {...}} is expected");
+    return NULL;
+}
+
+static void *connection_main(void *opaque)
+{
+    struct connection *c = opaque;
+    struct vmig_error err = { 0 };
+    json_t *request = read_line(c->channel);
+    json_t *result = dispatch(c->control->m, request, &err);
+    json_t *answer = result ? json_pack("{s:o}", "return", result)
+                            : json_pack("{s:{s:i, s:s, s:s}}", "error", "code", err.code, "reason",
+                                        err.reason, "text", err.text);
+    write_line(c->channel, answer);
+    json_decref(request);
+    channel_shutdown(c->channel);
+    LOCK_SCOPE(&c->control->lock);
+    c->done = true;
+    return NULL;
+}
+
+/* ---- the server ---- */
+
+static void reap(struct control *control, bool all)
+{
+    for (unsigned i = 0; i < CONNECTIONS_MAX; i++) {
+        struct connection *c = &control->connections[i];
+        pthread_mutex_lock(&control->lock);
+        bool over = c->used && (all || c->done);
+        pthread_mutex_unlock(&control->lock);
+        if (!over)
+            continue;
+        pthread_join(c->thread, NULL);
+        c->channel = channel_free(c->channel);
+        c->used = c->done = false;
+    }
+}
+
+static void serve(struct control *control, struct channel *take_channel)
+{
+    for (unsigned i = 0; i < CONNECTIONS_MAX; i++) {
+        struct connection *c = &control->connections[i];
+        if (c->used)
+            continue;
+        *c = (struct connection) { .control = control, .channel = take_channel, .used = true };
+        be_patient(take_channel);
+        if (pthread_create(&c->thread, NULL, connection_main, c) == 0)
+            return;
+        c->used = false;
+        break;
+    }
+    channel_free(take_channel);
+}
+
+static void *control_main(void *opaque)
+{
+    struct control *control = opaque;
+    struct channel *channel;
+    while (channel_accept(control->listen_fd, control->stop_fd, &channel, NULL) == 0) {
+        reap(control, false);
+        serve(control, channel);
+    }
+    return NULL;
+}
+
+int control_new(struct vmig_migration *m, const char *path, struct control **ret,
+                struct vmig_error *err)
+{
+    struct address address = { .kind = ADDRESS_UNIX };
+    CLEANUP_FREE char *name = NULL;
+    bool public;
+    char absolute[sizeof(address.path)], cwd[2048] = "";
+    if (path[0] != '/' && !getcwd(cwd, sizeof(cwd)))
+        return error_set(err, errno, VMIG_STAGE_OPEN, NULL, NULL, "getcwd: %s", strerror(errno));
+    snprintf(absolute, sizeof(absolute), "%s%s%s", cwd, cwd[0] ? "/" : "", path);
+    if (strlen(absolute) > 107)
+        return error_set(err, ENAMETOOLONG, VMIG_STAGE_OPEN, NULL, "bad-address",
+                         "control socket %.200s has %zu bytes, a UNIX socket path at most 107",
+                         path, strlen(absolute));
+    strcpy(address.path, absolute);
+    struct control *control = calloc(1, sizeof(*control));
+    if (!control)
+        return error_set(err, ENOMEM, VMIG_STAGE_OPEN, NULL, NULL, "out of memory");
+    control->m = m;
+    control->listen_fd = -1;
+    control->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    pthread_mutex_init(&control->lock, NULL);
+    control->path = strdup(address.path);
+    int rc = channel_listen(&address, &control->listen_fd, &name, &public, err);
+    if (rc == 0 && (control->stop_fd < 0 || !control->path ||
+                    pthread_create(&control->thread, NULL, control_main, control) != 0))
+        rc = error_set(err, ENOMEM, VMIG_STAGE_OPEN, NULL, NULL,
+                       "out of memory, descriptors or threads for the control socket");
+    if (rc == 0) {
+        *ret = control;
+        return 0;
+    }
+    if (control->listen_fd >= 0) {
+        close(control->listen_fd);
+        unlink(address.path);
+    }
+    if (control->stop_fd >= 0)
+        close(control->stop_fd);
+    free(control->path);
+    free(control);
+    return rc;
+}
+
+struct control *control_free(struct control *control)
+{
+    if (!control)
+        return NULL;
+    ssize_t n = write(control->stop_fd, &(uint64_t) { 1 }, sizeof(uint64_t));
+    (void)n;
+    pthread_join(control->thread, NULL);
+    close(control->listen_fd);
+    unlink(control->path);
+    reap(control, true);
+    close(control->stop_fd);
+    pthread_mutex_destroy(&control->lock);
+    free(control->path);
+    free(control);
+    return NULL;
+}
+
+/* ---- the other side's ---- */
+
+/* A path means something on one host only, from one start of it to the next. */
+static void boot_id(char ret[64])
+{
+    ret[0] = '\0';
+    CLEANUP_FD int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? 0 : read(fd, ret, 63);
+    ret[n > 0 ? n : 0] = '\0';
+    ret[strcspn(ret, "\n")] = '\0';
+}
+
+json_t *control_where(struct vmig_migration *m)
+{
+    char boot[64];
+    if (!m->control)
+        return NULL;
+    boot_id(boot);
+    return json_pack("{s:s, s:s}", "path", m->control->path, "boot", boot);
+}
+
+void control_note_peer(struct vmig_migration *m, json_t *where)
+{
+    const char *path = json_string_value(json_object_get(where, "path"));
+    const char *boot = json_string_value(json_object_get(where, "boot"));
+    char here[64];
+    boot_id(here);
+    free(take_ptr(m->peer_control));
+    if (path && boot && strcmp(boot, here) == 0)
+        m->peer_control = strdup(path);
+}
+
+static json_t *call(const char *path, json_t *take_request, bool *ret_sent, struct vmig_error *err)
+{
+    struct address address = { .kind = ADDRESS_UNIX };
+    struct channel *c;
+    *ret_sent = false;
+    if (strlen(path) > 107) {
+        json_decref(take_request);
+        error_set(err, ENAMETOOLONG, VMIG_STAGE_OPEN, NULL, "bad-address",
+                  "%.200s: a UNIX socket path has at most 107 bytes", path);
+        return NULL;
+    }
+    strcpy(address.path, path);
+    if (channel_connect(&address, -1, &c, err) < 0) {
+        json_decref(take_request);
+        return NULL;
+    }
+    be_patient(c);
+    *ret_sent = true;
+    int rc = write_line(c, take_request);
+    json_t *answer = rc == 0 ? read_line(c) : NULL;
+    channel_free(c);
+    json_t *result = json_incref(json_object_get(answer, "return"));
+    json_t *error = json_object_get(answer, "error");
+    if (!result && error)
+        error_set(err, (int)json_integer_value(json_object_get(error, "code")) ?: EIO,
+                  VMIG_STAGE_HANDOVER, NULL, json_string_value(json_object_get(error, "reason")),
+                  "%s", json_string_value(json_object_get(error, "text")) ?: "no reason given");
+    else if (!result)
+        error_set(err, ENOTCONN, VMIG_STAGE_HANDOVER, NULL, NULL, "%.200s gave no answer", path);
+    json_decref(answer);
+    return result;
+}
+
+json_t *control_call(const char *path, json_t *take_request, struct vmig_error *err)
+{
+    bool sent;
+    return call(path, take_request, &sent, err);
+}
+
+enum handover_answer control_ask_peer(struct vmig_migration *m, uint64_t number,
+                                      struct vmig_error *err)
+{
+    char identity[33];
+    bool sent = false;
+    if (!m->peer_control) {
+        error_set(err, ENOTCONN, VMIG_STAGE_HANDOVER, NULL, NULL,
+                  "the other side has no control socket on this host");
+        return ANSWER_UNREACHABLE;
+    }
+    identity_text(m, identity);
+    json_t *request = json_pack("{s:s, s:{s:s, s:I}}", "execute", "yield", "arguments", "migration",
+                                identity, "number", (json_int_t)number);
+    json_t *result = call(m->peer_control, request, &sent, err);
+    const char *text = json_string_value(json_object_get(result, "answer"));
+    enum handover_answer answer = sent ? ANSWER_LOST : ANSWER_UNREACHABLE;
+    for (unsigned i = 0; text && i <= ANSWER_BUSY; i++)
+        if (strcmp(text, answers[i]) == 0)
+            answer = (enum handover_answer)i;
+    json_decref(result);
+    return answer;
+}
+
+void control_tell_peer(struct vmig_migration *m)
+{
+    char identity[33];
+    if (!m->peer_control)
+        return;
+    identity_text(m, identity);
+    json_decref(control_call(
+        m->peer_control,
+        json_pack("{s:s, s:{s:s}}", "execute", "i-run", "arguments", "migration", identity), NULL));
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The control socket: one JSON object a line, {"execute": NAME, "arguments": {...}}, answered by
+ * one line. It serves `vfio-migrate resolve`, and the other side when that must make this one
+ * discard. status   {"status","side","migration"} cancel   {} resolve  {"what":"run"|"discard",
+ * "other-side-gone":bool} yield    {"migration","number"}: the other side wants to run; returns
+ * {"answer"} i-run    {"migration"}: the other side runs now Errors:
+ * {"error":{"code","reason","text"}}.
+ */
+#ifndef LIB_MIGRATION_CONTROL_H
+#define LIB_MIGRATION_CONTROL_H
+
+#include <jansson.h>
+#include <vfio-migrate/migration.h>
+#include "lib/migration/handover.h"
+
+struct control;
+
+int control_new(struct vmig_migration *m, const char *path, struct control **ret,
+                struct vmig_error *err);
+struct control *control_free(struct control *control);
+
+/* Where this side can be reached, for the first words; NULL without a control socket. */
+json_t *control_where(struct vmig_migration *m);
+/* Remember where the other side can be. @where may be NULL. */
+void control_note_peer(struct vmig_migration *m, json_t *where);
+
+/* Ask the other side to yield. */
+enum handover_answer control_ask_peer(struct vmig_migration *m, uint64_t number,
+                                      struct vmig_error *err);
+/* Tell it that this side runs; nothing depends on its arriving. */
+void control_tell_peer(struct vmig_migration *m);
+
+/* Send one request to @path and wait for the answer: the object under "return", or NULL and @err.
+ */
+json_t *control_call(const char *path, json_t *take_request, struct vmig_error *err);
+
+#endif

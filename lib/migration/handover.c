@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The hand-over: LOADED, the source gives up, GO, RUNNING. Checked as a model in docs/handover.pml.
+ *
+ *   source                                   target
+ *   NONE      waits for LOADED     <-------  LOADED   has everything, checked; holds
+ *   GAVE_UP   will not run again;  ------->  RUNNING  runs, whatever happens to the link
+ *   RELEASED  may clean up         <-------
+ *
+ * A link that breaks while the source is in NONE: the source goes on. A link that breaks while the
+ * source is in GAVE_UP or the target in LOADED: that side cannot know what the other did, so it
+ * holds what it has ("unresolved") until somebody who knows settles it. Who wants to run then asks
+ * the other side to yield first; the rules R1 to R4 of that are the model's.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <jansson.h>
+
+#include "lib/cleanup.h"
+#include "lib/clock.h"
+#include "lib/error.h"
+#include "lib/export.h"
+#include "lib/migration/control.h"
+#include "lib/migration/handover.h"
+#include "lib/migration/migration.h"
+
+/* ---- source ---- */
+
+static int wait_loaded(struct vmig_migration *m, struct vmig_error *err)
+{
+    for (;;) {
+        int rc = run_check(m, err);
+        if (rc < 0)
+            return rc;
+        LOCK_SCOPE(&m->lock);
+        if (m->peer_loaded && !m->aborted && !atomic_load(&m->cancelled)) {
+            m->handover = HANDOVER_GAVE_UP; /* from here on this side does not run by itself */
+            return 0;
+        }
+        run_wait_locked(m, UINT64_MAX);
+    }
+}
+
+/* A target that says nothing for this long after GO is treated like one that is gone: starting
+ * devices has its own, shorter deadlines at the target. */
+static uint64_t running_deadline(struct vmig_migration *m)
+{
+    return clock_ns() + (2 * m->parameters[PARAMETER_TRANSITION_TIMEOUT] + 30000) * NS_PER_MS;
+}
+
+static bool wait_running(struct vmig_migration *m)
+{
+    uint64_t deadline = running_deadline(m);
+    LOCK_SCOPE(&m->lock);
+    while (!m->peer_running && !m->peer_failed && !m->link_dead && !atomic_load(&m->cancelled) &&
+           clock_ns() < deadline)
+        run_wait_locked(m, deadline);
+    if (m->peer_running)
+        m->handover = HANDOVER_RELEASED;
+    else if (m->peer_failed)
+        m->handover = HANDOVER_NONE; /* it let go before anything ran there */
+    return m->peer_running;
+}
+
+static int unresolved(struct vmig_migration *m, struct vmig_error *err)
+{
+    bool source = m->side == SIDE_SOURCE;
+    return error_set(
+        err, EUCLEAN, VMIG_STAGE_HANDOVER, NULL, "handover-unresolved",
+        "the connection broke during the hand-over and %s; this side holds its devices "
+        "stopped with their state. Look at the other side, then settle it: vfio-migrate "
+        "resolve CONTROL %s",
+        source ? "it is not known whether the target runs"
+               : "it is not known whether the source gave up",
+        source ? "discard (the target runs) or run (it does not)"
+               : "run (the source gave up) or discard (it runs)");
+}
+
+static int commit_one_way(struct vmig_migration *m, struct vmig_error *err)
+{
+    int rc = channel_commit(m->main, err);
+    if (rc < 0)
+        return rc;
+    LOCK_SCOPE(&m->lock);
+    if (!m->parameters[PARAMETER_SNAPSHOT])
+        m->handover = HANDOVER_RELEASED;
+    return 0;
+}
+
+int handover_source(struct vmig_migration *m, struct vmig_error *err)
+{
+    if (m->one_way)
+        return commit_one_way(m, err);
+    int rc = wait_loaded(m, err);
+    if (rc < 0)
+        return rc;
+    if (main_command(m, WIRE_CMD_GO, NULL, 0, NULL) == 0 && wait_running(m))
+        return 0;
+    LOCK_SCOPE(&m->lock);
+    return m->peer_failed ? error_copy(err, &m->peer_error) : unresolved(m, err);
+}
+
+/* Back to RUNNING through the P2P barrier, then the workload: in that order. A device that was
+ * reset or lost has lost its state, and then the workload stands still. */
+int handover_recover_source(struct vmig_migration *m, struct vmig_error *err)
+{
+    struct vmig_error ours = { 0 };
+    crew_run(m, STEP_RESUME_P2P, &ours);
+    crew_run(m, STEP_RESUME, &ours);
+    struct participant *casualty = crew_casualty(m);
+    if (casualty)
+        return error_set(
+            err, ours.code ? ours.code : EIO, VMIG_STAGE_RESUME, casualty->id, "device-state-lost",
+            "the device %s and its state is gone; the workload stays stopped: restart "
+            "it with a fresh device%s%s",
+            casualty->lost ? "hangs" : "had to be reset", ours.text[0] ? "; " : "", ours.text);
+    if (ours.code)
+        return error_copy(err, &ours);
+    if (!m->workload_stopped || !m->host.start)
+        return 0;
+    m->workload_stopped = false;
+    return m->host.start(m->host.opaque, err);
+}
+
+/* ---- target ---- */
+
+static char *device_times(struct vmig_migration *m, const char *key, enum step a, enum step b)
+{
+    json_t *list = json_array();
+    for (unsigned i = 0; i < m->num_participants; i++) {
+        struct participant *p = m->participants[i];
+        if (p->kind == PARTICIPANT_DEVICE)
+            json_array_append_new(list, json_pack("{s:s, s:f}", "id", p->id, key,
+                                                  p->step_ms[a] + (a == b ? 0 : p->step_ms[b])));
+    }
+    json_t *root = json_pack("{s:o}", "devices", list);
+    char *text = root ? json_dumps(root, JSON_COMPACT) : NULL;
+    json_decref(root);
+    return text;
+}
+
+static int say(struct vmig_migration *m, uint16_t type, char *take_text, struct vmig_error *err)
+{
+    CLEANUP_FREE char *text = take_text;
+    return text ? main_return(m, type, text, strlen(text), err)
+                : error_set(err, ENOMEM, VMIG_STAGE_HANDOVER, NULL, NULL, "out of memory");
+}
+
+/* What the source says after LOADED: 1 for GO, 0 for "let go", negative when it cannot be heard. */
+static int hear_verdict(struct qemu_stream *s, struct vmig_error *err)
+{
+    struct qemu_section section;
+    int rc = qemu_read_section(s, &section, err);
+    if (rc < 0)
+        return rc;
+    if (section.type != QEMU_COMMAND)
+        return -EPROTO;
+    if (section.command == WIRE_CMD_GO)
+        return 1;
+    return section.command == WIRE_CMD_ABORT ? 0 : -EPROTO;
+}
+
+int handover_run_target(struct vmig_migration *m, struct vmig_error *err)
+{
+    run_stage(m, VMIG_STAGE_RESUME);
+    int rc = crew_run(m, STEP_START_P2P, err);
+    if (rc == 0)
+        rc = crew_run(m, STEP_START, err);
+    if (rc == 0 && m->host.start)
+        rc = m->host.start(m->host.opaque, err);
+    return rc;
+}
+
+/* The start failed: did anything run before it did? With one device that refused to, nothing. */
+static bool nothing_ran(struct vmig_migration *m)
+{
+    unsigned devices = 0;
+    bool started = false;
+    for (unsigned i = 0; i < m->num_participants; i++) {
+        struct participant *p = m->participants[i];
+        devices += p->kind == PARTICIPANT_DEVICE;
+        started |= p->kind == PARTICIPANT_DEVICE && p->step == STEP_START;
+    }
+    return !started || devices == 1;
+}
+
+static int go(struct vmig_migration *m, struct vmig_error *err)
+{
+    {
+        LOCK_SCOPE(&m->lock);
+        m->handover = HANDOVER_RUNNING;
+    }
+    int rc = handover_run_target(m, err);
+    if (rc < 0 && nothing_ran(m)) {
+        LOCK_SCOPE(&m->lock);
+        m->handover = HANDOVER_NONE; /* target_fail() tells the source, which goes on */
+    }
+    if (rc < 0)
+        return rc;
+    /* this side runs now, whether or not the source hears of it */
+    say(m, WIRE_RP_RUNNING, device_times(m, "resume_ms", STEP_START_P2P, STEP_START), NULL);
+    main_return(m, QEMU_RP_SHUT, &(uint32_t) { 0 }, sizeof(uint32_t), NULL);
+    return 0;
+}
+
+int handover_target(struct vmig_migration *m, struct qemu_stream *s, struct vmig_error *err)
+{
+    if (m->one_way)
+        return go(m, err);
+    {
+        LOCK_SCOPE(&m->lock);
+        if (m->aborted)
+            return error_copy(err, &m->first_error);
+        m->handover = HANDOVER_LOADED;
+    }
+    char *times = device_times(m, "load_ms", STEP_LOAD_COMPLETE, STEP_LOAD_COMPLETE);
+    int rc = say(m, WIRE_RP_LOADED, times, NULL);
+    if (rc == 0)
+        rc = hear_verdict(s, NULL);
+    if (rc == 1)
+        return go(m, err);
+    if (rc < 0)
+        return unresolved(m, err);
+    LOCK_SCOPE(&m->lock);
+    m->handover = HANDOVER_NONE;
+    return error_set(err, ECANCELED, VMIG_STAGE_HANDOVER, NULL, "source-goes-on",
+                     "the source took it back and goes on itself");
+}
+
+/* ---- settling ---- */
+
+/* From unresolved to an end: everything that was kept is let go. */
+static void settle(struct vmig_migration *m, enum handover end, enum vmig_status status)
+{
+    run_status(m, status);
+    {
+        LOCK_SCOPE(&m->lock);
+        m->handover = end;
+        m->unresolved = m->resolving = false;
+    }
+    run_end(m);
+    LOCK_SCOPE(&m->lock);
+    pthread_cond_broadcast(&m->changed);
+}
+
+static void discard(struct vmig_migration *m)
+{
+    bool source = m->side == SIDE_SOURCE;
+    for (unsigned i = 0; i < m->num_participants; i++)
+        m->participants[i]->moved = source;
+    if (!source)
+        crew_run(m, STEP_LOAD_ABORT, NULL);
+    crew_run(m, STEP_CLEANUP, NULL);
+    settle(m, HANDOVER_DISCARDED, source ? VMIG_STATUS_COMPLETED : VMIG_STATUS_FAILED);
+}
+
+static int run_here(struct vmig_migration *m, struct vmig_error *err)
+{
+    bool source = m->side == SIDE_SOURCE;
+    int rc = source ? handover_recover_source(m, err) : handover_run_target(m, err);
+    crew_run(m, STEP_CLEANUP, NULL);
+    settle(m, source ? HANDOVER_TAKEN_BACK : HANDOVER_RUNNING,
+           source || rc < 0 ? VMIG_STATUS_FAILED : VMIG_STATUS_COMPLETED);
+    return rc;
+}
+
+/* Only one thread settles at a time. */
+static int begin_resolving(struct vmig_migration *m, struct vmig_error *err)
+{
+    LOCK_SCOPE(&m->lock);
+    if (!m->unresolved)
+        return error_set(err, EALREADY, VMIG_STAGE_HANDOVER, NULL, "nothing-to-resolve",
+                         "there is nothing to resolve here: status %s",
+                         vmig_status_name(m->statistics.status));
+    if (m->resolving)
+        return error_set(err, EBUSY, VMIG_STAGE_HANDOVER, NULL, "resolving",
+                         "this side is being resolved at the moment; try again");
+    m->resolving = true;
+    return 0;
+}
+
+static void end_resolving(struct vmig_migration *m)
+{
+    LOCK_SCOPE(&m->lock);
+    m->resolving = false;
+}
+
+static int want_word(struct vmig_error *err, const char *why)
+{
+    return error_set(
+        err, ENOTCONN, VMIG_STAGE_HANDOVER, NULL, "other-side-unreachable",
+        "%s; make sure that the other side does not run and did not run since, and say "
+        "so with --other-side-gone",
+        why);
+}
+
+/* Rules R1 to R3 of the model. A question whose answer is lost stays open: the other side may have
+ * yielded to it, so this side must not yield any more. */
+static int ask_other_side(struct vmig_migration *m, bool other_side_gone, struct vmig_error *err)
+{
+    struct vmig_error asked = { 0 };
+    uint64_t number;
+    bool yielded;
+    {
+        LOCK_SCOPE(&m->lock);
+        yielded = m->yielded;
+        number = ++m->question;
+        m->question_open = true;
+    }
+    if (yielded && !other_side_gone)
+        return want_word(err, "this side promised the other side not to run");
+    enum handover_answer answer = control_ask_peer(m, number, &asked);
+    {
+        LOCK_SCOPE(&m->lock);
+        m->question_open = answer == ANSWER_LOST;
+    }
+    switch (answer) {
+    case ANSWER_YOURS:
+        return 0;
+    case ANSWER_RUNNING:
+        return error_set(err, EBUSY, VMIG_STAGE_HANDOVER, NULL, "other-side-runs",
+                         "the other side runs, or has not given up; discard here instead");
+    case ANSWER_BUSY:
+        return error_set(err, EBUSY, VMIG_STAGE_HANDOVER, NULL, "other-side-asks",
+                         "the other side is asking this one at the moment; resolve there");
+    case ANSWER_LOST:
+    case ANSWER_UNREACHABLE:
+        break;
+    }
+    return other_side_gone ? 0 : want_word(err, asked.text);
+}
+
+static int resolve_run(struct vmig_migration *m, bool other_side_gone, struct vmig_error *err)
+{
+    int rc = ask_other_side(m, other_side_gone, err);
+    if (rc < 0) {
+        end_resolving(m);
+        return rc;
+    }
+    rc = run_here(m, err);
+    if (rc == 0)
+        control_tell_peer(m); /* it kept its copy in case this side died in between */
+    return rc;
+}
+
+static int resolve_discard(struct vmig_migration *m, bool other_side_gone, struct vmig_error *err)
+{
+    bool open;
+    {
+        LOCK_SCOPE(&m->lock);
+        open = m->question_open;
+    }
+    if (open && !other_side_gone) {
+        end_resolving(m);
+        return error_set(err, EBUSY, VMIG_STAGE_HANDOVER, NULL, "question-open",
+                         "the other side may have let go for this one to run, its answer was lost; "
+                         "say run again, or, if you know that the other side has the workload, "
+                         "discard with --other-side-gone");
+    }
+    discard(m);
+    return 0;
+}
+
+VMIG_EXPORT int vmig_migration_resolve(struct vmig_migration *m, enum vmig_resolution resolution,
+                                       bool other_side_gone, struct vmig_error *err)
+{
+    int rc = begin_resolving(m, err);
+    if (rc < 0)
+        return rc;
+    return resolution == VMIG_RESOLVE_RUN ? resolve_run(m, other_side_gone, err)
+                                          : resolve_discard(m, other_side_gone, err);
+}
+
+enum handover_answer handover_answer(struct vmig_migration *m, uint64_t number)
+{
+    LOCK_SCOPE(&m->lock);
+    if (number <= m->question_seen)
+        return ANSWER_LOST; /* an old question, late */
+    m->question_seen = number;
+    if (m->handover == HANDOVER_DISCARDED || m->handover == HANDOVER_RELEASED)
+        return ANSWER_YOURS;
+    if (m->handover == HANDOVER_NONE || m->handover == HANDOVER_RUNNING ||
+        m->handover == HANDOVER_TAKEN_BACK)
+        return ANSWER_RUNNING;
+    if (m->yielded)
+        return ANSWER_YOURS;
+    if (!m->unresolved || m->question_open || m->resolving)
+        return ANSWER_BUSY;
+    m->yielded = true;
+    return ANSWER_YOURS;
+}
+
+void handover_peer_runs(struct vmig_migration *m)
+{
+    bool ours;
+    {
+        LOCK_SCOPE(&m->lock);
+        ours = m->yielded && m->unresolved && !m->resolving;
+        m->resolving |= ours;
+    }
+    if (ours)
+        discard(m);
+}
+
+VMIG_EXPORT int vmig_migration_wait_resolved(struct vmig_migration *m, struct vmig_error *err)
+{
+    LOCK_SCOPE(&m->lock);
+    while (m->unresolved && !atomic_load(&m->cancelled))
+        run_wait_locked(m, UINT64_MAX);
+    if (m->unresolved)
+        return error_set(err, ECANCELED, VMIG_STAGE_HANDOVER, NULL, "cancelled",
+                         "interrupted while the hand-over was unresolved");
+    return m->handover == HANDOVER_TAKEN_BACK || m->handover == HANDOVER_RUNNING;
+}

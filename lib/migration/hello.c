@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The first words: what the source wants to move, checked against what the target has before
+ * anything is touched, and the answer. JSON, because it grows; bounded by a command's 64 KiB.
+ *
+ * {"protocol":1, "migration":"32 hex digits", "channels":1, "switchover-ack":true,
+ *  "participants":[{"id","kind","identity","precopy"}], "ram":[{"name","iova","size"}],
+ *  "control":{"path","boot"}}
+ * The target's list must have the same entries; the order is the source's and numbers them from
+ * here on.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <jansson.h>
+
+#include "lib/cleanup.h"
+#include "lib/error.h"
+#include "lib/migration/control.h"
+#include "lib/migration/migration.h"
+#include "lib/participant/device.h"
+
+static const char *const kind_names[] = {
+    [PARTICIPANT_RAM] = "ram",
+    [PARTICIPANT_DEVICE] = "device",
+    [PARTICIPANT_OTHER] = "other",
+};
+
+static void hex(const uint8_t *bytes, size_t count, char *ret)
+{
+    for (size_t i = 0; i < count; i++)
+        snprintf(ret + 2 * i, 3, "%02x", bytes[i]);
+}
+
+static bool unhex(const char *text, uint8_t *ret, size_t count)
+{
+    if (!text || strlen(text) != 2 * count)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        if (sscanf(text + 2 * i, "%2hhx", &ret[i]) != 1)
+            return false;
+    return true;
+}
+
+static json_t *participants_json(const struct vmig_migration *m)
+{
+    json_t *list = json_array();
+    for (unsigned i = 0; i < m->num_participants; i++) {
+        const struct participant *p = m->participants[i];
+        bool precopy = p->device && m->parameters[PARAMETER_PRE_COPY] &&
+                       participant_device_will_precopy(p->opaque);
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:b}", "id", p->id, "kind",
+                                              kind_names[p->kind], "identity", p->identity,
+                                              "precopy", precopy));
+    }
+    return list;
+}
+
+static json_t *ram_json(const struct vmig_migration *m)
+{
+    json_t *list = json_array();
+    for (unsigned i = 0; i < m->ram->num_blocks; i++) {
+        const struct vmig_ram_block *b = &m->ram->blocks[i].desc;
+        json_array_append_new(list,
+                              json_pack("{s:s, s:I, s:I}", "name", b->name, "iova",
+                                        (json_int_t)b->iova, "size", (json_int_t)b->size_bytes));
+    }
+    return list;
+}
+
+static char *dump(json_t *take)
+{
+    char *text = take ? json_dumps(take, JSON_COMPACT) : NULL;
+    json_decref(take);
+    return text;
+}
+
+char *hello_request(struct vmig_migration *m)
+{
+    char identity[33];
+    hex(m->identity, sizeof(m->identity), identity);
+    return dump(json_pack(
+        "{s:i, s:s, s:I, s:b, s:o, s:o, s:o*}", "protocol", WIRE_PROTOCOL, "migration", identity,
+        "channels",
+        (json_int_t)(m->carrier == &carrier_lanes ? m->parameters[PARAMETER_CHANNELS] : 0),
+        "switchover-ack", (int)m->parameters[PARAMETER_SWITCHOVER_ACK], "participants",
+        participants_json(m), "ram", ram_json(m), "control", control_where(m)));
+}
+
+char *hello_reply(struct vmig_migration *m)
+{
+    return dump(json_pack("{s:i, s:i, s:o*}", "protocol", WIRE_PROTOCOL, "window",
+                          (int)WIRE_WINDOW_BYTES, "control", control_where(m)));
+}
+
+static int refuse(struct vmig_error *err, const char *device, const char *reason,
+                  const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+static int refuse(struct vmig_error *err, const char *device, const char *reason,
+                  const char *format, ...)
+{
+    char text[400];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    return error_set(err, EINVAL, VMIG_STAGE_PREPARE, device, reason, "%s", text);
+}
+
+static int check_participant(struct vmig_migration *m, json_t *entry, unsigned index,
+                             struct vmig_error *err)
+{
+    const char *id, *kind, *identity;
+    int precopy;
+    if (json_unpack(entry, "{s:s, s:s, s:s, s:b}", "id", &id, "kind", &kind, "identity", &identity,
+                    "precopy", &precopy) != 0)
+        return refuse(err, NULL, "bad-stream", "the list of participants is malformed");
+    struct participant *p = participant_find(m, id);
+    if (!p)
+        return refuse(
+            err, id, "layout-mismatch",
+            "the source sends \"%.60s\" and the target has nothing of that name; give the "
+            "same --device and --ram lists on both sides",
+            id);
+    if (strcmp(kind, kind_names[p->kind]) != 0)
+        return refuse(err, id, "layout-mismatch", "it is a %.20s at the source and a %s here", kind,
+                      kind_names[p->kind]);
+    if (strcmp(identity, p->identity) != 0)
+        return refuse(err, id, "foreign-device",
+                      "the source's device is %.60s, this one is %.60s; use a device of the same "
+                      "kind",
+                      identity, p->identity);
+    p->precopy = precopy;
+    /* take the source's numbering */
+    struct participant *other = m->participants[index];
+    if (index > p->index)
+        return refuse(err, id, "layout-mismatch", "the source lists \"%.60s\" twice", id);
+    m->participants[p->index] = other;
+    other->index = p->index;
+    m->participants[index] = p;
+    p->index = index;
+    return 0;
+}
+
+static int check_block(struct vmig_migration *m, json_t *entry, unsigned index,
+                       struct vmig_error *err)
+{
+    const char *name;
+    json_int_t iova, size;
+    if (json_unpack(entry, "{s:s, s:I, s:I}", "name", &name, "iova", &iova, "size", &size) != 0)
+        return refuse(err, NULL, "bad-stream", "the list of memory blocks is malformed");
+    struct ram_block *b = ram_find(m->ram, name);
+    if (!b)
+        return refuse(err, "ram", "layout-mismatch", "the target has no memory block \"%.60s\"",
+                      name);
+    if (b->desc.iova != (uint64_t)iova || b->desc.size_bytes != (uint64_t)size)
+        return refuse(err, "ram", "layout-mismatch",
+                      "block \"%.60s\" is %" PRIu64 " bytes at IOVA %#" PRIx64
+                      " at the source and %" PRIu64 " bytes at %#" PRIx64
+                      " here; make them the same",
+                      name, (uint64_t)size, (uint64_t)iova, b->desc.size_bytes, b->desc.iova);
+    struct ram_block *other = &m->ram->blocks[index], swap = *other;
+    if (b < other)
+        return refuse(err, "ram", "layout-mismatch", "the source lists block \"%.60s\" twice",
+                      name);
+    *other = *b;
+    *b = swap;
+    return 0;
+}
+
+static int check_lists(struct vmig_migration *m, json_t *participants, json_t *ram,
+                       struct vmig_error *err)
+{
+    if (json_array_size(participants) != m->num_participants)
+        return refuse(err, NULL, "layout-mismatch",
+                      "the source moves %zu participants and the target has %u; give the same "
+                      "--device and --ram lists on both sides",
+                      json_array_size(participants), m->num_participants);
+    if (json_array_size(ram) != m->ram->num_blocks)
+        return refuse(err, "ram", "layout-mismatch",
+                      "the source has %zu memory blocks and the target %u", json_array_size(ram),
+                      m->ram->num_blocks);
+    int rc = 0;
+    for (unsigned i = 0; rc == 0 && i < m->num_participants; i++)
+        rc = check_participant(m, json_array_get(participants, i), i, err);
+    for (unsigned i = 0; rc == 0 && i < m->ram->num_blocks; i++)
+        rc = check_block(m, json_array_get(ram, i), i, err);
+    return rc;
+}
+
+static int check_header(struct vmig_migration *m, json_t *root, struct vmig_error *err)
+{
+    const char *identity = NULL;
+    json_int_t protocol = 0, channels = -1;
+    int ack = 0;
+    json_unpack(root, "{s:I, s:s, s:I, s:b}", "protocol", &protocol, "migration", &identity,
+                "channels", &channels, "switchover-ack", &ack);
+    if (protocol != WIRE_PROTOCOL)
+        return refuse(err, NULL, "protocol-version",
+                      "the source speaks protocol %lld, this side %d; use the same version on both",
+                      (long long)protocol, WIRE_PROTOCOL);
+    if (!unhex(identity, m->identity, sizeof(m->identity)) || channels < 0 || channels > LANES_MAX)
+        return refuse(err, NULL, "bad-stream", "the source's first message is malformed");
+    m->parameters[PARAMETER_CHANNELS] = (uint64_t)channels;
+    m->parameters[PARAMETER_SWITCHOVER_ACK] = (uint64_t)ack;
+    m->carrier = channels ? &carrier_lanes : &carrier_sections;
+    return 0;
+}
+
+int hello_accept(struct vmig_migration *m, const char *json, size_t length, struct vmig_error *err)
+{
+    json_t *root = json_loadb(json, length, JSON_REJECT_DUPLICATES, NULL);
+    int rc = root ? check_header(m, root, err)
+                  : refuse(err, NULL, "bad-stream", "the source's first message is no JSON");
+    if (rc == 0)
+        rc = check_lists(m, json_object_get(root, "participants"), json_object_get(root, "ram"),
+                         err);
+    if (rc == 0)
+        control_note_peer(m, json_object_get(root, "control"));
+    json_decref(root);
+    return rc;
+}
+
+int hello_accept_reply(struct vmig_migration *m, const char *json, size_t length,
+                       struct vmig_error *err)
+{
+    json_t *root = json_loadb(json, length, JSON_REJECT_DUPLICATES, NULL);
+    json_int_t protocol = 0, window = 0;
+    json_unpack(root, "{s:I, s:I}", "protocol", &protocol, "window", &window);
+    int rc = 0;
+    if (protocol != WIRE_PROTOCOL || window < WIRE_CHUNK_BYTES || window > INT_MAX)
+        rc = refuse(err, NULL, "protocol-version",
+                    "the target answered with protocol %lld and a window of %lld bytes; use the "
+                    "same version on both sides",
+                    (long long)protocol, (long long)window);
+    if (rc == 0) {
+        control_note_peer(m, json_object_get(root, "control"));
+        LOCK_SCOPE(&m->lock);
+        m->window_bytes = (uint64_t)window;
+        for (unsigned i = 0; i < m->num_participants; i++)
+            m->participants[i]->credit_bytes = m->window_bytes;
+    }
+    json_decref(root);
+    return rc;
+}
+
+char *hello_failure(const struct vmig_error *err)
+{
+    return dump(json_pack("{s:i, s:i, s:s, s:s, s:s}", "code", err->code, "stage", (int)err->stage,
+                          "device", err->device, "reason", err->reason, "text", err->text));
+}
+
+void hello_read_failure(const char *json, size_t length, struct vmig_error *ret)
+{
+    json_t *root = json_loadb(json, length, JSON_REJECT_DUPLICATES, NULL);
+    json_int_t code = 0, stage = 0;
+    const char *device = "", *reason = "", *text = "no reason was given";
+    json_unpack(root, "{s?I, s?I, s?s, s?s, s?s}", "code", &code, "stage", &stage, "device",
+                &device, "reason", &reason, "text", &text);
+    if (code >= 0 || code < -4095)
+        code = -EREMOTEIO;
+    if (stage < 0 || stage >= VMIG_STAGE_COUNT)
+        stage = VMIG_STAGE_NONE;
+    error_set(ret, (int)code, (enum vmig_stage)stage, device, reason, "%s", text);
+    json_decref(root);
+}

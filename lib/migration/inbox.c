@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "lib/cleanup.h"
+#include "lib/migration/inbox.h"
+
+void inbox_init(struct inbox *box, uint64_t bytes_max)
+{
+    *box = (struct inbox) { .bytes_max = bytes_max };
+    pthread_mutex_init(&box->lock, NULL);
+    pthread_cond_init(&box->changed, NULL);
+}
+
+static void drop_items(struct inbox *box)
+{
+    while (box->head) {
+        struct inbox_item *item = box->head;
+        box->head = item->next;
+        free(item->buf);
+        free(item);
+    }
+    box->tail = NULL;
+    box->bytes = 0;
+}
+
+void inbox_done(struct inbox *box)
+{
+    drop_items(box);
+    while (box->num_spare)
+        free(box->spare[--box->num_spare]);
+    pthread_cond_destroy(&box->changed);
+    pthread_mutex_destroy(&box->lock);
+}
+
+void inbox_reset(struct inbox *box)
+{
+    LOCK_SCOPE(&box->lock);
+    drop_items(box);
+    box->busy = box->closed = false;
+}
+
+void inbox_close(struct inbox *box)
+{
+    LOCK_SCOPE(&box->lock);
+    box->closed = true;
+    pthread_cond_broadcast(&box->changed);
+}
+
+void *inbox_buffer(struct inbox *box)
+{
+    {
+        LOCK_SCOPE(&box->lock);
+        if (box->num_spare)
+            return box->spare[--box->num_spare];
+    }
+    return malloc(INBOX_BUFFER_BYTES);
+}
+
+void inbox_give_back(struct inbox *box, void *buf)
+{
+    {
+        LOCK_SCOPE(&box->lock);
+        if (buf && box->num_spare < sizeof(box->spare) / sizeof(box->spare[0])) {
+            box->spare[box->num_spare++] = buf;
+            return;
+        }
+    }
+    free(buf);
+}
+
+static int append(struct inbox *box, struct inbox_item *item, bool wait)
+{
+    LOCK_SCOPE(&box->lock);
+    while (!box->closed && box->bytes + item->length_bytes > box->bytes_max) {
+        if (!wait)
+            return -EOVERFLOW;
+        pthread_cond_wait(&box->changed, &box->lock);
+    }
+    if (box->closed)
+        return -ECANCELED;
+    if (box->tail)
+        box->tail->next = item;
+    else
+        box->head = item;
+    box->tail = item;
+    box->bytes += item->length_bytes;
+    pthread_cond_broadcast(&box->changed);
+    return 0;
+}
+
+int inbox_put(struct inbox *box, enum inbox_kind kind, void *buf, size_t length_bytes, bool wait)
+{
+    struct inbox_item *item = malloc(sizeof(*item));
+    int rc = -ENOMEM;
+    if (item) {
+        *item = (struct inbox_item) { .kind = kind, .buf = buf, .length_bytes = length_bytes };
+        rc = append(box, item, wait);
+    }
+    if (rc < 0) {
+        free(item);
+        free(buf);
+    }
+    return rc;
+}
+
+int inbox_take(struct inbox *box, struct inbox_item *ret)
+{
+    LOCK_SCOPE(&box->lock);
+    while (!box->closed && !box->head)
+        pthread_cond_wait(&box->changed, &box->lock);
+    if (box->closed)
+        return -ECANCELED;
+    struct inbox_item *item = box->head;
+    box->head = item->next;
+    if (!box->head)
+        box->tail = NULL;
+    box->bytes -= item->length_bytes;
+    box->busy = true;
+    *ret = *item;
+    free(item);
+    pthread_cond_broadcast(&box->changed);
+    return 0;
+}
+
+void inbox_loaded(struct inbox *box)
+{
+    LOCK_SCOPE(&box->lock);
+    box->busy = false;
+    pthread_cond_broadcast(&box->changed);
+}
+
+int inbox_drain(struct inbox *box)
+{
+    LOCK_SCOPE(&box->lock);
+    while (!box->closed && (box->head || box->busy))
+        pthread_cond_wait(&box->changed, &box->lock);
+    return box->closed ? -ECANCELED : 0;
+}

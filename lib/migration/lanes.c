@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Data channels at both ends: connecting and accepting them, and at the target the thread that
+ * reads each: RAM lands in guest memory, device data goes to its participant's inbox.
+ *
+ * Barrier: a lane that has read BARRIER k waits until all lanes have, so that no page overtakes its
+ * own newer copy on another lane.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/cleanup.h"
+#include "lib/error.h"
+#include "lib/migration/migration.h"
+
+/* ---- source ---- */
+
+static int send_hello(struct lane *lane, struct vmig_error *err)
+{
+    uint8_t head[WIRE_PACKET_BYTES];
+    struct vmig_migration *m = lane->migration;
+    struct wire_packet packet = { .kind = WIRE_PACKET_HELLO,
+                                  .length = sizeof(m->identity),
+                                  .sequence = lane->index };
+    wire_packet_encode(&packet, NULL, head);
+    struct iovec iov[2] = { { head, sizeof(head) }, { m->identity, sizeof(m->identity) } };
+    int rc = channel_writev(lane->channel, iov, 2);
+    if (rc < 0)
+        return error_set(err, rc, VMIG_STAGE_PREPARE, NULL, "connection-lost",
+                         "data channel %u: %s", lane->index, strerror(-rc));
+    return 0;
+}
+
+static struct lane *lane_open(struct vmig_migration *m, struct channel *take_channel)
+{
+    LOCK_SCOPE(&m->lock);
+    struct lane *lane = &m->lanes[m->num_lanes];
+    *lane = (struct lane) { .migration = m, .index = m->num_lanes, .channel = take_channel };
+    pthread_mutex_init(&lane->lock, NULL);
+    m->num_lanes++;
+    return lane;
+}
+
+int lanes_connect(struct vmig_migration *m, const struct address *address, struct vmig_error *err)
+{
+    for (unsigned i = 0; i < m->parameters[PARAMETER_CHANNELS]; i++) {
+        struct channel *channel;
+        int rc = channel_connect(address, m->cancel_fd, &channel, err);
+        if (rc == 0)
+            rc = send_hello(lane_open(m, channel), err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* ---- target ---- */
+
+static int broken(struct lane *lane, const char *what, struct vmig_error *err)
+{
+    return error_set(err, EPROTO, lane->migration->stage, NULL, "bad-stream",
+                     "data channel %u: %s; the stream is damaged or from another version, send "
+                     "again",
+                     lane->index, what);
+}
+
+static int read_exact(struct lane *lane, void *buf, size_t length, struct vmig_error *err)
+{
+    struct iovec iov = { buf, length };
+    int rc = channel_readv_full(lane->channel, &iov, 1);
+    if (rc < 0)
+        return error_set(err, rc, lane->migration->stage, NULL, "connection-lost",
+                         "data channel %u ended: %s", lane->index, strerror(-rc));
+    return 0;
+}
+
+static int land_extent(struct lane *lane, const struct wire_extent *e, struct ram_block **ret,
+                       struct vmig_error *err)
+{
+    struct ram *ram = lane->migration->ram;
+    if (e->block >= ram->num_blocks)
+        return broken(lane, "memory for a block that does not exist", err);
+    struct ram_block *block = &ram->blocks[e->block];
+    uint64_t length = (uint64_t)e->pages * RAM_PAGE_SIZE;
+    if (!e->pages || e->offset_bytes % RAM_PAGE_SIZE || e->offset_bytes > block->desc.size_bytes ||
+        length > block->desc.size_bytes - e->offset_bytes)
+        return broken(lane, "memory beyond the end of its block", err);
+    *ret = block;
+    return 0;
+}
+
+static int on_zero(struct lane *lane, const struct wire_packet *packet, const uint8_t *list,
+                   struct vmig_error *err)
+{
+    for (uint32_t i = 0; i < packet->count; i++) {
+        struct wire_extent e;
+        struct ram_block *block;
+        wire_extent_decode(list + i * WIRE_EXTENT_BYTES, &e);
+        int rc = land_extent(lane, &e, &block, err);
+        if (rc < 0)
+            return rc;
+        LOCK_SCOPE(&lane->migration->ram_lock);
+        rc = ram_load_zero(block, e.offset_bytes, (uint64_t)e.pages * RAM_PAGE_SIZE, err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+static int on_ram(struct lane *lane, const struct wire_packet *packet, const uint8_t *list,
+                  struct vmig_error *err)
+{
+    struct iovec iov[WIRE_EXTENTS_MAX];
+    uint64_t total = 0;
+    for (uint32_t i = 0; i < packet->count; i++) {
+        struct wire_extent e;
+        struct ram_block *block;
+        wire_extent_decode(list + i * WIRE_EXTENT_BYTES, &e);
+        int rc = land_extent(lane, &e, &block, err);
+        if (rc < 0)
+            return rc;
+        iov[i] = (struct iovec) { (char *)block->desc.vaddr + e.offset_bytes,
+                                  (size_t)e.pages * RAM_PAGE_SIZE };
+        total += iov[i].iov_len;
+        LOCK_SCOPE(&lane->migration->ram_lock);
+        bitmap_set_range(block->touched, e.offset_bytes / RAM_PAGE_SIZE, e.pages);
+    }
+    if (total != packet->length)
+        return broken(lane, "a packet whose length is not the sum of its extents", err);
+    int rc = channel_readv_full(lane->channel, iov, packet->count);
+    if (rc < 0)
+        return error_set(err, rc, lane->migration->stage, "ram", "connection-lost",
+                         "data channel %u ended inside memory: %s", lane->index, strerror(-rc));
+    pthread_mutex_lock(&lane->migration->ram_lock);
+    lane->migration->ram_received_bytes += total;
+    pthread_mutex_unlock(&lane->migration->ram_lock);
+    return 0;
+}
+
+static int on_data(struct lane *lane, const struct wire_packet *packet, const uint8_t *list,
+                   struct vmig_error *err)
+{
+    (void)list;
+    struct participant *p = lane->migration->participants[packet->participant];
+    void *buf = inbox_buffer(&p->inbox);
+    if (!buf)
+        return error_set(err, ENOMEM, lane->migration->stage, p->id, NULL, "out of memory");
+    int rc = read_exact(lane, buf, packet->length, err);
+    if (rc == 0)
+        return load_data(p, buf, packet->length, err);
+    free(buf);
+    return rc;
+}
+
+static int on_mark(struct lane *lane, const struct wire_packet *packet, const uint8_t *list,
+                   struct vmig_error *err)
+{
+    (void)list;
+    struct participant *p = lane->migration->participants[packet->participant];
+    if (p->kind == PARTICIPANT_RAM)
+        return 0; /* its end is the last barrier */
+    return load_mark(p, packet->kind == WIRE_PACKET_END ? INBOX_END : INBOX_INITIAL, err);
+}
+
+static int on_barrier(struct lane *lane, const struct wire_packet *packet, const uint8_t *list,
+                      struct vmig_error *err)
+{
+    struct vmig_migration *m = lane->migration;
+    (void)list;
+    LOCK_SCOPE(&m->lock);
+    if (packet->sequence != m->barrier_round + 1u)
+        return broken(lane, "a barrier out of order", err);
+    if (++m->lanes_at_barrier == m->num_lanes) {
+        m->lanes_at_barrier = 0;
+        m->barrier_round++;
+        pthread_cond_broadcast(&m->changed);
+    }
+    while (m->barrier_round < packet->sequence && !m->aborted)
+        run_wait_locked(m, UINT64_MAX);
+    return m->aborted ? -ECANCELED : 0;
+}
+
+static const struct {
+    int (*handle)(struct lane *lane, const struct wire_packet *packet, const uint8_t *list,
+                  struct vmig_error *err);
+    bool ram, device; /* whose packet it is */
+} handlers[WIRE_PACKET_KINDS] = {
+    [WIRE_PACKET_RAM] = { on_ram, true, false },
+    [WIRE_PACKET_ZERO] = { on_zero, true, false },
+    [WIRE_PACKET_DATA] = { on_data, false, true },
+    [WIRE_PACKET_INITIAL] = { on_mark, false, true },
+    [WIRE_PACKET_END] = { on_mark, true, true },
+    [WIRE_PACKET_BARRIER] = { on_barrier, true, true },
+};
+
+static bool right_participant(struct vmig_migration *m, const struct wire_packet *packet)
+{
+    if (packet->participant >= m->num_participants)
+        return false;
+    bool ram = m->participants[packet->participant]->kind == PARTICIPANT_RAM;
+    return ram ? handlers[packet->kind].ram : handlers[packet->kind].device;
+}
+
+/* 1: the channel ended between packets. */
+static int read_packet(struct lane *lane, struct vmig_error *err)
+{
+    uint8_t head[WIRE_PACKET_BYTES], list[WIRE_EXTENTS_MAX * WIRE_EXTENT_BYTES];
+    struct wire_packet packet;
+    ssize_t n = channel_read(lane->channel, head, 1);
+    if (n == 0)
+        return 1;
+    int rc = n < 0 ? error_set(err, (int)n, lane->migration->stage, NULL, "connection-lost",
+                               "data channel %u: %s", lane->index, strerror((int)-n))
+                   : read_exact(lane, head + 1, sizeof(head) - 1, err);
+    if (rc < 0)
+        return rc;
+    if (wire_packet_decode(head, &packet) < 0 || !handlers[packet.kind].handle)
+        return broken(lane, "a packet header that makes no sense", err);
+    rc = read_exact(lane, list, packet.count * WIRE_EXTENT_BYTES, err);
+    if (rc < 0)
+        return rc;
+    if (!wire_packet_intact(head, list, packet.count))
+        return broken(lane, "a packet header with a wrong digest", err);
+    if (!right_participant(lane->migration, &packet))
+        return broken(lane, "a packet for a participant that takes no such packets", err);
+    return handlers[packet.kind].handle(lane, &packet, list, err);
+}
+
+static void *lane_main(void *opaque)
+{
+    struct lane *lane = opaque;
+    struct vmig_error err = { 0 };
+    int rc;
+    do
+        rc = read_packet(lane, &err);
+    while (rc == 0);
+    if (rc < 0 && err.code)
+        run_abort(lane->migration, &err);
+    return NULL;
+}
+
+static int accept_hello(struct vmig_migration *m, struct channel *channel, unsigned index,
+                        struct vmig_error *err)
+{
+    uint8_t bytes[WIRE_PACKET_BYTES + sizeof(m->identity)];
+    struct wire_packet packet;
+    struct iovec iov = { bytes, sizeof(bytes) };
+    int rc = channel_readv_full(channel, &iov, 1);
+    if (rc < 0)
+        return error_set(err, rc, VMIG_STAGE_PREPARE, NULL, "connection-lost",
+                         "data channel %u: %s", index, strerror(-rc));
+    if (wire_packet_decode(bytes, &packet) < 0 || packet.kind != WIRE_PACKET_HELLO ||
+        !wire_packet_intact(bytes, NULL, 0) || packet.sequence != index ||
+        memcmp(bytes + WIRE_PACKET_BYTES, m->identity, sizeof(m->identity)) != 0)
+        return error_set(err, EPROTO, VMIG_STAGE_PREPARE, NULL, "bad-stream",
+                         "data channel %u does not belong to this migration; is another source "
+                         "using the same address?",
+                         index);
+    return 0;
+}
+
+static int start_lane(struct lane *lane, struct vmig_error *err)
+{
+    int rc = pthread_create(&lane->thread, NULL, lane_main, lane);
+    if (rc != 0)
+        return error_set(err, rc, VMIG_STAGE_PREPARE, NULL, NULL,
+                         "no thread for a data channel: %s", strerror(rc));
+    lane->running = true;
+    return 0;
+}
+
+int lanes_accept(struct vmig_migration *m, int listen_fd, struct vmig_error *err)
+{
+    unsigned wanted = (unsigned)m->parameters[PARAMETER_CHANNELS];
+    for (unsigned i = 0; i < wanted; i++) {
+        struct channel *channel;
+        int rc = channel_accept(listen_fd, m->cancel_fd, &channel, err);
+        if (rc == 0) {
+            lane_open(m, channel);
+            rc = accept_hello(m, channel, i, err);
+        }
+        if (rc < 0)
+            return rc;
+    }
+    for (unsigned i = 0; i < wanted; i++) {
+        int rc = start_lane(&m->lanes[i], err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+int lanes_wait_barrier(struct vmig_migration *m, unsigned round, struct vmig_error *err)
+{
+    {
+        LOCK_SCOPE(&m->lock);
+        while (m->num_lanes && m->barrier_round < round && !m->aborted)
+            run_wait_locked(m, UINT64_MAX);
+    }
+    return run_check(m, err);
+}
+
+/* ---- both ---- */
+
+void lanes_shutdown(struct vmig_migration *m)
+{
+    for (unsigned i = 0; i < m->num_lanes; i++)
+        channel_shutdown(m->lanes[i].channel);
+}
+
+void lanes_end(struct vmig_migration *m)
+{
+    lanes_shutdown(m);
+    for (unsigned i = 0; i < m->num_lanes; i++) {
+        struct lane *lane = &m->lanes[i];
+        if (lane->running)
+            pthread_join(lane->thread, NULL);
+        lane->channel = channel_free(lane->channel);
+        pthread_mutex_destroy(&lane->lock);
+    }
+    LOCK_SCOPE(&m->lock);
+    m->num_lanes = 0;
+}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The target's half of a participant: received data on its way through the inbox to the worker that
+ * loads it, and the check that what arrived is what was sent. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/cleanup.h"
+#include "lib/error.h"
+#include "lib/migration/migration.h"
+
+int load_data(struct participant *p, void *take_buf, size_t length, struct vmig_error *err)
+{
+    struct vmig_migration *m = p->migration;
+    bool wait = m->carrier == &carrier_sections;
+    int rc = inbox_put(&p->inbox, INBOX_DATA, take_buf, length, wait);
+    if (rc == -EOVERFLOW)
+        return error_set(err, EPROTO, m->stage, p->id, "bad-stream",
+                         "the source sent more than the %u bytes it had credit for",
+                         WIRE_WINDOW_BYTES);
+    if (rc == -ECANCELED)
+        return run_check(m, err);
+    return rc < 0 ? error_set(err, rc, m->stage, p->id, NULL, "out of memory") : 0;
+}
+
+int load_mark(struct participant *p, enum inbox_kind kind, struct vmig_error *err)
+{
+    int rc = inbox_put(&p->inbox, kind, NULL, 0, true);
+    if (rc == -ECANCELED)
+        return run_check(p->migration, err);
+    return rc < 0 ? error_set(err, rc, p->migration->stage, p->id, NULL, "out of memory") : 0;
+}
+
+static int give_credit(struct participant *p, uint64_t bytes, struct vmig_error *err)
+{
+    if (p->migration->carrier != &carrier_lanes)
+        return 0;
+    struct writer w;
+    writer_init(&w);
+    writer_u32(&w, p->index);
+    writer_u64(&w, bytes);
+    int rc = w.error ? w.error : main_return(p->migration, WIRE_RP_CREDIT, w.buf, w.length, err);
+    writer_done(&w);
+    return rc;
+}
+
+static int load_one(struct participant *p, const struct inbox_item *item, struct vmig_error *err)
+{
+    XXH3_64bits_update(p->digest, item->buf, item->length_bytes);
+    p->data_bytes += item->length_bytes;
+    int rc = p->ops->load(p->opaque, item->buf, item->length_bytes, err);
+    return rc < 0 ? rc : give_credit(p, item->length_bytes, err);
+}
+
+static bool all_initial_loaded_locked(const struct vmig_migration *m)
+{
+    for (unsigned i = 0; i < m->num_participants; i++)
+        if (m->participants[i]->precopy && !m->participants[i]->initial_loaded)
+            return false;
+    return true;
+}
+
+/* Every device whose source has PRE_COPY announces its initial bytes exactly once. */
+static int load_initial(struct participant *p, struct vmig_error *err)
+{
+    struct vmig_migration *m = p->migration;
+    bool twice, all;
+    if (!m->parameters[PARAMETER_SWITCHOVER_ACK] && !m->one_way)
+        return error_set(
+            err, EPROTO, VMIG_STAGE_SWITCHOVER, p->id, "bad-stream",
+            "INIT_DATA_SENT came although switchover-ack is off; set it on both sides");
+    if (!m->one_way && !p->precopy)
+        return error_set(err, EPROTO, VMIG_STAGE_SWITCHOVER, p->id, "bad-stream",
+                         "INIT_DATA_SENT came for a device without PRE_COPY");
+    if (p->device) {
+        int rc = vmig_device_data_flush(p->device, err);
+        if (rc < 0)
+            return rc;
+    }
+    {
+        LOCK_SCOPE(&m->lock);
+        twice = p->initial_loaded;
+        p->initial_loaded = true;
+        all = all_initial_loaded_locked(m);
+    }
+    if (twice)
+        return error_set(err, EPROTO, VMIG_STAGE_SWITCHOVER, p->id, "bad-stream",
+                         "INIT_DATA_SENT came twice for one device");
+    return all && !m->one_way ? main_return(m, QEMU_RP_SWITCHOVER_ACK, NULL, 0, err) : 0;
+}
+
+int load_run(struct participant *p, struct vmig_error *err)
+{
+    for (;;) {
+        struct inbox_item item;
+        int rc = inbox_take(&p->inbox, &item);
+        if (rc < 0) {
+            rc = run_check(p->migration, err);
+            return rc < 0 ? rc : error_set(err, ECANCELED, 0, p->id, NULL, "loading was ended");
+        }
+        if (item.kind == INBOX_DATA)
+            rc = load_one(p, &item, err);
+        else if (item.kind == INBOX_INITIAL)
+            rc = load_initial(p, err);
+        inbox_give_back(&p->inbox, item.buf);
+        inbox_loaded(&p->inbox);
+        if (rc < 0)
+            inbox_close(&p->inbox);
+        if (rc < 0 || item.kind == INBOX_END)
+            return rc;
+    }
+}

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A migration from the inside. The story is told by source.c and target.c, top to bottom.
+ *
+ * | thread               | owns                                         | locks it may take |
+ * |----------------------|----------------------------------------------|----------------------------|
+ * | caller of send/      | the stages, convergence, statistics, the     | all | |   receive: engine
+ * | main channel's reading at the target         |                            | | worker, one a |
+ * its participant's state, at the source its   | main_write, lane, lock     | |   participant |
+ * digest and counters; RAM's: dirty bitmaps    |                            | | return path
+ * (source) | reading of the main channel's reverse        | lock                       | | lane
+ * (target), one a | reading of its data channel; RAM lands from  | lock, inbox, ram           | |
+ * data channel       | here                                         |                            |
+ * | control              | the control socket                           | lock |
+ *
+ * Lock order: main_write or a lane's lock, then an inbox's, then lock. Host callbacks and device
+ * calls are made with none of them held.
+ */
+#ifndef LIB_MIGRATION_MIGRATION_H
+#define LIB_MIGRATION_MIGRATION_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <xxhash.h>
+#include <vfio-migrate/migration.h>
+#include "lib/channel/channel.h"
+#include "lib/memory/ram.h"
+#include "lib/migration/inbox.h"
+#include "lib/migration/parameters.h"
+#include "lib/migration/wire.h"
+#include "lib/migration/worker.h"
+#include "lib/stream/manifest.h"
+#include "lib/stream/qemu.h"
+
+#define PARTICIPANTS_MAX (VMIG_DEVICES_MAX + 16)
+#define LANES_MAX 16
+
+enum participant_kind {
+    PARTICIPANT_RAM,
+    PARTICIPANT_DEVICE,
+    PARTICIPANT_OTHER,
+};
+
+/* What a worker can be told to do; crew.c has the table. */
+enum step {
+    STEP_PREPARE,
+    STEP_SETUP,
+    STEP_PENDING,
+    STEP_ITERATE,
+    STEP_QUIESCE,
+    STEP_STOP,
+    STEP_COMPLETE,
+    STEP_RESUME_P2P,
+    STEP_RESUME,
+    STEP_LOAD_SETUP,
+    STEP_LOAD,
+    STEP_LOAD_COMPLETE,
+    STEP_START_P2P,
+    STEP_START,
+    STEP_LOAD_ABORT,
+    STEP_CLEANUP,
+    STEP_COUNT
+};
+
+struct vmig_writer {
+    struct vmig_migration *migration;
+    struct participant *participant;
+};
+
+struct participant {
+    struct vmig_migration *migration;
+    unsigned index; /* in the migration, and on the wire */
+    uint32_t section_id;
+    char id[64];        /* as the peer knows it */
+    char idstr[80];     /* its sections' name */
+    char identity[160]; /* must agree on both sides; "" where anything goes */
+    enum participant_kind kind;
+    const struct vmig_participant_ops *ops;
+    void *opaque;
+    void (*free_opaque)(void *opaque); /* NULL: the host's */
+    struct vmig_device *device;        /* DEVICE */
+    struct worker *worker;
+    bool lost;     /* its worker was abandoned */
+    bool casualty; /* its device had to be reset, or is lost: its state is gone */
+
+    enum step step; /* being or last done */
+    bool wanted;    /* takes part in the step that runs */
+    double step_ms[STEP_COUNT];
+
+    /* source */
+    struct vmig_writer writer;
+    struct vmig_pending pending;
+    bool pending_exact, moved, precopy;
+    uint64_t budget_bytes;
+    bool initial_sent;
+    bool end_open;         /* its END section has begun */
+    uint64_t credit_bytes; /* under lock */
+
+    /* both: this participant's data in order, as sent or as received */
+    XXH3_state_t *digest;
+    uint64_t data_bytes, precopy_bytes, sequence;
+
+    /* target */
+    struct inbox inbox;
+    bool initial_loaded; /* under lock */
+};
+
+/* One data channel. */
+struct lane {
+    struct vmig_migration *migration;
+    unsigned index;
+    struct channel *channel;
+    pthread_mutex_t lock; /* source: packets are written whole */
+    pthread_t thread;     /* target */
+    bool running;
+};
+
+enum side { SIDE_NONE, SIDE_SOURCE, SIDE_TARGET };
+
+/* Who holds what at the end; the rules are docs/handover.pml. */
+enum handover {
+    HANDOVER_NONE,       /* source: owns; target: has not everything */
+    HANDOVER_LOADED,     /* target: has all, checked, and holds */
+    HANDOVER_GAVE_UP,    /* source: will not run again by itself */
+    HANDOVER_RUNNING,    /* target: runs */
+    HANDOVER_RELEASED,   /* source: the target runs, for certain */
+    HANDOVER_DISCARDED,  /* resolved: let go */
+    HANDOVER_TAKEN_BACK, /* source: resolved, runs again */
+};
+
+/* How participant data travels: in sections of the main channel or in packets on lanes. */
+struct carrier_ops {
+    int (*data)(struct participant *p, const void *buf, size_t length, struct vmig_error *err);
+    int (*initial_sent)(struct participant *p, struct vmig_error *err);
+    int (*end)(struct participant *p, struct vmig_error *err);
+    /* Extents of one kind; data extents hold WIRE_RAM_BYTES_MAX in total at most. */
+    int (*ram)(struct participant *p, const struct ram_extent *extents, unsigned count,
+               struct vmig_error *err);
+    int (*round_end)(struct vmig_migration *m, unsigned round, struct vmig_error *err);
+};
+extern const struct carrier_ops carrier_sections; /* carrier-sections.c */
+extern const struct carrier_ops carrier_lanes;    /* carrier-lanes.c */
+
+struct time_model {
+    double stop_ms, sync_ms, round_trip_ms;
+    double source_arc_ms, target_arc_ms; /* slowest device */
+    double bandwidth;                    /* bytes a ms; 0: not known */
+};
+
+struct vmig_migration {
+    struct vmig_host host;
+    struct ram *ram;
+    unsigned num_participants;
+    struct participant *participants[PARTICIPANTS_MAX];
+    uint64_t parameters[PARAMETER_COUNT];
+    char *control_path;
+    struct control *control;
+
+    pthread_mutex_t lock; /* guards all that follows up to the line */
+    pthread_cond_t changed;
+    enum side side;
+    enum vmig_stage stage;
+    bool aborted;
+    struct vmig_error first_error;
+    enum handover handover;
+    bool unresolved, resolving;
+    bool yielded, question_open; /* rules R1, R2 of the hand-over */
+    uint64_t question, question_seen;
+    struct vmig_statistics statistics;
+    uint64_t stage_start_ns;
+    /* source: what the return path said */
+    bool link_dead, peer_ready, switchover_acked, peer_loaded, peer_running;
+    bool peer_hello, peer_failed;
+    struct vmig_error peer_error; /* with peer_failed */
+    unsigned round_loaded;
+    uint64_t window_bytes;
+    /* target: lanes at their barrier */
+    unsigned lanes_at_barrier, barrier_round;
+    /* ---- */
+
+    int cancel_fd; /* eventfd; readable once cancelled */
+    atomic_bool cancelled;
+    uint8_t identity[16]; /* of this migration */
+    char *peer_control;   /* JSON text of where the other side's control socket is, or NULL */
+    bool one_way;
+    struct channel *main;
+    pthread_mutex_t main_write;
+    const struct carrier_ops *carrier;
+    unsigned num_lanes;
+    struct lane lanes[LANES_MAX];
+    pthread_t return_path;
+    bool return_path_running;
+    pthread_mutex_t ram_lock; /* target: touched bitmaps, when several lanes land pages; and */
+    uint64_t ram_received_bytes;
+    atomic_uint_fast64_t sent_bytes;
+    struct throttle {
+        pthread_mutex_t lock;
+        uint64_t next_ns;
+    } throttle;
+    struct time_model model;
+    unsigned round;
+    bool set_up, workload_stopped, completing;
+    uint64_t pause_start_ns, start_ns;
+};
+
+/* ---- crew.c: the workers ---- */
+int crew_start(struct vmig_migration *m, struct vmig_error *err);
+void crew_end(struct vmig_migration *m);
+/* Do @step on all participants that have it, in parallel; returns when all are done. The first
+ * error. */
+int crew_run(struct vmig_migration *m, enum step step, struct vmig_error *err);
+void crew_post(struct vmig_migration *m, enum step step);
+int crew_wait(struct vmig_migration *m, enum step step, struct vmig_error *err);
+/* One after the other, in the order they were added. */
+int crew_run_in_turn(struct vmig_migration *m, enum step step, struct vmig_error *err);
+double crew_slowest_ms(const struct vmig_migration *m, enum step step);
+/* A device that was reset or lost, or NULL. */
+struct participant *crew_casualty(struct vmig_migration *m);
+
+/* ---- run.c: what both sides do at the beginning and at the end, status, failure ---- */
+int run_begin(struct vmig_migration *m, enum side side, struct vmig_error *err);
+void run_end(struct vmig_migration *m);
+/* Close the link and keep everything else, stopped, until the hand-over is settled. -EUCLEAN. */
+int run_hold(struct vmig_migration *m);
+/* The first error of a run wins; everybody who waits is woken. Any thread. */
+void run_abort(struct vmig_migration *m, const struct vmig_error *err);
+/* -errno of the first error (and @err filled with it) if the run was aborted or cancelled. */
+int run_check(struct vmig_migration *m, struct vmig_error *err);
+void run_stage(struct vmig_migration *m, enum vmig_stage stage);
+void run_status(struct vmig_migration *m, enum vmig_status status);
+void run_event(struct vmig_migration *m, enum vmig_event_kind kind, const char *text);
+/* Wait on m->changed, lock held, until @deadline_ns or 100 ms. */
+void run_wait_locked(struct vmig_migration *m, uint64_t deadline_ns);
+struct participant *participant_find(struct vmig_migration *m, const char *id);
+int participant_add(struct vmig_migration *m, const struct participant *desc,
+                    struct vmig_error *err);
+
+/* ---- main.c: writing to the main channel ---- */
+/* Send what @w holds (and reset it) in one piece. */
+int main_send(struct vmig_migration *m, struct writer *w, struct vmig_error *err);
+int main_command(struct vmig_migration *m, uint16_t command, const void *data, size_t length,
+                 struct vmig_error *err);
+int main_return(struct vmig_migration *m, uint16_t type, const void *data, size_t length,
+                struct vmig_error *err);
+
+/* ---- throttle.c ---- */
+int throttle_wait(struct vmig_migration *m, uint64_t bytes, struct vmig_error *err);
+
+/* ---- hello.c ---- */
+char *hello_request(struct vmig_migration *m);
+int hello_accept(struct vmig_migration *m, const char *json, size_t length, struct vmig_error *err);
+char *hello_reply(struct vmig_migration *m);
+int hello_accept_reply(struct vmig_migration *m, const char *json, size_t length,
+                       struct vmig_error *err);
+/* FAILED's JSON. */
+char *hello_failure(const struct vmig_error *err);
+void hello_read_failure(const char *json, size_t length, struct vmig_error *ret);
+
+/* ---- return-path.c ---- */
+int return_path_start(struct vmig_migration *m, struct vmig_error *err);
+void return_path_end(struct vmig_migration *m);
+
+/* ---- lanes.c: data channels at both ends ---- */
+int lanes_connect(struct vmig_migration *m, const struct address *address, struct vmig_error *err);
+int lanes_accept(struct vmig_migration *m, int listen_fd, struct vmig_error *err);
+void lanes_shutdown(struct vmig_migration *m);
+void lanes_end(struct vmig_migration *m);
+/* Target: every lane has passed the barrier of @round. */
+int lanes_wait_barrier(struct vmig_migration *m, unsigned round, struct vmig_error *err);
+
+/* ---- convergence.c ---- */
+enum verdict { VERDICT_GO_ON, VERDICT_SWITCH, VERDICT_GIVE_UP };
+uint64_t convergence_remaining(const struct vmig_migration *m);
+double convergence_predict_ms(const struct vmig_migration *m, uint64_t bytes);
+void convergence_learn_round(struct vmig_migration *m, uint64_t bytes, double ms);
+enum verdict convergence_decide(struct vmig_migration *m, double *best_ms, struct vmig_error *err);
+
+/* ---- load.c: data that arrived, on its way to a participant's worker ---- */
+int load_data(struct participant *p, void *take_buf, size_t length, struct vmig_error *err);
+int load_mark(struct participant *p, enum inbox_kind kind, struct vmig_error *err);
+/* Worker: take from the inbox until END. */
+int load_run(struct participant *p, struct vmig_error *err);
+
+/* ---- handover.c ---- */
+int handover_source(struct vmig_migration *m, struct vmig_error *err);
+int handover_target(struct vmig_migration *m, struct qemu_stream *s, struct vmig_error *err);
+int handover_run_target(struct vmig_migration *m, struct vmig_error *err);
+int handover_recover_source(struct vmig_migration *m, struct vmig_error *err);
+
+#endif

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The source's ear: a thread that reads the target's messages and notes what they say. One row a
+ * message: its length, and what it means. */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <jansson.h>
+
+#include "lib/cleanup.h"
+#include "lib/error.h"
+#include "lib/migration/migration.h"
+
+/* HELLO and the JSON reports of 64 devices fit easily; nothing else comes near. */
+#define MESSAGE_BYTES_MAX 65535u
+
+struct message {
+    uint16_t type;
+    uint16_t length;
+    uint8_t *data;
+};
+
+static uint32_t get_u32(const uint8_t *at)
+{
+    return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+}
+
+static uint64_t get_u64(const uint8_t *at)
+{
+    return (uint64_t)get_u32(at) << 32 | get_u32(at + 4);
+}
+
+static int on_hello(struct vmig_migration *m, const struct message *msg, struct vmig_error *err)
+{
+    int rc = hello_accept_reply(m, (const char *)msg->data, msg->length, err);
+    LOCK_SCOPE(&m->lock);
+    m->peer_hello = rc == 0;
+    return rc;
+}
+
+static int on_ready(struct vmig_migration *m, const struct message *msg, struct vmig_error *err)
+{
+    (void)err;
+    LOCK_SCOPE(&m->lock);
+    m->model.target_arc_ms = get_u32(msg->data) / 1e3;
+    m->peer_ready = true;
+    return 0;
+}
+
+static int on_round_loaded(struct vmig_migration *m, const struct message *msg,
+                           struct vmig_error *err)
+{
+    (void)err;
+    LOCK_SCOPE(&m->lock);
+    m->round_loaded = get_u32(msg->data);
+    return 0;
+}
+
+static int on_credit(struct vmig_migration *m, const struct message *msg, struct vmig_error *err)
+{
+    uint32_t index = get_u32(msg->data);
+    uint64_t bytes = get_u64(msg->data + 4);
+    LOCK_SCOPE(&m->lock);
+    struct participant *p = index < m->num_participants ? m->participants[index] : NULL;
+    if (!p || bytes > m->window_bytes || p->credit_bytes > m->window_bytes - bytes)
+        return error_set(err, EPROTO, m->stage, p ? p->id : NULL, "bad-stream",
+                         "the target gave more credit than its window of %llu bytes",
+                         (unsigned long long)m->window_bytes);
+    p->credit_bytes += bytes;
+    return 0;
+}
+
+static int on_switchover_ack(struct vmig_migration *m, const struct message *msg,
+                             struct vmig_error *err)
+{
+    (void)msg;
+    (void)err;
+    LOCK_SCOPE(&m->lock);
+    m->switchover_acked = true;
+    return 0;
+}
+
+/* What the target measured on each device; advisory, so what does not fit is passed over. */
+static void note_devices(struct vmig_migration *m, const struct message *msg, const char *key,
+                         enum step step)
+{
+    json_t *root = json_loadb((const char *)msg->data, msg->length, 0, NULL);
+    json_t *devices = json_object_get(root, "devices"), *d;
+    size_t i;
+    json_array_foreach(devices, i, d)
+    {
+        const char *id = json_string_value(json_object_get(d, "id"));
+        struct participant *p = id ? participant_find(m, id) : NULL;
+        if (p)
+            p->step_ms[step] = json_number_value(json_object_get(d, key));
+    }
+    json_decref(root);
+}
+
+static int on_loaded(struct vmig_migration *m, const struct message *msg, struct vmig_error *err)
+{
+    (void)err;
+    note_devices(m, msg, "load_ms", STEP_LOAD_COMPLETE);
+    LOCK_SCOPE(&m->lock);
+    m->peer_loaded = true;
+    return 0;
+}
+
+/* Only a source that gave up can believe it. */
+static int on_running(struct vmig_migration *m, const struct message *msg, struct vmig_error *err)
+{
+    note_devices(m, msg, "resume_ms", STEP_START);
+    LOCK_SCOPE(&m->lock);
+    if (m->handover != HANDOVER_GAVE_UP)
+        return error_set(err, EPROTO, m->stage, NULL, "bad-stream",
+                         "the target says that it runs, but it was not told to");
+    m->peer_running = true;
+    return 0;
+}
+
+static int on_failed(struct vmig_migration *m, const struct message *msg, struct vmig_error *err)
+{
+    struct vmig_error theirs = { 0 };
+    hello_read_failure((const char *)msg->data, msg->length, &theirs);
+    error_prefix(&theirs, "the target failed");
+    LOCK_SCOPE(&m->lock);
+    m->peer_failed = true;
+    m->peer_error = theirs;
+    return error_copy(err, &theirs);
+}
+
+static int on_shut(struct vmig_migration *m, const struct message *msg, struct vmig_error *err)
+{
+    (void)m;
+    (void)msg;
+    (void)err;
+    return 0;
+}
+
+#define ANY_LENGTH UINT16_MAX
+
+static const struct {
+    uint16_t type, length;
+    int (*handle)(struct vmig_migration *m, const struct message *msg, struct vmig_error *err);
+} messages[] = {
+    { QEMU_RP_SHUT, 4, on_shut },
+    { QEMU_RP_PONG, 4, on_shut },
+    { QEMU_RP_SWITCHOVER_ACK, 0, on_switchover_ack },
+    { WIRE_RP_HELLO, ANY_LENGTH, on_hello },
+    { WIRE_RP_READY, 4, on_ready },
+    { WIRE_RP_ROUND_LOADED, 4, on_round_loaded },
+    { WIRE_RP_CREDIT, 12, on_credit },
+    { WIRE_RP_LOADED, ANY_LENGTH, on_loaded },
+    { WIRE_RP_RUNNING, ANY_LENGTH, on_running },
+    { WIRE_RP_FAILED, ANY_LENGTH, on_failed },
+};
+
+static int dispatch(struct vmig_migration *m, const struct message *msg, struct vmig_error *err)
+{
+    for (size_t i = 0; i < sizeof(messages) / sizeof(messages[0]); i++)
+        if (messages[i].type == msg->type &&
+            (messages[i].length == ANY_LENGTH || messages[i].length == msg->length))
+            return messages[i].handle(m, msg, err);
+    return error_set(err, EPROTO, m->stage, NULL, "bad-stream",
+                     "the target sent message %#x of %u bytes, which is not known here; is it "
+                     "another version?",
+                     msg->type, msg->length);
+}
+
+/* 0 when there is something to read; cancelling is noticed here, too, so that it ends every wait.
+ */
+static int wait_readable(struct vmig_migration *m)
+{
+    for (;;) {
+        bool watch = run_check(m, NULL) == 0;
+        struct pollfd p[2] = { { .fd = m->main->fd, .events = POLLIN },
+                               { .fd = watch ? m->cancel_fd : -1, .events = POLLIN } };
+        /* past the point of no return a cancel is not heeded, and its fd stays readable */
+        if (watch && atomic_load(&m->cancelled))
+            p[1].fd = -1;
+        if (poll(p, 2, -1) < 0 && errno != EINTR)
+            return -errno;
+        if (p[0].revents)
+            return 0;
+    }
+}
+
+static int read_message(struct vmig_migration *m, struct message *msg, struct vmig_error *err)
+{
+    uint8_t head[4];
+    struct iovec iov = { head, sizeof(head) };
+    int rc = wait_readable(m);
+    if (rc == 0)
+        rc = channel_readv_full(m->main, &iov, 1);
+    if (rc == 0) {
+        msg->type = (uint16_t)(head[0] << 8 | head[1]);
+        msg->length = (uint16_t)(head[2] << 8 | head[3]);
+        iov = (struct iovec) { msg->data, msg->length };
+        rc = channel_readv_full(m->main, &iov, 1);
+    }
+    if (rc < 0)
+        return error_set(err, rc, m->stage, NULL, "connection-lost",
+                         "the target went away: %s; the source goes on, look at the target's "
+                         "messages and try again",
+                         strerror(-rc));
+    return 0;
+}
+
+static void *return_path_main(void *opaque)
+{
+    struct vmig_migration *m = opaque;
+    struct vmig_error err = { 0 };
+    struct message msg = { .data = malloc(MESSAGE_BYTES_MAX) };
+    int rc = msg.data ? 0 : error_set(&err, ENOMEM, m->stage, NULL, NULL, "out of memory");
+    while (rc == 0) {
+        rc = read_message(m, &msg, &err);
+        if (rc == 0)
+            rc = dispatch(m, &msg, &err);
+        LOCK_SCOPE(&m->lock);
+        m->link_dead = rc < 0;
+        pthread_cond_broadcast(&m->changed);
+    }
+    free(msg.data);
+    run_abort(m, &err);
+    return NULL;
+}
+
+int return_path_start(struct vmig_migration *m, struct vmig_error *err)
+{
+    int rc = pthread_create(&m->return_path, NULL, return_path_main, m);
+    if (rc != 0)
+        return error_set(err, rc, VMIG_STAGE_PREPARE, NULL, NULL, "no thread: %s", strerror(rc));
+    m->return_path_running = true;
+    return 0;
+}
+
+void return_path_end(struct vmig_migration *m)
+{
+    if (!m->return_path_running)
+        return;
+    channel_shutdown(m->main);
+    pthread_join(m->return_path, NULL);
+    m->return_path_running = false;
+}

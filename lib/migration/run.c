@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What both sides share: a fresh start, status and stages, the first error, the end. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "lib/cleanup.h"
+#include "lib/clock.h"
+#include "lib/error.h"
+#include "lib/migration/migration.h"
+
+/* Everything that one run leaves behind is put back here, so that a second attempt starts clean. */
+static void reset_participant(struct participant *p)
+{
+    memset(p->step_ms, 0, sizeof(p->step_ms));
+    p->pending = (struct vmig_pending) { 0 };
+    p->pending_exact = p->moved = p->end_open = p->initial_sent = p->initial_loaded = p->precopy =
+        false;
+    p->wanted = p->casualty = false;
+    p->credit_bytes = 0;
+    p->data_bytes = p->precopy_bytes = p->sequence = 0;
+    XXH3_64bits_reset(p->digest);
+    inbox_reset(&p->inbox);
+}
+
+static void reset_run(struct vmig_migration *m)
+{
+    m->stage = VMIG_STAGE_NONE;
+    m->aborted = m->unresolved = m->resolving = false;
+    m->yielded = m->question_open = m->peer_failed = false;
+    m->question = m->question_seen = 0;
+    m->peer_error = (struct vmig_error) { 0 };
+    m->first_error = (struct vmig_error) { 0 };
+    m->handover = HANDOVER_NONE;
+    m->statistics = (struct vmig_statistics) { .size = sizeof(m->statistics) };
+    m->link_dead = m->peer_ready = m->switchover_acked = m->peer_loaded = m->peer_running = false;
+    m->peer_hello = false;
+    m->round_loaded = m->lanes_at_barrier = m->barrier_round = 0;
+    m->window_bytes = 0;
+    free(take_ptr(m->peer_control));
+    m->num_lanes = 0;
+    m->sent_bytes = 0;
+    m->ram_received_bytes = 0;
+    m->throttle.next_ns = 0;
+    m->model = (struct time_model) { 0 };
+    m->round = 0;
+    m->set_up = m->workload_stopped = m->completing = false;
+    m->one_way = false;
+}
+
+int run_begin(struct vmig_migration *m, enum side side, struct vmig_error *err)
+{
+    {
+        LOCK_SCOPE(&m->lock);
+        if (m->side != SIDE_NONE)
+            return error_set(err, EBUSY, VMIG_STAGE_PREPARE, NULL, "migration-running",
+                             "a migration with this handle runs already");
+        m->side = side;
+        reset_run(m);
+        m->start_ns = m->stage_start_ns = clock_ns();
+        m->statistics.ram_bytes = ram_size_bytes(m->ram);
+    }
+    for (unsigned i = 0; i < m->num_participants; i++)
+        reset_participant(m->participants[i]);
+    if (side == SIDE_SOURCE && getrandom(m->identity, sizeof(m->identity), 0) < 0)
+        return error_set(err, errno, VMIG_STAGE_PREPARE, NULL, NULL, "getrandom: %s",
+                         strerror(errno));
+    run_status(m, VMIG_STATUS_SETUP);
+    return crew_start(m, err);
+}
+
+static void drain_cancel(struct vmig_migration *m)
+{
+    uint64_t count;
+    while (read(m->cancel_fd, &count, sizeof(count)) > 0)
+        ;
+    atomic_store(&m->cancelled, false);
+}
+
+void run_end(struct vmig_migration *m)
+{
+    lanes_end(m);
+    return_path_end(m);
+    crew_end(m);
+    m->main = channel_free(m->main);
+    drain_cancel(m);
+    LOCK_SCOPE(&m->lock);
+    m->side = SIDE_NONE;
+    m->statistics.total_ms = clock_ms_since(m->start_ns);
+}
+
+int run_hold(struct vmig_migration *m)
+{
+    lanes_end(m);
+    return_path_end(m);
+    m->main = channel_free(m->main);
+    run_status(m, VMIG_STATUS_UNRESOLVED);
+    LOCK_SCOPE(&m->lock);
+    m->unresolved = true;
+    return -EUCLEAN;
+}
+
+/* Called with the lock held: let everybody who waits see that it is over. */
+static void wake_all_locked(struct vmig_migration *m)
+{
+    pthread_cond_broadcast(&m->changed);
+    for (unsigned i = 0; i < m->num_lanes; i++)
+        channel_shutdown(m->lanes[i].channel);
+    if (!m->main || !m->main->socket)
+        return;
+    /* The target's engine reads the main channel; it must still be able to answer. At a source
+     * without lanes a worker may be writing to it. */
+    if (m->side == SIDE_TARGET)
+        shutdown(m->main->fd, SHUT_RD);
+    else if (m->carrier == &carrier_sections)
+        channel_shutdown(m->main);
+}
+
+void run_abort(struct vmig_migration *m, const struct vmig_error *err)
+{
+    {
+        LOCK_SCOPE(&m->lock);
+        if (m->aborted || m->handover != HANDOVER_NONE)
+            return;
+        m->aborted = true;
+        error_copy(&m->first_error, err);
+        wake_all_locked(m);
+    }
+    for (unsigned i = 0; i < m->num_participants; i++)
+        inbox_close(&m->participants[i]->inbox);
+}
+
+static void abort_cancelled(struct vmig_migration *m)
+{
+    struct vmig_error err = { 0 };
+    error_set(&err, ECANCELED, m->stage, NULL, "cancelled", "cancelled");
+    run_abort(m, &err);
+}
+
+int run_check(struct vmig_migration *m, struct vmig_error *err)
+{
+    if (atomic_load(&m->cancelled))
+        abort_cancelled(m);
+    LOCK_SCOPE(&m->lock);
+    if (!m->aborted)
+        return 0;
+    error_copy(err, &m->first_error);
+    return m->first_error.code ? m->first_error.code : -ECANCELED;
+}
+
+void run_wait_locked(struct vmig_migration *m, uint64_t deadline_ns)
+{
+    uint64_t slice_ns = clock_ns() + 100 * NS_PER_MS;
+    struct timespec ts = clock_timespec(deadline_ns < slice_ns ? deadline_ns : slice_ns);
+    pthread_cond_timedwait(&m->changed, &m->lock, &ts);
+}
+
+void run_stage(struct vmig_migration *m, enum vmig_stage stage)
+{
+    {
+        LOCK_SCOPE(&m->lock);
+        uint64_t now = clock_ns(), sent = atomic_load(&m->sent_bytes);
+        m->statistics.stage_ms[m->stage] += (double)(now - m->stage_start_ns) / 1e6;
+        uint64_t before = 0;
+        for (unsigned i = 0; i < VMIG_STAGE_COUNT; i++)
+            before += m->statistics.stage_bytes[i];
+        m->statistics.stage_bytes[m->stage] += sent - before;
+        m->stage = stage;
+        m->stage_start_ns = now;
+    }
+    run_event(m, VMIG_EVENT_STAGE, NULL);
+}
+
+void run_status(struct vmig_migration *m, enum vmig_status status)
+{
+    {
+        LOCK_SCOPE(&m->lock);
+        m->statistics.status = status;
+    }
+    run_event(m, VMIG_EVENT_STATUS, NULL);
+}
+
+void run_event(struct vmig_migration *m, enum vmig_event_kind kind, const char *text)
+{
+    if (!m->host.event)
+        return;
+    struct vmig_event event = {
+        .kind = kind,
+        .round = m->round,
+        .sent_bytes = atomic_load(&m->sent_bytes),
+        .remaining_bytes = convergence_remaining(m),
+        .text = text,
+    };
+    {
+        LOCK_SCOPE(&m->lock);
+        event.status = m->statistics.status;
+        event.stage = m->stage;
+    }
+    m->host.event(m->host.opaque, &event);
+}
+
+struct participant *participant_find(struct vmig_migration *m, const char *id)
+{
+    for (unsigned i = 0; i < m->num_participants; i++)
+        if (strcmp(m->participants[i]->id, id) == 0)
+            return m->participants[i];
+    return NULL;
+}
+
+int participant_add(struct vmig_migration *m, const struct participant *desc,
+                    struct vmig_error *err)
+{
+    if (participant_find(m, desc->id))
+        return error_set(err, EEXIST, VMIG_STAGE_PREPARE, desc->id, "id-taken",
+                         "two participants are called \"%s\"; give each its own id", desc->id);
+    if (m->num_participants == PARTICIPANTS_MAX)
+        return error_set(err, ENOSPC, VMIG_STAGE_PREPARE, desc->id, NULL,
+                         "at most %u participants can move at once", PARTICIPANTS_MAX);
+    struct participant *p = malloc(sizeof(*p));
+    XXH3_state_t *digest = XXH3_createState();
+    if (!p || !digest) {
+        free(p);
+        XXH3_freeState(digest);
+        return error_set(err, ENOMEM, VMIG_STAGE_PREPARE, desc->id, NULL, "out of memory");
+    }
+    *p = *desc;
+    p->migration = m;
+    p->index = m->num_participants;
+    p->section_id = p->index + 1;
+    p->digest = digest;
+    p->writer = (struct vmig_writer) { .migration = m, .participant = p };
+    inbox_init(&p->inbox, WIRE_WINDOW_BYTES);
+    m->participants[m->num_participants++] = p;
+    return 0;
+}

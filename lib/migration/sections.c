@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/error.h"
+#include "lib/migration/sections.h"
+
+/* QEMU's versions of what stands in these sections. */
+#define RAM_VERSION 4
+#define VFIO_VERSION 1
+
+static void write_ram_start(struct vmig_migration *m, const struct participant *p, struct writer *w)
+{
+    qemu_write_start(w, p->section_id, p->idstr, 0, RAM_VERSION);
+    qemu_write_ram_item(w, ram_size_bytes(m->ram), QEMU_RAM_MEM_SIZE, NULL);
+    for (unsigned i = 0; i < m->ram->num_blocks; i++) {
+        writer_str8(w, m->ram->blocks[i].desc.name);
+        writer_u64(w, m->ram->blocks[i].desc.size_bytes);
+    }
+    qemu_write_ram_item(w, 0, QEMU_RAM_EOS, NULL);
+    qemu_write_footer(w, p->section_id);
+}
+
+static void write_device_start(const struct participant *p, struct writer *w)
+{
+    qemu_write_start(w, p->section_id, p->idstr, 0, VFIO_VERSION);
+    writer_u64(w, QEMU_VFIO_DEV_SETUP_STATE);
+    writer_u64(w, QEMU_VFIO_END_OF_STATE);
+    qemu_write_footer(w, p->section_id);
+}
+
+int sections_send_setup(struct vmig_migration *m, struct vmig_error *err)
+{
+    struct writer w;
+    writer_init(&w);
+    for (unsigned i = 0; i < m->num_participants; i++) {
+        const struct participant *p = m->participants[i];
+        if (p->kind == PARTICIPANT_RAM)
+            write_ram_start(m, p, &w);
+        else
+            write_device_start(p, &w);
+    }
+    int rc = main_send(m, &w, err);
+    writer_done(&w);
+    return rc;
+}
+
+static const enum manifest_kind manifest_kinds[] = {
+    [PARTICIPANT_RAM] = MANIFEST_RAM,
+    [PARTICIPANT_DEVICE] = MANIFEST_DEVICE,
+    [PARTICIPANT_OTHER] = MANIFEST_OTHER,
+};
+
+/* RAM is counted and not hashed: its pages change while they are sent, so a digest taken on the way
+ * would give false alarms. */
+static int add_entry(struct manifest *list, struct participant *p, const char *id,
+                     struct vmig_error *err)
+{
+    bool ram = p->kind == PARTICIPANT_RAM;
+    bool target = p->migration->side == SIDE_TARGET;
+    struct manifest_entry entry = {
+        .kind = manifest_kinds[p->kind],
+        .length_bytes = ram && target ? p->migration->ram_received_bytes : p->data_bytes,
+        .digest = ram ? 0 : XXH3_64bits_digest(p->digest),
+    };
+    snprintf(entry.id, sizeof(entry.id), "%s", id);
+    snprintf(entry.identity, sizeof(entry.identity), "%s", p->identity);
+    return manifest_add(list, &entry, err);
+}
+
+int sections_send_tail(struct vmig_migration *m, struct vmig_error *err)
+{
+    struct manifest ours;
+    struct writer w;
+    int rc = 0;
+    manifest_init(&ours, m->identity);
+    writer_init(&w);
+    for (unsigned i = 0; rc == 0 && i < m->num_participants; i++)
+        rc = add_entry(&ours, m->participants[i], m->participants[i]->id, err);
+    if (rc == 0) {
+        manifest_write(&w, m->num_participants + 1, &ours);
+        qemu_write_eof(&w);
+        rc = main_send(m, &w, err);
+    }
+    writer_done(&w);
+    manifest_done(&ours);
+    return rc;
+}
+
+int sections_check_manifest(struct vmig_migration *m, const struct manifest *theirs,
+                            const char *only_id, struct vmig_error *err)
+{
+    struct manifest ours;
+    int rc = 0;
+    manifest_init(&ours, theirs->identity);
+    for (unsigned i = 0; rc == 0 && i < m->num_participants; i++) {
+        struct participant *p = m->participants[i];
+        bool renamed = only_id[0] && p->kind == PARTICIPANT_DEVICE;
+        rc = add_entry(&ours, p, renamed ? only_id : p->id, err);
+    }
+    if (rc == 0)
+        rc = manifest_compare(theirs, &ours, err);
+    manifest_done(&ours);
+    return rc;
+}

@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The source, from the first check to the clean-up: a list of named stages. Whatever fails before
+ * the hand-over's point of no return ends in source_fail(): devices RUNNING, then the workload.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <jansson.h>
+
+#include "lib/cleanup.h"
+#include "lib/clock.h"
+#include "lib/error.h"
+#include "lib/export.h"
+#include "lib/migration/migration.h"
+#include "lib/migration/sections.h"
+#include "lib/participant/device.h"
+#include "lib/participant/ram.h"
+
+/* ---- prepare ---- */
+
+/* Several devices may write into each other; only P2P states quiesce them without a hole. */
+static int check_neighbours(struct vmig_migration *m, struct vmig_error *err)
+{
+    unsigned devices = 0;
+    const struct participant *without = NULL;
+    for (unsigned i = 0; i < m->num_participants; i++) {
+        const struct participant *p = m->participants[i];
+        if (p->kind != PARTICIPANT_DEVICE)
+            continue;
+        devices++;
+        if (!(participant_device_flags(p->opaque) & VMIG_MIGRATION_P2P))
+            without = p;
+    }
+    if (devices < 2 || !without)
+        return 0;
+    return error_set(err, EOPNOTSUPP, VMIG_STAGE_PREPARE, without->id, "vfio-multiple-without-p2p",
+                     "one of %u devices has no P2P state, so they cannot be stopped safely "
+                     "together; move it alone, or detach it first",
+                     devices);
+}
+
+static int open_channel(struct vmig_migration *m, const struct address *address,
+                        struct vmig_error *err)
+{
+    struct channel *channel;
+    int rc = channel_connect(address, m->cancel_fd, &channel, err);
+    if (rc < 0)
+        return rc;
+    m->one_way = channel->one_way;
+    bool lanes = !m->one_way && address->kind != ADDRESS_FD && m->parameters[PARAMETER_CHANNELS];
+    m->carrier = lanes ? &carrier_lanes : &carrier_sections;
+    LOCK_SCOPE(&m->lock);
+    m->main = channel;
+    return 0;
+}
+
+static int send_opening(struct vmig_migration *m, struct vmig_error *err)
+{
+    struct writer w;
+    writer_init(&w);
+    qemu_write_header(&w);
+    qemu_write_configuration(&w, "vfio-migrate");
+    if (!m->one_way)
+        qemu_write_command(&w, QEMU_CMD_OPEN_RETURN_PATH, NULL, 0);
+    int rc = main_send(m, &w, err);
+    writer_done(&w);
+    return rc;
+}
+
+/* Wait until @flag is set by the return path. */
+static int wait_flag(struct vmig_migration *m, const bool *flag, struct vmig_error *err)
+{
+    for (;;) {
+        int rc = run_check(m, err);
+        if (rc < 0)
+            return rc;
+        LOCK_SCOPE(&m->lock);
+        if (*flag)
+            return 0;
+        run_wait_locked(m, UINT64_MAX);
+    }
+}
+
+static int greet(struct vmig_migration *m, struct vmig_error *err)
+{
+    CLEANUP_FREE char *hello = hello_request(m);
+    if (!hello)
+        return error_set(err, ENOMEM, VMIG_STAGE_PREPARE, NULL, NULL, "out of memory");
+    int rc = return_path_start(m, err);
+    if (rc == 0)
+        rc = main_command(m, WIRE_CMD_HELLO, hello, strlen(hello), err);
+    return rc < 0 ? rc : wait_flag(m, &m->peer_hello, err);
+}
+
+static int source_prepare(struct vmig_migration *m, const struct address *address,
+                          struct vmig_error *err)
+{
+    int rc = crew_run(m, STEP_PREPARE, err);
+    if (rc == 0)
+        rc = check_neighbours(m, err);
+    if (rc == 0)
+        rc = open_channel(m, address, err);
+    if (rc == 0)
+        rc = send_opening(m, err);
+    if (rc < 0 || m->one_way)
+        return rc;
+    rc = greet(m, err);
+    if (rc == 0 && m->carrier == &carrier_lanes)
+        rc = lanes_connect(m, address, err);
+    return rc;
+}
+
+/* ---- setup ---- */
+
+/* The arc into PRE_COPY is the first sample of how long this device takes for one. */
+static void learn_arcs(struct vmig_migration *m)
+{
+    for (unsigned i = 0; i < m->num_participants; i++) {
+        struct participant *p = m->participants[i];
+        if (p->kind != PARTICIPANT_DEVICE || !participant_device_will_precopy(p->opaque))
+            continue;
+        p->precopy = true;
+        if (p->step_ms[STEP_SETUP] > m->model.source_arc_ms)
+            m->model.source_arc_ms = p->step_ms[STEP_SETUP];
+    }
+}
+
+static int source_setup(struct vmig_migration *m, const struct address *address,
+                        struct vmig_error *err)
+{
+    (void)address;
+    m->set_up = true;
+    int rc = sections_send_setup(m, err); /* the target enters RESUMING meanwhile */
+    if (rc == 0)
+        rc = crew_run(m, STEP_SETUP, err);
+    if (rc == 0 && !m->one_way)
+        rc = wait_flag(m, &m->peer_ready, err);
+    learn_arcs(m);
+    return rc;
+}
+
+/* ---- rounds ---- */
+
+/* Twice what was pending, so that a device that makes data as fast as it is sent ends its turn. */
+static void set_budgets(struct vmig_migration *m)
+{
+    for (unsigned i = 0; i < m->num_participants; i++) {
+        struct participant *p = m->participants[i];
+        uint64_t pending = p->pending.precopy_bytes;
+        p->budget_bytes = (pending < UINT64_MAX / 4 ? 2 * pending : pending) + 2 * WIRE_CHUNK_BYTES;
+    }
+}
+
+static int wait_round(struct vmig_migration *m, struct vmig_error *err)
+{
+    for (;;) {
+        int rc = run_check(m, err);
+        if (rc < 0)
+            return rc;
+        LOCK_SCOPE(&m->lock);
+        if (m->round_loaded >= m->round)
+            return 0;
+        run_wait_locked(m, UINT64_MAX);
+    }
+}
+
+static int one_round(struct vmig_migration *m, struct vmig_error *err)
+{
+    uint64_t start = clock_ns(), sent = atomic_load(&m->sent_bytes);
+    m->round++;
+    set_budgets(m);
+    int rc = crew_run(m, STEP_ITERATE, err);
+    if (rc == 0)
+        rc = m->carrier->round_end(m, m->round, err);
+    if (rc == 0 && !m->one_way)
+        rc = wait_round(m, err);
+    if (rc == 0)
+        convergence_learn_round(m, atomic_load(&m->sent_bytes) - sent, clock_ms_since(start));
+    return rc;
+}
+
+static int look(struct vmig_migration *m, struct vmig_error *err)
+{
+    for (unsigned i = 0; i < m->num_participants; i++)
+        m->participants[i]->pending_exact = true;
+    int rc = crew_run(m, STEP_PENDING, err);
+    for (unsigned i = 0; i < m->num_participants; i++)
+        if (m->participants[i]->kind == PARTICIPANT_RAM)
+            m->model.sync_ms = participant_ram_sync_ms(m->participants[i]->opaque);
+    run_event(m, VMIG_EVENT_ROUND, NULL);
+    return rc;
+}
+
+static bool acknowledged(struct vmig_migration *m)
+{
+    bool wanted = false;
+    for (unsigned i = 0; i < m->num_participants; i++)
+        wanted |= m->participants[i]->precopy;
+    LOCK_SCOPE(&m->lock);
+    return !wanted || m->one_way || !m->parameters[PARAMETER_SWITCHOVER_ACK] || m->switchover_acked;
+}
+
+static bool initial_outstanding(struct vmig_migration *m)
+{
+    for (unsigned i = 0; i < m->num_participants; i++)
+        if (m->participants[i]->precopy && !m->participants[i]->initial_sent)
+            return true;
+    return false;
+}
+
+/* All initial bytes were sent: wait until they are loaded instead of going round meanwhile. */
+static int wait_acknowledged(struct vmig_migration *m, struct vmig_error *err)
+{
+    run_stage(m, VMIG_STAGE_SWITCHOVER);
+    int rc = wait_flag(m, &m->switchover_acked, err);
+    run_stage(m, VMIG_STAGE_ROUNDS);
+    return rc;
+}
+
+static int source_rounds(struct vmig_migration *m, const struct address *address,
+                         struct vmig_error *err)
+{
+    (void)address;
+    double best_ms = 0;
+    run_status(m, VMIG_STATUS_ACTIVE);
+    int rc = look(m, err);
+    while (rc == 0) {
+        rc = one_round(m, err);
+        if (rc == 0)
+            rc = look(m, err);
+        if (rc < 0)
+            break;
+        enum verdict verdict = convergence_decide(m, &best_ms, err);
+        if (verdict == VERDICT_GIVE_UP)
+            return err->code;
+        if (verdict == VERDICT_GO_ON)
+            continue;
+        if (acknowledged(m))
+            return 0;
+        if (!initial_outstanding(m))
+            rc = wait_acknowledged(m, err);
+        /* the workload went on meanwhile: look again before switching */
+    }
+    return rc;
+}
+
+/* ---- quiesce and complete ---- */
+
+static int source_quiesce(struct vmig_migration *m, const struct address *address,
+                          struct vmig_error *err)
+{
+    (void)address;
+    run_status(m, VMIG_STATUS_DEVICE);
+    m->pause_start_ns = clock_ns();
+    m->workload_stopped = true;
+    int rc = m->host.stop ? m->host.stop(m->host.opaque, err) : 0;
+    error_locate(err, VMIG_STAGE_QUIESCE, NULL);
+    m->model.stop_ms = clock_ms_since(m->pause_start_ns);
+    if (rc == 0)
+        rc = crew_run(m, STEP_QUIESCE, err);
+    if (rc == 0)
+        rc = crew_run(m, STEP_STOP, err);
+    return rc;
+}
+
+static int source_complete(struct vmig_migration *m, const struct address *address,
+                           struct vmig_error *err)
+{
+    (void)address;
+    m->completing = true;
+    bool together = m->carrier == &carrier_lanes;
+    int rc = together ? crew_run(m, STEP_COMPLETE, err) : crew_run_in_turn(m, STEP_COMPLETE, err);
+    if (rc == 0)
+        rc = m->carrier->round_end(m, m->round + 1, err);
+    return rc < 0 ? rc : sections_send_tail(m, err);
+}
+
+static int source_handover(struct vmig_migration *m, const struct address *address,
+                           struct vmig_error *err)
+{
+    (void)address;
+    int rc = handover_source(m, err);
+    if (rc == 0) {
+        LOCK_SCOPE(&m->lock);
+        m->statistics.downtime_ms = clock_ms_since(m->pause_start_ns);
+    }
+    return rc;
+}
+
+static int source_cleanup(struct vmig_migration *m, const struct address *address,
+                          struct vmig_error *err)
+{
+    (void)address;
+    bool snapshot = m->one_way && m->parameters[PARAMETER_SNAPSHOT];
+    int rc = snapshot ? handover_recover_source(m, err) : 0;
+    for (unsigned i = 0; i < m->num_participants; i++)
+        m->participants[i]->moved = !snapshot;
+    crew_run(m, STEP_CLEANUP, NULL);
+    return rc;
+}
+
+static const struct {
+    enum vmig_stage stage;
+    int (*run)(struct vmig_migration *m, const struct address *address, struct vmig_error *err);
+} stages[] = {
+    { VMIG_STAGE_PREPARE, source_prepare },   { VMIG_STAGE_SETUP, source_setup },
+    { VMIG_STAGE_ROUNDS, source_rounds },     { VMIG_STAGE_QUIESCE, source_quiesce },
+    { VMIG_STAGE_COMPLETE, source_complete }, { VMIG_STAGE_HANDOVER, source_handover },
+    { VMIG_STAGE_CLEANUP, source_cleanup },
+};
+
+/* ---- failure ---- */
+
+/* The target is told, if it listens: a cut link tells it as well. */
+static void say_abort(struct vmig_migration *m, const struct vmig_error *err)
+{
+    if (!m->main || m->one_way || m->link_dead)
+        return;
+    struct timeval patience = { .tv_sec = 2 };
+    setsockopt(m->main->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+    main_command(m, WIRE_CMD_ABORT, err->text, strlen(err->text), NULL);
+}
+
+static int source_fail(struct vmig_migration *m, struct vmig_error *err)
+{
+    bool cancelled = err->code == -ECANCELED;
+    run_abort(m, err);
+    run_status(m, cancelled ? VMIG_STATUS_CANCELLING : VMIG_STATUS_FAILED);
+    run_stage(m, VMIG_STAGE_RESUME);
+    say_abort(m, err);
+    lanes_end(m);
+    struct vmig_error recovery = { 0 };
+    if (m->set_up && handover_recover_source(m, &recovery) < 0) {
+        /* worse than what failed first: the device named here needs somebody's attention */
+        error_prefix(&recovery, "%.150s; then", err->text);
+        *err = recovery;
+        cancelled = false;
+    }
+    if (m->set_up)
+        crew_run(m, STEP_CLEANUP, NULL);
+    run_status(m, cancelled ? VMIG_STATUS_CANCELLED : VMIG_STATUS_FAILED);
+    return err->code;
+}
+
+static int run_stages(struct vmig_migration *m, const struct address *address,
+                      struct vmig_error *err)
+{
+    for (size_t i = 0; i < sizeof(stages) / sizeof(stages[0]); i++) {
+        run_stage(m, stages[i].stage);
+        int rc = run_check(m, err);
+        if (rc == 0)
+            rc = stages[i].run(m, address, err);
+        error_locate(err, stages[i].stage, NULL);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+VMIG_EXPORT int vmig_migration_send(struct vmig_migration *m, const char *address,
+                                    struct vmig_error *err)
+{
+    struct address where;
+    struct vmig_error first = { 0 };
+    int rc = address_parse(address, &where, err);
+    if (rc < 0)
+        return rc;
+    rc = run_begin(m, SIDE_SOURCE, &first);
+    if (rc == -EBUSY)
+        return error_copy(err, &first);
+    if (rc == 0)
+        rc = run_stages(m, &where, &first);
+    if (rc == -EUCLEAN && m->handover == HANDOVER_GAVE_UP) {
+        error_copy(err, &first);
+        return run_hold(m);
+    }
+    if (rc < 0) {
+        error_set(&first, rc, m->stage, NULL, NULL, "%s", strerror(-rc));
+        rc = source_fail(m, &first);
+        error_copy(err, &first);
+    }
+    run_stage(m, VMIG_STAGE_NONE);
+    if (rc == 0)
+        run_status(m, VMIG_STATUS_COMPLETED);
+    run_end(m);
+    return rc;
+}

@@ -1,0 +1,529 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The target: open, read section after section, check, hold, run. Each kind of section and each
+ * command is a row with its handler; whatever fails before the source gave up ends in
+ * target_fail(): the source is told, devices are reset.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "lib/cleanup.h"
+#include "lib/error.h"
+#include "lib/export.h"
+#include "lib/migration/handover.h"
+#include "lib/migration/migration.h"
+#include "lib/migration/sections.h"
+#include "lib/participant/device.h"
+
+struct target {
+    struct vmig_migration *m;
+    struct reader reader;
+    struct qemu_stream stream;
+    int listen_fd;
+    bool greeted, ready, manifest_seen;
+    struct ram_block *block; /* of the RAM item before, across sections */
+    char only_id[256];       /* what the stream calls the only device here */
+    struct manifest manifest;
+};
+
+/* What is wrong with the stream, and where. */
+static int damaged(struct target *t, const struct qemu_section *s, struct vmig_error *err,
+                   const char *what)
+{
+    int rc = t->reader.error ? t->reader.error : -EPROTO;
+    return error_set(err, rc, t->m->stage, NULL, "bad-stream",
+                     "section \"%s\" at offset %" PRIu64 ", at byte %" PRIu64
+                     ": %s%s; nothing was started, send or save again",
+                     s->idstr, s->offset, t->reader.offset, what,
+                     t->reader.error == -ENODATA ? " (the stream is cut short)" : "");
+}
+
+/* ---- opening ---- */
+
+/* Reads can be ended by cancelling, whatever stands behind the channel. */
+static ssize_t fill(void *opaque, void *buf, size_t size)
+{
+    struct target *t = opaque;
+    struct pollfd p[2] = { { .fd = t->m->main->fd, .events = POLLIN },
+                           { .fd = t->m->cancel_fd, .events = POLLIN } };
+    while (poll(p, 2, -1) < 0)
+        if (errno != EINTR)
+            return -errno;
+    if (p[1].revents)
+        return -ECANCELED;
+    return channel_read(t->m->main, buf, size);
+}
+
+static int set_main(struct vmig_migration *m, struct channel *channel)
+{
+    LOCK_SCOPE(&m->lock);
+    m->main = channel;
+    m->one_way = channel->one_way;
+    m->carrier = &carrier_sections; /* until HELLO says otherwise */
+    return 0;
+}
+
+static int listen_and_accept(struct target *t, const struct address *address,
+                             struct vmig_error *err)
+{
+    CLEANUP_FREE char *name = NULL;
+    struct channel *channel;
+    bool public;
+    int rc = channel_listen(address, &t->listen_fd, &name, &public, err);
+    if (rc < 0)
+        return rc;
+    if (public)
+        run_event(
+            t->m, VMIG_EVENT_WARNING,
+            "listening beyond this host without TLS: anybody who can connect can send a state");
+    run_event(t->m, VMIG_EVENT_LISTENING, name);
+    rc = channel_accept(t->listen_fd, t->m->cancel_fd, &channel, err);
+    return rc < 0 ? rc : set_main(t->m, channel);
+}
+
+static int target_open(struct target *t, const struct address *address, struct vmig_error *err)
+{
+    struct channel *channel;
+    int rc;
+    if (address->kind == ADDRESS_TCP || address->kind == ADDRESS_UNIX) {
+        rc = listen_and_accept(t, address, err);
+    } else {
+        rc = channel_open_read(address, t->m->cancel_fd, &channel, err);
+        if (rc == 0)
+            rc = set_main(t->m, channel);
+    }
+    if (rc == 0)
+        rc = reader_init_fill(&t->reader, fill, t);
+    if (rc == 0)
+        rc = qemu_stream_open(&t->stream, &t->reader, err);
+    return rc;
+}
+
+/* ---- setup ---- */
+
+static uint32_t arc_us(const struct vmig_migration *m)
+{
+    double slowest = 0;
+    for (unsigned i = 0; i < m->num_participants; i++) {
+        const struct participant *p = m->participants[i];
+        if (p->kind != PARTICIPANT_DEVICE)
+            continue;
+        /* RUNNING to RESUMING goes through STOP, and with P2P through RUNNING_P2P */
+        bool p2p = participant_device_flags(p->opaque) & VMIG_MIGRATION_P2P;
+        double arc = p->step_ms[STEP_LOAD_SETUP] / (p2p ? 3 : 2);
+        if (arc > slowest)
+            slowest = arc;
+    }
+    return (uint32_t)(slowest * 1e3);
+}
+
+static int get_ready(struct target *t, struct vmig_error *err)
+{
+    struct vmig_migration *m = t->m;
+    run_stage(m, VMIG_STAGE_SETUP);
+    m->set_up = true;
+    int rc = crew_run(m, STEP_LOAD_SETUP, err);
+    if (rc < 0)
+        return rc;
+    t->ready = true;
+    crew_post(m, STEP_LOAD);
+    run_stage(m, VMIG_STAGE_ROUNDS);
+    run_status(m, VMIG_STATUS_ACTIVE);
+    if (m->one_way)
+        return 0;
+    uint32_t us = arc_us(m);
+    uint8_t be[4] = { (uint8_t)(us >> 24), (uint8_t)(us >> 16), (uint8_t)(us >> 8), (uint8_t)us };
+    return main_return(m, WIRE_RP_READY, be, sizeof(be), err);
+}
+
+/* ---- commands ---- */
+
+static int on_open_return_path(struct target *t, const uint8_t *data, uint32_t length,
+                               struct vmig_error *err)
+{
+    (void)data;
+    (void)length;
+    if (t->m->one_way)
+        return error_set(err, EPROTO, t->m->stage, NULL, "bad-stream",
+                         "the stream wants an answer, but %s cannot carry one; it was recorded "
+                         "from a socket",
+                         "this address");
+    return 0;
+}
+
+static int on_hello(struct target *t, const uint8_t *data, uint32_t length, struct vmig_error *err)
+{
+    struct vmig_migration *m = t->m;
+    if (t->greeted || m->one_way)
+        return error_set(err, EPROTO, m->stage, NULL, "bad-stream", "HELLO came out of order");
+    int rc = hello_accept(m, (const char *)data, length, err);
+    if (rc < 0)
+        return rc;
+    t->greeted = true;
+    CLEANUP_FREE char *reply = hello_reply(m);
+    rc = reply ? main_return(m, WIRE_RP_HELLO, reply, strlen(reply), err) : -ENOMEM;
+    if (rc < 0 || m->carrier != &carrier_lanes)
+        return rc;
+    if (t->listen_fd < 0)
+        return error_set(err, EPROTO, m->stage, NULL, "bad-stream",
+                         "the source wants %" PRIu64
+                         " data channels, which cannot reach this address",
+                         m->parameters[PARAMETER_CHANNELS]);
+    return lanes_accept(m, t->listen_fd, err);
+}
+
+/* All of a round is in memory and in the devices before it is acknowledged: then the source's
+ * measurement is of the whole way. */
+static int on_round(struct target *t, const uint8_t *data, uint32_t length, struct vmig_error *err)
+{
+    struct vmig_migration *m = t->m;
+    uint32_t round =
+        (uint32_t)data[0] << 24 | (uint32_t)data[1] << 16 | (uint32_t)data[2] << 8 | data[3];
+    int rc = lanes_wait_barrier(m, round, err);
+    for (unsigned i = 0; rc == 0 && i < m->num_participants; i++)
+        if (m->participants[i]->ops->load && inbox_drain(&m->participants[i]->inbox) < 0)
+            rc = run_check(m, err);
+    m->round = round;
+    run_event(m, VMIG_EVENT_ROUND, NULL);
+    return rc < 0 ? rc : main_return(m, WIRE_RP_ROUND_LOADED, data, length, err);
+}
+
+static int on_abort(struct target *t, const uint8_t *data, uint32_t length, struct vmig_error *err)
+{
+    return error_set(err, ECANCELED, t->m->stage, NULL, "source-goes-on",
+                     "the source gave the migration up and goes on itself: %.*s",
+                     (int)(length < 300 ? length : 300), (const char *)data);
+}
+
+#define ANY_LENGTH UINT32_MAX
+
+static const struct {
+    uint16_t command;
+    uint32_t length;
+    bool greeted; /* only after HELLO */
+    int (*handle)(struct target *t, const uint8_t *data, uint32_t length, struct vmig_error *err);
+} commands[] = {
+    { QEMU_CMD_OPEN_RETURN_PATH, 0, false, on_open_return_path },
+    { WIRE_CMD_HELLO, ANY_LENGTH, false, on_hello },
+    { WIRE_CMD_ROUND, 4, true, on_round },
+    { WIRE_CMD_ABORT, ANY_LENGTH, false, on_abort },
+};
+
+static int on_command(struct target *t, const struct qemu_section *s, struct vmig_error *err)
+{
+    CLEANUP_FREE uint8_t *data = malloc(s->length + 1u);
+    if (!data)
+        return error_set(err, ENOMEM, t->m->stage, NULL, NULL, "out of memory");
+    reader_bytes(&t->reader, data, s->length);
+    if (reader_failed(&t->reader))
+        return damaged(t, s, err, "a command is cut short");
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+        if (commands[i].command == s->command &&
+            (commands[i].length == ANY_LENGTH || commands[i].length == s->length) &&
+            (t->greeted || !commands[i].greeted))
+            return commands[i].handle(t, data, s->length, err);
+    return error_set(err, EPROTO, t->m->stage, NULL, "bad-stream",
+                     "command %#x of %u bytes at offset %" PRIu64
+                     " is not known here; is the source another version?",
+                     s->command, s->length, s->offset);
+}
+
+/* ---- RAM sections ---- */
+
+static int on_ram_blocks(struct target *t, const struct qemu_section *s, uint64_t total,
+                         struct vmig_error *err)
+{
+    while (total && !reader_failed(&t->reader)) {
+        char name[256];
+        reader_str8(&t->reader, name);
+        uint64_t length = reader_u64(&t->reader);
+        struct ram_block *b = ram_find(t->m->ram, name);
+        if (reader_failed(&t->reader) || length > total)
+            return damaged(t, s, err, "the list of memory blocks does not add up");
+        if (!b || b->desc.size_bytes != length)
+            return error_set(err, EINVAL, t->m->stage, "ram", "layout-mismatch",
+                             "the stream has memory block \"%.60s\" of %" PRIu64
+                             " bytes, this side has %" PRIu64 "; make them the same",
+                             name, length, b ? b->desc.size_bytes : 0);
+        total -= length;
+    }
+    return 0;
+}
+
+static int on_ram_page(struct target *t, const struct qemu_section *s,
+                       const struct qemu_ram_item *item, struct vmig_error *err)
+{
+    if (item->has_block)
+        t->block = ram_find(t->m->ram, item->block);
+    if (!t->block || item->offset >= t->block->desc.size_bytes)
+        return damaged(t, s, err, "a page outside of all memory blocks");
+    if (item->flags & QEMU_RAM_ZERO) {
+        if (item->fill)
+            return damaged(t, s, err, "a filled page whose byte is not zero");
+        return ram_load_zero(t->block, item->offset, RAM_PAGE_SIZE, err);
+    }
+    bitmap_set(t->block->touched, item->offset / RAM_PAGE_SIZE);
+    reader_bytes(&t->reader, (char *)t->block->desc.vaddr + item->offset, RAM_PAGE_SIZE);
+    t->m->ram_received_bytes += RAM_PAGE_SIZE;
+    return 0;
+}
+
+static int on_ram(struct target *t, const struct qemu_section *s, struct participant *p,
+                  struct vmig_error *err)
+{
+    (void)p;
+    for (;;) {
+        struct qemu_ram_item item;
+        qemu_read_ram_item(&t->reader, &item);
+        if (reader_failed(&t->reader))
+            return damaged(t, s, err, "a memory item that is unknown or cut short");
+        int rc = 0;
+        if (item.flags & QEMU_RAM_EOS)
+            return 0;
+        if (item.flags & QEMU_RAM_MEM_SIZE)
+            rc = on_ram_blocks(t, s, item.offset, err);
+        else
+            rc = on_ram_page(t, s, &item, err);
+        if (rc < 0)
+            return rc;
+    }
+}
+
+/* ---- device sections ---- */
+
+static int on_record(struct target *t, const struct qemu_section *s, struct participant *p,
+                     struct vmig_error *err)
+{
+    uint64_t left = reader_u64(&t->reader);
+    while (left && !reader_failed(&t->reader)) {
+        size_t n = left < WIRE_CHUNK_BYTES ? left : WIRE_CHUNK_BYTES;
+        void *buf = inbox_buffer(&p->inbox);
+        if (!buf)
+            return error_set(err, ENOMEM, t->m->stage, p->id, NULL, "out of memory");
+        reader_bytes(&t->reader, buf, n);
+        if (reader_failed(&t->reader)) {
+            free(buf);
+            break;
+        }
+        int rc = load_data(p, buf, n, err);
+        if (rc < 0)
+            return rc;
+        left -= n;
+    }
+    return reader_failed(&t->reader) ? damaged(t, s, err, "device data is cut short") : 0;
+}
+
+static int on_device(struct target *t, const struct qemu_section *s, struct participant *p,
+                     struct vmig_error *err)
+{
+    for (;;) {
+        uint64_t word = reader_u64(&t->reader);
+        int rc = 0;
+        if (reader_failed(&t->reader))
+            return damaged(t, s, err, "a device section is cut short");
+        if (word == QEMU_VFIO_DEV_DATA_STATE)
+            rc = on_record(t, s, p, err);
+        else if (word == QEMU_VFIO_DEV_INIT_DATA_SENT)
+            return load_mark(p, INBOX_INITIAL, err);
+        else if (word == QEMU_VFIO_END_OF_STATE)
+            return s->type == QEMU_SECTION_END ? load_mark(p, INBOX_END, err) : 0;
+        else if (word != QEMU_VFIO_DEV_SETUP_STATE)
+            return damaged(t, s, err, "a word that is no delimiter of a device section");
+        if (rc < 0)
+            return t->reader.error ? damaged(t, s, err, "device configuration") : rc;
+    }
+}
+
+static int on_manifest(struct target *t, const struct qemu_section *s, struct vmig_error *err)
+{
+    if (t->manifest_seen)
+        return damaged(t, s, err, "a second manifest");
+    t->manifest_seen = true;
+    int rc = manifest_read(&t->reader, s->version_id, &t->manifest, err);
+    if (rc == 0 && t->m->one_way)
+        memcpy(t->m->identity, t->manifest.identity, sizeof(t->m->identity));
+    return rc;
+}
+
+/* ---- the loop ---- */
+
+static struct participant *participant_of(struct target *t, const struct qemu_section *s)
+{
+    struct vmig_migration *m = t->m;
+    struct participant *device = NULL;
+    unsigned devices = 0;
+    for (unsigned i = 0; i < m->num_participants; i++) {
+        struct participant *p = m->participants[i];
+        if (strcmp(p->idstr, s->idstr) == 0)
+            return p;
+        if (p->kind == PARTICIPANT_DEVICE) {
+            device = p;
+            devices++;
+        }
+    }
+    /* one device in a file and one here: their names need not agree */
+    const char *slash = strrchr(s->idstr, '/');
+    bool vfio = slash && strcmp(slash, "/vfio") == 0;
+    if (!m->one_way || !vfio || devices != 1)
+        return NULL;
+    size_t length = (size_t)(slash - s->idstr);
+    if (!t->only_id[0])
+        snprintf(t->only_id, sizeof(t->only_id), "%.*s", (int)length, s->idstr);
+    return strlen(t->only_id) == length && strncmp(t->only_id, s->idstr, length) == 0 ? device
+                                                                                      : NULL;
+}
+
+static int on_participant(struct target *t, const struct qemu_section *s, struct vmig_error *err)
+{
+    struct participant *p = participant_of(t, s);
+    if (!p)
+        return error_set(err, ENOENT, t->m->stage, NULL, "layout-mismatch",
+                         "the stream has a section \"%.100s\" at offset %" PRIu64
+                         " and nothing here takes it; give the devices and memory that were sent",
+                         s->idstr, s->offset);
+    if (!t->ready) {
+        int rc = get_ready(t, err);
+        if (rc < 0)
+            return rc;
+    }
+    return p->kind == PARTICIPANT_RAM ? on_ram(t, s, p, err) : on_device(t, s, p, err);
+}
+
+static int on_section(struct target *t, const struct qemu_section *s, struct vmig_error *err)
+{
+    int rc =
+        strcmp(s->idstr, MANIFEST_IDSTR) == 0 ? on_manifest(t, s, err) : on_participant(t, s, err);
+    return rc < 0 ? rc : qemu_read_footer(&t->stream, s, err);
+}
+
+static int read_stream(struct target *t, struct vmig_error *err)
+{
+    for (;;) {
+        struct qemu_section s;
+        int rc = run_check(t->m, err);
+        if (rc == 0)
+            rc = qemu_read_section(&t->stream, &s, err);
+        if (rc < 0)
+            return rc;
+        if (s.type == QEMU_EOF)
+            return 0;
+        rc = s.type == QEMU_COMMAND ? on_command(t, &s, err) : on_section(t, &s, err);
+        if (rc < 0)
+            return rc;
+    }
+}
+
+/* All data is in the devices, and it is what was sent. */
+static int check_all(struct target *t, struct vmig_error *err)
+{
+    struct vmig_migration *m = t->m;
+    run_stage(m, VMIG_STAGE_COMPLETE);
+    run_status(m, VMIG_STATUS_DEVICE);
+    if (!t->ready)
+        return error_set(err, EPROTO, m->stage, NULL, "bad-stream",
+                         "the stream ended at offset %" PRIu64 " without any state",
+                         t->reader.offset);
+    int rc = crew_wait(m, STEP_LOAD, err);
+    if (rc == 0 && t->manifest_seen)
+        rc = sections_check_manifest(m, &t->manifest, t->only_id, err);
+    else if (rc == 0 && t->greeted)
+        rc = error_set(err, EPROTO, m->stage, NULL, "bad-stream",
+                       "the source sent no manifest, so nothing proves that all is here");
+    return rc < 0 ? rc : crew_run(m, STEP_LOAD_COMPLETE, err);
+}
+
+static void target_close(struct target *t)
+{
+    qemu_stream_close(&t->stream);
+    reader_done(&t->reader);
+    if (t->manifest_seen)
+        manifest_done(&t->manifest);
+    if (t->listen_fd >= 0)
+        close(t->listen_fd);
+    t->listen_fd = -1;
+}
+
+/* ---- failure ---- */
+
+static void say_failed(struct vmig_migration *m, const struct vmig_error *err)
+{
+    CLEANUP_FREE char *text = hello_failure(err);
+    if (!m->main || m->one_way || !text)
+        return;
+    struct timeval patience = { .tv_sec = 2 };
+    setsockopt(m->main->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+    main_return(m, WIRE_RP_FAILED, text, strlen(text), NULL);
+}
+
+static void target_fail(struct vmig_migration *m, struct vmig_error *err)
+{
+    bool cancelled = err->code == -ECANCELED;
+    run_abort(m, err);
+    run_status(m, cancelled ? VMIG_STATUS_CANCELLING : VMIG_STATUS_FAILED);
+    say_failed(m, err);
+    lanes_end(m);
+    if (m->set_up) {
+        crew_wait(m, STEP_LOAD, NULL);
+        crew_run(m, STEP_LOAD_ABORT, NULL);
+        crew_run(m, STEP_CLEANUP, NULL);
+    }
+    run_status(m, cancelled ? VMIG_STATUS_CANCELLED : VMIG_STATUS_FAILED);
+}
+
+static int receive(struct vmig_migration *m, const struct address *address, struct vmig_error *err)
+{
+    struct target t = { .m = m, .listen_fd = -1 };
+    run_stage(m, VMIG_STAGE_PREPARE);
+    int rc = target_open(&t, address, err);
+    if (rc == 0)
+        rc = read_stream(&t, err);
+    if (rc == 0)
+        rc = check_all(&t, err);
+    if (rc == 0) {
+        run_stage(m, VMIG_STAGE_HANDOVER);
+        rc = handover_target(m, &t.stream, err);
+    }
+    target_close(&t);
+    return rc;
+}
+
+VMIG_EXPORT int vmig_migration_receive(struct vmig_migration *m, const char *address,
+                                       struct vmig_error *err)
+{
+    struct address where;
+    struct vmig_error first = { 0 };
+    int rc = address_parse(address, &where, err);
+    if (rc < 0)
+        return rc;
+    rc = run_begin(m, SIDE_TARGET, &first);
+    if (rc == -EBUSY)
+        return error_copy(err, &first);
+    if (rc == 0)
+        rc = receive(m, &where, &first);
+    if (rc == -EUCLEAN && m->handover == HANDOVER_LOADED) {
+        error_copy(err, &first);
+        return run_hold(m);
+    }
+    if (rc < 0) {
+        int cause = run_check(m, NULL); /* what another thread saw first is the cause */
+        if (cause < 0)
+            first = m->first_error;
+        error_set(&first, rc, m->stage, NULL, NULL, "%s", strerror(-rc));
+    }
+    if (rc < 0 && m->handover == HANDOVER_NONE)
+        target_fail(m, &first);
+    else
+        crew_run(m, STEP_CLEANUP, NULL);
+    error_copy(err, &first);
+    run_stage(m, VMIG_STAGE_NONE);
+    if (m->handover == HANDOVER_RUNNING)
+        run_status(m, rc < 0 ? VMIG_STATUS_FAILED : VMIG_STATUS_COMPLETED);
+    run_end(m);
+    return rc < 0 ? first.code : 0;
+}

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A VFIO device as a participant: which state each step leads to, and the loops that read and write
+ * its data. Everything runs on the device's own worker; recovering from refused state changes is
+ * vmig_device_set_state()'s.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "lib/error.h"
+#include "lib/migration/migration.h"
+#include "lib/participant/device.h"
+
+struct device_participant {
+    struct vmig_migration *m;
+    struct vmig_device *device;
+    struct vmig_migration_info info;
+    bool precopy; /* in PRE_COPY, with an open stream */
+    bool was_running;
+    void *buf; /* WIRE_CHUNK_BYTES */
+};
+
+void *participant_device_new(struct vmig_migration *m, struct vmig_device *device)
+{
+    struct device_participant *d = calloc(1, sizeof(*d));
+    if (!d)
+        return NULL;
+    d->m = m;
+    d->device = device;
+    d->buf = malloc(WIRE_CHUNK_BYTES);
+    if (d->buf)
+        return d;
+    free(d);
+    return NULL;
+}
+
+void participant_device_free(void *opaque)
+{
+    struct device_participant *d = opaque;
+    if (!d)
+        return;
+    free(d->buf);
+    free(d);
+}
+
+int participant_device_identity(struct vmig_device *device, char *ret, size_t size,
+                                struct vmig_error *err)
+{
+    struct vmig_device_info info;
+    int rc = vmig_device_info(device, &info, err);
+    if (rc < 0)
+        return rc;
+    snprintf(ret, size, "%04x:%04x %04x:%04x", info.vendor_id, info.device_id,
+             info.subsystem_vendor_id, info.subsystem_id);
+    return 0;
+}
+
+static bool has_p2p(const struct device_participant *d)
+{
+    return d->info.flags & VMIG_MIGRATION_P2P;
+}
+
+bool participant_device_will_precopy(const void *opaque)
+{
+    const struct device_participant *d = opaque;
+    return (d->info.flags & VMIG_MIGRATION_PRE_COPY) && d->m->parameters[PARAMETER_PRE_COPY] &&
+           d->was_running;
+}
+
+uint64_t participant_device_flags(const void *opaque)
+{
+    return ((const struct device_participant *)opaque)->info.flags;
+}
+
+/* With P2P: PRE_COPY_P2P, STOP_COPY | STOP | RUNNING_P2P, RUNNING. Without PRE_COPY the way to
+ * STOP_COPY has one arc more. */
+unsigned participant_device_pause_arcs(const void *opaque)
+{
+    const struct device_participant *d = opaque;
+    unsigned source = (has_p2p(d) ? 2 : 1) + (d->precopy ? 0 : 1);
+    unsigned target = has_p2p(d) ? 3 : 2;
+    return source + target;
+}
+
+static int set_state(struct device_participant *d, enum vmig_state target, enum vmig_state recover,
+                     struct vmig_error *err)
+{
+    return vmig_device_set_state(d->device, target, recover, err);
+}
+
+/* ---- source ---- */
+
+static int check_support(struct device_participant *d, struct vmig_error *err)
+{
+    int rc = vmig_device_migration_info(d->device, &d->info, err);
+    if (rc < 0)
+        return rc;
+    if (d->info.flags & VMIG_MIGRATION_STOP_COPY)
+        return 0;
+    return error_set(err, EOPNOTSUPP, VMIG_STAGE_PREPARE, vmig_device_id(d->device),
+                     d->info.reason[0] ? d->info.reason : "vfio-no-migration",
+                     "the device cannot migrate: %s",
+                     d->info.remedy[0] ? d->info.remedy : "its driver does not offer it");
+}
+
+static int device_prepare(void *opaque, struct vmig_error *err)
+{
+    struct device_participant *d = opaque;
+    enum vmig_state state;
+    int rc = check_support(d, err);
+    if (rc == 0)
+        rc = vmig_device_get_state(d->device, &state, err);
+    if (rc < 0)
+        return rc;
+    d->precopy = false;
+    d->was_running = state == VMIG_STATE_RUNNING;
+    if (state == VMIG_STATE_RUNNING || state == VMIG_STATE_STOP)
+        return 0;
+    return error_set(err, EBUSY, VMIG_STAGE_PREPARE, vmig_device_id(d->device), "vfio-state",
+                     "the device is in %s; a migration starts from RUNNING or STOP: let whoever "
+                     "holds it finish, or reset it",
+                     vmig_state_name(state));
+}
+
+static int device_setup(void *opaque, struct vmig_error *err)
+{
+    struct device_participant *d = opaque;
+    if (!participant_device_will_precopy(d))
+        return 0;
+    int rc = set_state(d, VMIG_STATE_PRE_COPY, VMIG_STATE_RUNNING, err);
+    d->precopy = rc == 0;
+    return rc;
+}
+
+/* A device that cannot tell its size, or whose query fails, must not let the pause be
+ * underestimated. */
+static uint64_t stop_copy_bytes(struct device_participant *d)
+{
+    uint64_t size, user = d->m->parameters[PARAMETER_STATE_SIZE];
+    if (d->info.has_data_size && vmig_device_data_size(d->device, &size, NULL) == 0 &&
+        size < UINT64_C(1) << 50)
+        return size;
+    return user ? user : UINT64_MAX;
+}
+
+/* The size that is still to come after the stop may or may not count what pre-copy would still
+ * send: the larger of both is the safe guess, their sum would count twice. */
+static int device_pending(void *opaque, bool exact, struct vmig_pending *ret,
+                          struct vmig_error *err)
+{
+    struct device_participant *d = opaque;
+    struct vmig_precopy_info info = { 0 };
+    (void)exact;
+    if (d->precopy && d->info.has_precopy_info) {
+        int rc = vmig_device_precopy_info(d->device, &info, err);
+        if (rc < 0)
+            return rc;
+    }
+    ret->initial_bytes = info.initial_bytes;
+    ret->precopy_bytes = info.initial_bytes + info.dirty_bytes;
+    if (ret->precopy_bytes < info.initial_bytes)
+        ret->precopy_bytes = UINT64_MAX;
+    ret->stop_copy_bytes = stop_copy_bytes(d);
+    return 0;
+}
+
+/* Read and send until @limit_bytes were sent (1), the device has nothing now (0), or its data ends
+ * (0). */
+static int pump(struct device_participant *d, struct vmig_writer *writer, uint64_t limit_bytes,
+                struct vmig_error *err)
+{
+    for (uint64_t sent = 0; sent < limit_bytes;) {
+        ssize_t n = vmig_device_data_read(d->device, d->buf, WIRE_CHUNK_BYTES, err);
+        if (n == -ENOMSG || n == 0)
+            return 0;
+        int rc = n < 0 ? (int)n : vmig_writer_put(writer, d->buf, (size_t)n, err);
+        if (rc < 0)
+            return rc;
+        sent += (uint64_t)n;
+    }
+    return 1;
+}
+
+static int device_iterate(void *opaque, struct vmig_writer *writer, uint64_t budget_bytes,
+                          struct vmig_error *err)
+{
+    struct device_participant *d = opaque;
+    struct vmig_precopy_info info = { 0 };
+    if (!d->precopy)
+        return 0;
+    int rc = pump(d, writer, budget_bytes, err);
+    if (rc < 0 || writer->participant->initial_sent)
+        return rc < 0 ? rc : 0;
+    /* Some devices fetch their next increment only when asked for this. */
+    if (d->info.has_precopy_info)
+        rc = vmig_device_precopy_info(d->device, &info, err);
+    else if (rc == 1)
+        return 0; /* not drained yet, and nothing else tells */
+    if (rc < 0 || info.initial_bytes)
+        return rc < 0 ? rc : 0;
+    writer->participant->initial_sent = true;
+    return d->m->carrier->initial_sent(writer->participant, err);
+}
+
+static int device_quiesce(void *opaque, struct vmig_error *err)
+{
+    struct device_participant *d = opaque;
+    if (!has_p2p(d) || !d->was_running)
+        return 0;
+    return set_state(d, d->precopy ? VMIG_STATE_PRE_COPY_P2P : VMIG_STATE_RUNNING_P2P,
+                     VMIG_STATE_RUNNING, err);
+}
+
+static int device_stop(void *opaque, struct vmig_error *err)
+{
+    struct device_participant *d = opaque;
+    return set_state(d, VMIG_STATE_STOP_COPY, VMIG_STATE_RUNNING, err);
+}
+
+/* A device that never ends its data would never end the pause either. */
+#define STATE_BYTES_MAX (UINT64_C(1) << 40)
+
+static int device_complete(void *opaque, struct vmig_writer *writer, struct vmig_error *err)
+{
+    struct device_participant *d = opaque;
+    int rc = pump(d, writer, STATE_BYTES_MAX, err);
+    if (rc != 1)
+        return rc;
+    return error_set(err, EFBIG, VMIG_STAGE_COMPLETE, vmig_device_id(d->device), "vfio-endless",
+                     "the device sent more than %" PRIu64 " bytes and did not end its data",
+                     STATE_BYTES_MAX);
+}
+
+static int device_resume_p2p(void *opaque, struct vmig_error *err)
+{
+    struct device_participant *d = opaque;
+    enum vmig_state state;
+    d->precopy = false;
+    int rc = vmig_device_get_state(d->device, &state, err);
+    if (rc < 0 || state == VMIG_STATE_RUNNING || state == VMIG_STATE_PRE_COPY)
+        return rc;
+    if (!has_p2p(d) || !d->was_running)
+        return 0;
+    return set_state(d, VMIG_STATE_RUNNING_P2P, VMIG_STATE_RUNNING, err);
+}
+
+static int device_resume(void *opaque, struct vmig_error *err)
+{
+    struct device_participant *d = opaque;
+    if (vmig_device_health(d->device) == VMIG_HEALTH_LOST)
+        return 0; /* named by the one who lost it */
+    return set_state(d, d->was_running ? VMIG_STATE_RUNNING : VMIG_STATE_STOP, VMIG_STATE_ERROR,
+                     err);
+}
+
+/* ---- target ---- */
+
+static int device_load_setup(void *opaque, struct vmig_error *err)
+{
+    struct device_participant *d = opaque;
+    int rc = check_support(d, err);
+    if (rc < 0)
+        return rc;
+    d->was_running = true;
+    return set_state(d, VMIG_STATE_RESUMING, VMIG_STATE_RUNNING, err);
+}
+
+static int device_load(void *opaque, const void *buf, size_t length_bytes, struct vmig_error *err)
+{
+    struct device_participant *d = opaque;
+    return vmig_device_data_write(d->device, buf, length_bytes, err);
+}
+
+/* Drivers check the data on this arc. A refusal leaves a half-loaded device: only a reset helps. */
+static int device_load_complete(void *opaque, struct vmig_error *err)
+{
+    struct device_participant *d = opaque;
+    int rc = vmig_device_data_flush(d->device, err);
+    return rc < 0 ? rc : set_state(d, VMIG_STATE_STOP, VMIG_STATE_ERROR, err);
+}
+
+static int device_start_p2p(void *opaque, struct vmig_error *err)
+{
+    struct device_participant *d = opaque;
+    return has_p2p(d) ? set_state(d, VMIG_STATE_RUNNING_P2P, VMIG_STATE_RUNNING, err) : 0;
+}
+
+static int device_start(void *opaque, struct vmig_error *err)
+{
+    struct device_participant *d = opaque;
+    return set_state(d, VMIG_STATE_RUNNING, VMIG_STATE_ERROR, err);
+}
+
+static int device_load_abort(void *opaque, struct vmig_error *err)
+{
+    struct device_participant *d = opaque;
+    enum vmig_state state;
+    if (vmig_device_get_state(d->device, &state, NULL) == 0 && state == VMIG_STATE_RUNNING)
+        return 0;
+    return vmig_device_reset(d->device, err);
+}
+
+/* ---- both ---- */
+
+static void device_cleanup(void *opaque, bool moved)
+{
+    struct device_participant *d = opaque;
+    d->precopy = false;
+    if (moved)
+        set_state(d, VMIG_STATE_STOP, VMIG_STATE_ERROR, NULL);
+}
+
+const struct vmig_participant_ops participant_device_ops = {
+    .size = sizeof(struct vmig_participant_ops),
+    .prepare = device_prepare,
+    .setup = device_setup,
+    .pending = device_pending,
+    .iterate = device_iterate,
+    .quiesce = device_quiesce,
+    .stop = device_stop,
+    .complete = device_complete,
+    .resume_p2p = device_resume_p2p,
+    .resume = device_resume,
+    .load_setup = device_load_setup,
+    .load = device_load,
+    .load_complete = device_load_complete,
+    .start_p2p = device_start_p2p,
+    .start = device_start,
+    .load_abort = device_load_abort,
+    .cleanup = device_cleanup,
+};

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Guest RAM as a participant: all trackers (the CPUs' and each device's log), their union in the
+ * blocks' dirty bitmaps, and the loop that turns bitmaps into extents on the wire.
+ *
+ * Order that loses nothing: trackers start, then populated pages are marked; a sync sets bits, an
+ * extent taken out of the bitmap clears them before its bytes are read.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "lib/clock.h"
+#include "lib/error.h"
+#include "lib/memory/tracker.h"
+#include "lib/migration/migration.h"
+#include "lib/participant/device.h"
+#include "lib/participant/ram.h"
+
+struct ram_participant {
+    struct vmig_migration *m;
+    unsigned num_trackers;
+    struct tracker *trackers[VMIG_DEVICES_MAX + 1];
+    struct vmig_device
+        *untracked; /* a device whose writes nothing tells; all is dirty at the end */
+    double sync_ms;
+    bool first_round;
+    /* extents that wait to be sent together, all of one kind */
+    struct ram_extent batch[WIRE_EXTENTS_MAX];
+    unsigned num_batch;
+    uint64_t batch_bytes;
+};
+
+void *participant_ram_new(struct vmig_migration *m)
+{
+    struct ram_participant *r = calloc(1, sizeof(*r));
+    if (r)
+        r->m = m;
+    return r;
+}
+
+void participant_ram_free(void *opaque)
+{
+    free(opaque);
+}
+
+double participant_ram_sync_ms(const void *opaque)
+{
+    return ((const struct ram_participant *)opaque)->sync_ms;
+}
+
+/* ---- trackers ---- */
+
+static int start_tracker(struct ram_participant *r, struct tracker *tracker, struct vmig_error *err)
+{
+    int rc = tracker->ops->start(tracker, r->m->ram, err);
+    if (rc < 0) {
+        tracker->ops->free(tracker);
+        return rc;
+    }
+    r->trackers[r->num_trackers++] = tracker;
+    return 0;
+}
+
+static int start_device_tracker(struct ram_participant *r, struct vmig_device *device,
+                                struct vmig_error *err)
+{
+    struct vmig_migration_info info;
+    struct tracker *tracker;
+    int rc = vmig_device_migration_info(device, &info, err);
+    if (rc < 0)
+        return rc;
+    if (info.has_dma_logging) {
+        rc = tracker_device_new(device, &tracker, err);
+        return rc < 0 ? rc : start_tracker(r, tracker, err);
+    }
+    r->untracked = device;
+    if (r->m->parameters[PARAMETER_ALL_DIRTY])
+        return 0;
+    return error_set(err, EOPNOTSUPP, VMIG_STAGE_PREPARE, vmig_device_id(device),
+                     "vfio-no-dirty-tracking",
+                     "the device cannot log its DMA, so its writes to memory would be lost; set "
+                     "all-dirty to send all memory again in the pause");
+}
+
+static void stop_trackers(struct ram_participant *r)
+{
+    while (r->num_trackers) {
+        struct tracker *tracker = r->trackers[--r->num_trackers];
+        tracker->ops->stop(tracker);
+        tracker->ops->free(tracker);
+    }
+}
+
+static int start_trackers(struct ram_participant *r, struct vmig_error *err)
+{
+    struct vmig_migration *m = r->m;
+    enum tracker_cpu_kind kind = (enum tracker_cpu_kind)m->parameters[PARAMETER_TRACKER];
+    struct tracker *cpu;
+    int rc = 0;
+    if (kind != TRACKER_CPU_NONE) {
+        rc = tracker_cpu_new(kind, &cpu, err);
+        if (rc == 0)
+            rc = start_tracker(r, cpu, err);
+    }
+    for (unsigned i = 0; rc == 0 && i < m->num_participants; i++)
+        if (m->participants[i]->device)
+            rc = start_device_tracker(r, m->participants[i]->device, err);
+    return rc;
+}
+
+static void mark_all(struct ram *ram)
+{
+    for (unsigned i = 0; i < ram->num_blocks; i++)
+        bitmap_set_range(ram->blocks[i].dirty, 0, ram->blocks[i].pages);
+}
+
+static int sync(struct ram_participant *r, struct vmig_error *err)
+{
+    uint64_t start = clock_ns();
+    int rc = 0;
+    for (unsigned i = 0; rc == 0 && i < r->num_trackers; i++)
+        rc = r->trackers[i]->ops->sync(r->trackers[i], r->m->ram, err);
+    r->sync_ms = clock_ms_since(start);
+    return rc;
+}
+
+/* ---- source ---- */
+
+/* Blocks that no device log covers can be refused before anything is touched. */
+static int ram_prepare(void *opaque, struct vmig_error *err)
+{
+    struct ram_participant *r = opaque;
+    for (unsigned i = 0; i < r->m->num_participants; i++) {
+        struct vmig_device *device = r->m->participants[i]->device;
+        struct vmig_migration_info info;
+        if (!device || r->m->parameters[PARAMETER_ALL_DIRTY])
+            continue;
+        int rc = vmig_device_migration_info(device, &info, err);
+        if (rc < 0)
+            return rc;
+        if (info.flags && !info.has_dma_logging)
+            return error_set(err, EOPNOTSUPP, VMIG_STAGE_PREPARE, vmig_device_id(device),
+                             "vfio-no-dirty-tracking",
+                             "the device cannot log its DMA, so its writes to memory would be "
+                             "lost; --all-dirty sends all memory again in the pause");
+    }
+    return 0;
+}
+
+static int ram_setup(void *opaque, struct vmig_error *err)
+{
+    struct ram_participant *r = opaque;
+    r->first_round = true;
+    r->untracked = NULL;
+    r->num_batch = 0;
+    r->batch_bytes = 0;
+    for (unsigned i = 0; i < r->m->ram->num_blocks; i++)
+        bitmap_clear_range(r->m->ram->blocks[i].dirty, 0, r->m->ram->blocks[i].pages);
+    int rc = start_trackers(r, err);
+    if (rc == 0)
+        rc = ram_mark_populated(r->m->ram, err);
+    if (rc < 0)
+        stop_trackers(r);
+    return rc;
+}
+
+static int ram_pending(void *opaque, bool exact, struct vmig_pending *ret, struct vmig_error *err)
+{
+    struct ram_participant *r = opaque;
+    int rc = exact ? sync(r, err) : 0;
+    if (rc < 0)
+        return rc;
+    ret->precopy_bytes = ram_dirty_pages(r->m->ram) * RAM_PAGE_SIZE;
+    if (r->untracked)
+        ret->stop_copy_bytes = ram_size_bytes(r->m->ram) - ret->precopy_bytes;
+    return 0;
+}
+
+static int send_batch(struct ram_participant *r, struct participant *p, struct vmig_error *err)
+{
+    if (!r->num_batch)
+        return 0;
+    bool zero = r->batch[0].zero;
+    int rc = run_check(r->m, err);
+    if (rc == 0 && !zero)
+        rc = throttle_wait(r->m, r->batch_bytes, err);
+    if (rc == 0)
+        rc = r->m->carrier->ram(p, r->batch, r->num_batch, err);
+    if (rc < 0)
+        return rc;
+    uint64_t pages = r->batch_bytes / RAM_PAGE_SIZE;
+    struct vmig_statistics *s = &r->m->statistics;
+    pthread_mutex_lock(&r->m->lock);
+    if (zero)
+        s->ram_zero_pages += pages;
+    else
+        s->ram_sent_bytes += r->batch_bytes;
+    if (!r->first_round)
+        s->ram_dirty_pages += pages;
+    pthread_mutex_unlock(&r->m->lock);
+    if (!zero)
+        p->data_bytes += r->batch_bytes;
+    r->num_batch = 0;
+    r->batch_bytes = 0;
+    return 0;
+}
+
+static int add_extent(struct ram_participant *r, struct participant *p,
+                      const struct ram_extent *extent, struct vmig_error *err)
+{
+    bool full = r->num_batch == WIRE_EXTENTS_MAX ||
+                (!extent->zero && r->batch_bytes + extent->length_bytes > WIRE_RAM_BYTES_MAX);
+    int rc = 0;
+    if (r->num_batch && (full || r->batch[0].zero != extent->zero))
+        rc = send_batch(r, p, err);
+    if (rc < 0)
+        return rc;
+    r->batch[r->num_batch++] = *extent;
+    r->batch_bytes += extent->length_bytes;
+    return 0;
+}
+
+static int send_dirty(struct ram_participant *r, struct participant *p, struct vmig_error *err)
+{
+    struct ram_cursor cursor = { 0 };
+    struct ram_extent extent;
+    int rc = 0;
+    while (rc == 0 && ram_next_extent(r->m->ram, &cursor, WIRE_RAM_BYTES_MAX, &extent))
+        rc = add_extent(r, p, &extent, err);
+    if (rc == 0)
+        rc = send_batch(r, p, err);
+    return rc;
+}
+
+/* The budget is the dirty set itself: RAM has a channel's lock for one batch at a time, so devices
+ * get their turn between batches. */
+static int ram_iterate(void *opaque, struct vmig_writer *writer, uint64_t budget_bytes,
+                       struct vmig_error *err)
+{
+    struct ram_participant *r = opaque;
+    (void)budget_bytes;
+    int rc = send_dirty(r, writer->participant, err);
+    r->first_round = false;
+    return rc;
+}
+
+static int ram_complete(void *opaque, struct vmig_writer *writer, struct vmig_error *err)
+{
+    struct ram_participant *r = opaque;
+    int rc = sync(r, err);
+    if (rc < 0)
+        return rc;
+    if (r->untracked)
+        mark_all(r->m->ram);
+    return send_dirty(r, writer->participant, err);
+}
+
+static void ram_cleanup(void *opaque, bool moved)
+{
+    (void)moved;
+    stop_trackers(opaque);
+}
+
+/* ---- target ---- */
+
+static int ram_load_setup(void *opaque, struct vmig_error *err)
+{
+    struct ram_participant *r = opaque;
+    return ram_mark_touched(r->m->ram, err);
+}
+
+const struct vmig_participant_ops participant_ram_ops = {
+    .size = sizeof(struct vmig_participant_ops),
+    .prepare = ram_prepare,
+    .setup = ram_setup,
+    .pending = ram_pending,
+    .iterate = ram_iterate,
+    .complete = ram_complete,
+    .load_setup = ram_load_setup,
+    .cleanup = ram_cleanup,
+};
