@@ -19,8 +19,8 @@
 struct refdev_model;
 
 struct refdev_door_ops {
-    /* Guest memory. A write returns 0 when it went there directly, 1 when the other side carried it
-     * out and so records it as dirty itself. */
+    /* Guest memory. -ENXIO: there is none at all now (no client). A write returns 0 when it went
+     * there directly, 1 when the other side carried it out and so records it as dirty itself. */
     int (*dma_read)(void *door, uint64_t iova, void *buf, uint64_t length_bytes);
     int (*dma_write)(void *door, uint64_t iova, const void *buf, uint64_t length_bytes);
     /* Raise vector @vector of interrupt index @index (0 INTx, 1 MSI, 2 MSI-X). False: nobody
