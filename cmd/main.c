@@ -18,6 +18,7 @@ static const struct cmd cmds[] = {
     { "send", "Move devices, live, to another process or host", cmd_send },
     { "receive", "Be the target of a send", cmd_receive },
     { "resolve", "Settle a hand-over that hangs", cmd_resolve },
+    { "refdev", "Serve a reference device, without hardware, over vfio-user", cmd_refdev },
     { NULL, NULL, NULL },
 };
 
