@@ -10,6 +10,8 @@
 /* Items are 9 bytes to a page; 64 KiB makes system calls rare and keeps a migration's many readers
  * small. It must hold READER_PEEK_MAX. */
 #define READER_BUFFER_BYTES 65536u
+/* Smaller reads go through the buffer. */
+#define READER_DIRECT_BYTES 4096u
 _Static_assert(READER_BUFFER_BYTES >= READER_PEEK_MAX, "what can be looked at fits");
 
 void reader_init_memory(struct reader *r, const void *buf, size_t length_bytes)
@@ -155,7 +157,7 @@ static int take(struct reader *r, uint8_t *to, size_t length)
     consume(r, n);
     while (n < length) {
         size_t rest = length - n;
-        if (rest < READER_PEEK_MAX) {
+        if (rest < READER_DIRECT_BYTES) {
             int rc = buffer_bytes(r, rest);
             if (rc < 0)
                 return rc;

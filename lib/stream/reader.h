@@ -44,7 +44,7 @@ void reader_skip(struct reader *r, uint64_t length_bytes);
 int reader_peek(struct reader *r);
 /* Look at @length_bytes (at most READER_PEEK_MAX) without taking them; NULL when cut short or
  * failed. An end of the stream met by looking is no failure. */
-#define READER_PEEK_MAX 4096u
+#define READER_PEEK_MAX 40960u /* a VFIO config body with all MSI-X vectors fits */
 const uint8_t *reader_peek_bytes(struct reader *r, size_t length_bytes);
 bool reader_failed(const struct reader *r);
 void reader_fail(struct reader *r, int error); /* the first one stays */
