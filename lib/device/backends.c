@@ -3,6 +3,7 @@
 #include "lib/device/device.h"
 
 static const struct backend_ops *const backends[] = {
+    &backend_vfio_user,
     &backend_group,
     NULL,
 };
