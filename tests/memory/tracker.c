@@ -95,6 +95,27 @@ static void a_first_touch_is_a_write(void **state)
     region_free(&region);
 }
 
+/* One answer of the kernel holds 512 runs. */
+static void every_other_page_is_found(void **state)
+{
+    const struct variant *variant = *state;
+    struct region region = region_new(variant->region, 4096);
+
+    for (uint64_t page = 0; page < 4096; page++)
+        region_write(&region, page);
+    struct tracker *tracker = tracker_on(&region, variant->tracker);
+    for (uint64_t page = 1; page < 4096; page += 2)
+        region_write(&region, page);
+    tracker_sync(tracker, &region);
+    for (uint64_t word = 0; word < 4096 / 64; word++)
+        assert_int_equal(region.block->dirty[word], UINT64_C(0xaaaaaaaaaaaaaaaa));
+    memset(region.block->dirty, 0, 4096 / 8);
+    tracker_sync(tracker, &region);
+    assert_clean(&region);
+    tracker_end(tracker);
+    region_free(&region);
+}
+
 static void reading_touched_pages_is_no_write(void **state)
 {
     const struct variant *variant = *state;
@@ -514,6 +535,7 @@ int main(void)
         ON_EACH(a_write_is_in_the_next_sync_and_only_there),
         ON_EACH(a_sync_keeps_bits_that_are_set),
         ON_EACH(a_first_touch_is_a_write),
+        ON_EACH(every_other_page_is_found),
         ON_EACH(reading_touched_pages_is_no_write),
         ON_EACH(tracking_populates_nothing),
         ON_EACH(a_write_by_the_kernel_for_the_process_counts),
