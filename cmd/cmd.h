@@ -33,12 +33,14 @@ struct cmd {
 
 /* ---- the subcommands, one file each ---- */
 
+int cmd_demo(int argc, char **argv);
 int cmd_probe(int argc, char **argv);
 int cmd_receive(int argc, char **argv);
 int cmd_resolve(int argc, char **argv);
 int cmd_restore(int argc, char **argv);
 int cmd_save(int argc, char **argv);
 int cmd_send(int argc, char **argv);
+int cmd_workload(int argc, char **argv);
 int cmd_refdev(int argc, char **argv);
 
 /* ---- output (cmd.c) ---- */

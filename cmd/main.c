@@ -12,12 +12,14 @@
 #include "cmd/cmd.h"
 
 static const struct cmd cmds[] = {
+    { "demo", "Watch a running workload with its devices move, live, verified", cmd_demo },
     { "probe", "Tell what devices are and can do, and whether they can migrate", cmd_probe },
     { "save", "Write a device's state to a file", cmd_save },
     { "restore", "Load a device's state from a file", cmd_restore },
     { "send", "Move devices, live, to another process or host", cmd_send },
     { "receive", "Be the target of a send", cmd_receive },
     { "resolve", "Settle a hand-over that hangs", cmd_resolve },
+    { "workload", "A process with a running workload, as the demo uses it", cmd_workload },
     { "refdev", "Serve a reference device, without hardware, over vfio-user", cmd_refdev },
     { NULL, NULL, NULL },
 };

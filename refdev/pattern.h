@@ -17,6 +17,7 @@ enum refdev_pattern_kind {
     REFDEV_PATTERN_LOCAL = 2,
     REFDEV_PATTERN_PEER = 3,
     REFDEV_PATTERN_FILL = 4,
+    REFDEV_PATTERN_THREAD = 5, /* not the device: pages that a host's threads write */
 };
 
 static inline uint64_t refdev_mix(uint64_t x)

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the demo prints at its end: phases, devices, pause predicted and measured, verdict. */
+#ifndef CMD_DEMO_REPORT_H
+#define CMD_DEMO_REPORT_H
+
+#include "cmd/cmd.h"
+
+/* @result: endpoint_statistics() with "verified" and "verification". */
+void demo_report(json_t *result, bool json, bool quiet);
+
+#endif

@@ -1,0 +1,452 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * vfio-migrate demo: a running workload with devices moves, live, from one process to another over
+ * TCP, and every page is checked afterwards. Nothing is simulated in between: reference devices are
+ * processes of their own (two for each device), the workload is one at each end.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cmd/demo-report.h"
+#include "cmd/endpoint.h"
+#include "cmd/progress.h"
+#include "cmd/workload.h"
+
+enum {
+    KEY_RAM = 0x1001,
+    KEY_DEVICES,
+    KEY_STATE_SIZE,
+    KEY_DIRTY,
+    KEY_LATENCY,
+    KEY_PROFILE,
+    KEY_DMA,
+};
+
+struct child {
+    pid_t pid;
+    FILE *to, *from;
+};
+
+struct demo {
+    struct endpoint end; /* tuning parameters, json, quiet */
+    const char *ram, *state_size, *dirty_rate, *latency, *profile, *dma_rate;
+    unsigned num_devices;
+    bool progress_shown;
+    unsigned num_servers;
+    pid_t servers[2 * WORKLOAD_DEVICES_MAX];
+    int device_fds[2 * WORKLOAD_DEVICES_MAX]; /* sources', then targets' */
+    struct child source, target;
+    struct vmig_error error;
+    enum cmd_exit exit_code;
+    json_t *result;
+};
+
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int number)
+{
+    (void)number;
+    interrupted = 1;
+}
+
+static int failed(struct demo *d, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static int failed(struct demo *d, const char *format, ...)
+{
+    if (!d->error.code) {
+        va_list args;
+        va_start(args, format);
+        d->error.code = -EIO;
+        vsnprintf(d->error.text, sizeof(d->error.text), format, args);
+        va_end(args);
+        d->exit_code = CMD_FAILED;
+    }
+    return -1;
+}
+
+/* ---- processes ---- */
+
+/* In the child: die with the demo, leave ^C to it, become `vfio-migrate ...`. */
+static void become(char **argv)
+{
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    setpgid(0, 0);
+    signal(SIGINT, SIG_DFL);
+    execv("/proc/self/exe", argv);
+    fprintf(stderr, "vfio-migrate demo: starting itself again: %s\n", strerror(errno));
+    _exit(127);
+}
+
+static int start_server(struct demo *d, unsigned index)
+{
+    int ends[2];
+    char fd[16], seed[16];
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0)
+        return failed(d, "a socket for device %u: %s", index, strerror(errno));
+    fcntl(ends[0], F_SETFD, FD_CLOEXEC);
+    snprintf(fd, sizeof(fd), "%d", ends[1]);
+    /* a target begins with another seed, so what it has later can only have come from the source */
+    snprintf(seed, sizeof(seed), "%u", index + 100);
+    char *argv[] = { "vfio-migrate",
+                     "refdev",
+                     "--fd",
+                     fd,
+                     "--state-size",
+                     (char *)d->state_size,
+                     "--profile",
+                     (char *)d->profile,
+                     "--transition-latency",
+                     (char *)d->latency,
+                     "--seed",
+                     seed,
+                     "--quiet",
+                     NULL };
+    pid_t pid = fork();
+    if (pid == 0)
+        become(argv);
+    close(ends[1]);
+    d->device_fds[index] = ends[0];
+    if (pid < 0)
+        return failed(d, "starting device %u: %s", index, strerror(errno));
+    d->servers[d->num_servers++] = pid;
+    return 0;
+}
+
+#define ARGS_MAX (16 + 2 * WORKLOAD_DEVICES_MAX)
+
+/* The workload's command line; strings that are made live in @store. */
+static void workload_arguments(struct demo *d, bool source, char **argv, char (*store)[64])
+{
+    unsigned n = 0, s = 0;
+    argv[n++] = "vfio-migrate";
+    argv[n++] = "workload";
+    if (source)
+        argv[n++] = "--source";
+    argv[n++] = "--memory";
+    argv[n++] = (char *)d->ram;
+    argv[n++] = "--dirty-rate";
+    argv[n++] = (char *)d->dirty_rate;
+    argv[n++] = "--dma-rate";
+    argv[n++] = (char *)d->dma_rate;
+    for (unsigned i = 0; i < d->num_devices; i++) {
+        int fd = d->device_fds[source ? i : d->num_devices + i];
+        fcntl(fd, F_SETFD, 0);
+        snprintf(store[s], sizeof(store[s]), "vfio-user:fd:%d", fd);
+        argv[n++] = "--device";
+        argv[n++] = store[s++];
+    }
+    argv[n] = NULL;
+}
+
+static int start_workload(struct demo *d, bool source, struct child *ret)
+{
+    int to[2], from[2];
+    if (pipe2(to, O_CLOEXEC) != 0 || pipe2(from, O_CLOEXEC) != 0)
+        return failed(d, "a pipe: %s", strerror(errno));
+    ret->pid = fork();
+    if (ret->pid == 0) {
+        char *argv[ARGS_MAX], store[WORKLOAD_DEVICES_MAX][64];
+        workload_arguments(d, source, argv, store);
+        dup2(to[0], STDIN_FILENO);
+        dup2(from[1], STDOUT_FILENO);
+        become(argv);
+    }
+    close(to[0]);
+    close(from[1]);
+    if (ret->pid < 0)
+        return failed(d, "starting the workload: %s", strerror(errno));
+    ret->to = fdopen(to[1], "w");
+    ret->from = fdopen(from[0], "r");
+    return ret->to && ret->from ? 0 : failed(d, "out of memory");
+}
+
+static void end_process(pid_t pid)
+{
+    if (pid <= 0)
+        return;
+    kill(pid, SIGTERM);
+    waitpid(pid, NULL, 0);
+}
+
+static void end_workload(struct child *c)
+{
+    if (c->to)
+        fclose(c->to);
+    if (c->from)
+        fclose(c->from);
+    end_process(c->pid);
+}
+
+/* ---- talking to the workloads ---- */
+
+static int tell(struct demo *d, struct child *c, const char *command)
+{
+    if (fprintf(c->to, "%s\n", command) < 0 || fflush(c->to) != 0)
+        return failed(d, "a workload process is gone");
+    return 0;
+}
+
+static void show(struct demo *d, json_t *event)
+{
+    if (d->end.json || d->end.quiet || !isatty(STDERR_FILENO))
+        return;
+    struct vmig_event e = {
+        .stage = (enum vmig_stage)json_integer_value(json_object_get(event, "stage")),
+        .round = (unsigned)json_integer_value(json_object_get(event, "round")),
+        .sent_bytes = (uint64_t)json_integer_value(json_object_get(event, "sent")),
+        .remaining_bytes = (uint64_t)json_integer_value(json_object_get(event, "remaining")),
+    };
+    progress_draw(&e);
+    d->progress_shown = true;
+}
+
+static void hide(struct demo *d)
+{
+    if (d->progress_shown)
+        fputs("\r\033[K", stderr);
+    d->progress_shown = false;
+}
+
+static int take_failure(struct demo *d, const char *who, json_t *event)
+{
+    json_t *error = json_object_get(event, "error");
+    const char *message = json_string_value(json_object_get(error, "message"));
+    failed(d, "%s: %s", who, message ? message : "failed");
+    const char *reason = json_string_value(json_object_get(error, "reason"));
+    snprintf(d->error.reason, sizeof(d->error.reason), "%s", reason ? reason : "");
+    d->exit_code = (enum cmd_exit)json_integer_value(json_object_get(event, "exit"));
+    return -1;
+}
+
+/* The next report called @wanted; those about progress are shown on the way. New reference or NULL.
+ */
+static json_t *await(struct demo *d, struct child *c, const char *who, const char *wanted)
+{
+    char *line = NULL;
+    size_t size = 0;
+    json_t *found = NULL;
+    while (!found && !interrupted && getline(&line, &size, c->from) > 0) {
+        json_t *event = json_loads(line, 0, NULL);
+        const char *name = json_string_value(json_object_get(event, "event"));
+        if (name && strcmp(name, wanted) == 0)
+            found = json_incref(event);
+        else if (name && strcmp(name, "failed") == 0)
+            take_failure(d, who, event);
+        else if (name && strcmp(name, "progress") == 0)
+            show(d, event);
+        json_decref(event);
+        if (d->error.code)
+            break;
+    }
+    free(line);
+    if (!found && interrupted) {
+        failed(d, "cancelled; all processes of the demo have ended");
+        d->error.code = -ECANCELED;
+        d->exit_code = CMD_CANCELLED;
+    } else if (!found) {
+        failed(d, "the %s process ended unexpectedly", who);
+    }
+    return found;
+}
+
+static int expect(struct demo *d, struct child *c, const char *who, const char *wanted)
+{
+    json_t *event = await(d, c, who, wanted);
+    json_decref(event);
+    return event ? 0 : -1;
+}
+
+/* ---- the story ---- */
+
+static void say(struct demo *d, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void say(struct demo *d, const char *format, ...)
+{
+    if (d->end.json || d->end.quiet)
+        return;
+    va_list args;
+    va_start(args, format);
+    vprintf(format, args);
+    va_end(args);
+    putchar('\n');
+    fflush(stdout);
+}
+
+static int set_stage(struct demo *d)
+{
+    say(d,
+        "starting %u device%s (%s, %s of state each) twice, a workload with %s of memory, and its "
+        "target",
+        d->num_devices, d->num_devices == 1 ? "" : "s", d->profile, d->state_size, d->ram);
+    int rc = 0;
+    for (unsigned i = 0; rc == 0 && i < 2 * d->num_devices; i++)
+        rc = start_server(d, i);
+    if (rc == 0)
+        rc = start_workload(d, true, &d->source);
+    if (rc == 0)
+        rc = start_workload(d, false, &d->target);
+    if (rc == 0)
+        rc = expect(d, &d->target, "target", "ready");
+    return rc < 0 ? rc : expect(d, &d->source, "source", "ready");
+}
+
+/* Let some of the workload happen before and after the move. */
+#define WARM_UP_NS 300000000
+
+static int move(struct demo *d)
+{
+    char command[600];
+    if (tell(d, &d->target, "receive tcp:127.0.0.1:0") < 0)
+        return -1;
+    json_t *event = await(d, &d->target, "target", "listening");
+    if (!event)
+        return -1;
+    const char *address = json_string_value(json_object_get(event, "address"));
+    snprintf(command, sizeof(command), "send %s", address ? address : "");
+    nanosleep(&(struct timespec) { .tv_nsec = WARM_UP_NS }, NULL);
+    say(d, "migrating over %s while it runs", address ? address : "");
+    json_decref(event);
+    if (tell(d, &d->source, command) < 0)
+        return -1;
+    event = await(d, &d->source, "source", "done");
+    if (!event)
+        return -1;
+    d->result = json_incref(json_object_get(event, "result"));
+    json_decref(event);
+    return expect(d, &d->target, "target", "done");
+}
+
+static int verify(struct demo *d)
+{
+    nanosleep(&(struct timespec) { .tv_nsec = WARM_UP_NS }, NULL);
+    if (tell(d, &d->target, "verify") < 0)
+        return -1;
+    json_t *event = await(d, &d->target, "target", "verified");
+    if (!event)
+        return -1;
+    bool ok = json_is_true(json_object_get(event, "ok"));
+    json_object_set_new(d->result, "verified", json_boolean(ok));
+    json_object_del(event, "event");
+    json_object_set_new(d->result, "verification", event);
+    if (!ok)
+        failed(d, "verification failed: the workload at the target is not what the source had (%s)",
+               json_string_value(json_object_get(event, "first_wrong")));
+    return ok ? 0 : -1;
+}
+
+static void strike(struct demo *d)
+{
+    hide(d);
+    end_workload(&d->source);
+    end_workload(&d->target);
+    for (unsigned i = 0; i < d->num_servers; i++)
+        end_process(d->servers[i]);
+    for (unsigned i = 0; i < 2 * d->num_devices; i++)
+        if (d->device_fds[i] > 0)
+            close(d->device_fds[i]);
+}
+
+/* ---- options ---- */
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct demo *d = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &d->end;
+        return 0;
+    case KEY_RAM:
+        cmd_arg_size(state, "--ram", arg, WORKLOAD_RAM_MIN, UINT64_C(1) << 40);
+        d->ram = arg;
+        return 0;
+    case KEY_DEVICES:
+        d->num_devices = (unsigned)cmd_arg_number(state, "--devices", arg, 1, WORKLOAD_DEVICES_MAX);
+        return 0;
+    case KEY_STATE_SIZE:
+        cmd_arg_size(state, "--state-size", arg, 1, UINT64_C(1) << 40);
+        d->state_size = arg;
+        return 0;
+    case KEY_DIRTY:
+        cmd_arg_rate(state, "--dirty-rate", arg, 0, UINT64_C(1) << 40);
+        d->dirty_rate = arg;
+        return 0;
+    case KEY_LATENCY:
+        cmd_arg_duration(state, "--transition-latency", arg, 0, 60000000000);
+        d->latency = arg;
+        return 0;
+    case KEY_PROFILE:
+        d->profile = arg;
+        return 0;
+    case KEY_DMA:
+        cmd_arg_number(state, "--dma-rate", arg, 0, 10000000);
+        d->dma_rate = arg;
+        return 0;
+    case ARGP_KEY_ARG:
+        argp_error(state, "no arguments are expected, only options");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_option options[] = {
+    { "ram", KEY_RAM, "SIZE", 0, "Memory of the workload (256M)", 0 },
+    { "devices", KEY_DEVICES, "N", 0, "Devices (2)", 0 },
+    { "state-size", KEY_STATE_SIZE, "SIZE", 0, "State of each device (64M)", 0 },
+    { "dirty-rate", KEY_DIRTY, "RATE", 0, "What threads rewrite, in bytes a second (50M)", 0 },
+    { "dma-rate", KEY_DMA, "N", 0, "Pages a second that each device writes to memory (2000)", 0 },
+    { "transition-latency", KEY_LATENCY, "TIME", 0, "What each state change of a device takes (0)",
+      0 },
+    { "profile", KEY_PROFILE, "NAME", 0,
+      "Which device to imitate (default); `vfio-migrate refdev --profile list` explains them", 0 },
+    { 0 },
+};
+
+int cmd_demo(int argc, char **argv)
+{
+    static const struct argp_child children[] = { { &endpoint_state_argp, 0, NULL, 0 }, { 0 } };
+    static const struct argp argp = {
+        options,
+        parse,
+        "",
+        "Watch a running workload with its devices move from one process to another, live, and be "
+        "verified page by page.",
+        children,
+        NULL,
+        NULL
+    };
+    struct demo d = { .end = { .name = "demo" },
+                      .ram = "256M",
+                      .num_devices = 2,
+                      .state_size = "64M",
+                      .dirty_rate = "50M",
+                      .latency = "0ms",
+                      .profile = "default",
+                      .dma_rate = "2000" };
+    argp_parse(&argp, argc, argv, 0, NULL, &d);
+    signal(SIGPIPE, SIG_IGN);
+    struct sigaction action = { .sa_handler = on_signal };
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    int rc = set_stage(&d);
+    if (rc == 0)
+        rc = move(&d);
+    if (rc == 0)
+        rc = verify(&d);
+    strike(&d);
+    if (rc < 0 && !d.result)
+        return cmd_fail("demo", d.end.json, d.exit_code, &d.error);
+    demo_report(d.result, d.end.json, d.end.quiet);
+    json_decref(d.result);
+    return rc < 0 ? (int)d.exit_code : CMD_DONE;
+}
