@@ -116,6 +116,27 @@ static int lanes_ram(struct participant *p, const struct ram_extent *extents, un
     return send_packet(lane, iov, count + 1, err);
 }
 
+/* 8 MiB: past what socket buffers swallow at once. */
+#define FILL_CHUNKS 8
+
+static int lanes_measure(struct vmig_migration *m, struct vmig_error *err)
+{
+    CLEANUP_FREE void *fill = calloc(1, WIRE_CHUNK_BYTES);
+    uint8_t head[WIRE_PACKET_BYTES];
+    struct wire_packet packet = { .kind = WIRE_PACKET_FILL, .length = WIRE_CHUNK_BYTES };
+    if (!fill)
+        return error_set(err, ENOMEM, m->stage, NULL, NULL, "out of memory");
+    wire_packet_encode(&packet, NULL, head);
+    int rc = 0;
+    for (unsigned i = 0; rc == 0 && i < FILL_CHUNKS; i++) {
+        struct iovec iov[2] = { { head, sizeof(head) }, { fill, WIRE_CHUNK_BYTES } };
+        rc = throttle_wait(m, WIRE_CHUNK_BYTES, err);
+        if (rc == 0)
+            rc = send_packet(&m->lanes[0], iov, 2, err);
+    }
+    return rc;
+}
+
 static int lanes_round_end(struct vmig_migration *m, unsigned round, struct vmig_error *err)
 {
     uint8_t head[WIRE_PACKET_BYTES];
@@ -136,4 +157,5 @@ const struct carrier_ops carrier_lanes = {
     .end = lanes_end_of_data,
     .ram = lanes_ram,
     .round_end = lanes_round_end,
+    .measure = lanes_measure,
 };

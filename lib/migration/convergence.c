@@ -61,16 +61,21 @@ static double arcs_ms(const struct vmig_migration *m)
     return slowest;
 }
 
+/* Bytes a ms where nothing was measured, as in a file whose first bytes come in the pause: a slow
+ * disk's or a gigabit link's. */
+#define UNMEASURED 1e5
+
 static double bandwidth(const struct vmig_migration *m)
 {
     uint64_t given = m->parameters[PARAMETER_SWITCHOVER_BANDWIDTH];
-    return given ? (double)given / 1e3 : m->model.bandwidth;
+    if (given)
+        return (double)given / 1e3;
+    return m->model.bandwidth > 0 ? m->model.bandwidth : UNMEASURED;
 }
 
 double convergence_predict_ms(const struct vmig_migration *m, uint64_t bytes)
 {
-    double rate = bandwidth(m);
-    double data = rate > 0 ? (double)bytes / rate : bytes ? 1e9 : 0;
+    double data = (double)bytes / bandwidth(m);
     return m->model.stop_ms + arcs_ms(m) + m->model.sync_ms + data + 2 * m->model.round_trip_ms;
 }
 
@@ -82,9 +87,9 @@ void convergence_learn_round(struct vmig_migration *m, uint64_t bytes, double ms
     struct time_model *t = &m->model;
     if (ms <= 0)
         return;
-    if (bytes >= BANDWIDTH_BYTES_MIN || t->bandwidth <= 0)
+    if (bytes >= BANDWIDTH_BYTES_MIN)
         t->bandwidth = (double)bytes / ms;
-    if (bytes < BANDWIDTH_BYTES_MIN)
+    else
         t->round_trip_ms = ms;
     LOCK_SCOPE(&m->lock);
     m->statistics.bandwidth_bytes_per_s = t->bandwidth * 1e3;
@@ -99,7 +104,7 @@ static int give_up(struct vmig_migration *m, double predicted, uint64_t bytes,
                    struct vmig_error *err)
 {
     uint64_t limit = m->parameters[PARAMETER_DOWNTIME_LIMIT];
-    double data_ms = bandwidth(m) > 0 ? (double)bytes / bandwidth(m) : 0;
+    double data_ms = (double)bytes / bandwidth(m);
     return error_set(err, ETIME, VMIG_STAGE_ROUNDS, NULL, "not-converging",
                      "after %u rounds the pause would take %.0f ms, %.0f ms more than the "
                      "downtime-limit of %llu ms (%.0f ms of it are %llu bytes at %.0f MB/s); raise "

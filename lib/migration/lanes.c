@@ -154,6 +154,16 @@ static int on_data(struct lane *lane, const struct wire_packet *packet, const ui
     return rc;
 }
 
+static int on_fill(struct lane *lane, const struct wire_packet *packet, const uint8_t *list,
+                   struct vmig_error *err)
+{
+    CLEANUP_FREE void *buf = malloc(packet->length);
+    (void)list;
+    if (!buf)
+        return error_set(err, ENOMEM, lane->migration->stage, NULL, NULL, "out of memory");
+    return read_exact(lane, buf, packet->length, err);
+}
+
 static int on_mark(struct lane *lane, const struct wire_packet *packet, const uint8_t *list,
                    struct vmig_error *err)
 {
@@ -193,6 +203,7 @@ static const struct {
     [WIRE_PACKET_INITIAL] = { on_mark, false, true },
     [WIRE_PACKET_END] = { on_mark, true, true },
     [WIRE_PACKET_BARRIER] = { on_barrier, true, true },
+    [WIRE_PACKET_FILL] = { on_fill, true, true },
 };
 
 static bool right_participant(struct vmig_migration *m, const struct wire_packet *packet)

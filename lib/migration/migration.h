@@ -137,6 +137,8 @@ struct carrier_ops {
     int (*ram)(struct participant *p, const struct ram_extent *extents, unsigned count,
                struct vmig_error *err);
     int (*round_end)(struct vmig_migration *m, unsigned round, struct vmig_error *err);
+    /* Send something for its time alone; NULL where that is not possible. */
+    int (*measure)(struct vmig_migration *m, struct vmig_error *err);
 };
 extern const struct carrier_ops carrier_sections; /* carrier-sections.c */
 extern const struct carrier_ops carrier_lanes;    /* carrier-lanes.c */

@@ -173,6 +173,12 @@ static int one_round(struct vmig_migration *m, struct vmig_error *err)
     m->round++;
     set_budgets(m);
     int rc = crew_run(m, STEP_ITERATE, err);
+    /* devices that send everything in the pause leave nothing to measure the link with */
+    bool unmeasured = m->model.bandwidth <= 0 && m->carrier->measure &&
+                      !m->parameters[PARAMETER_SWITCHOVER_BANDWIDTH] &&
+                      atomic_load(&m->sent_bytes) - sent < WIRE_CHUNK_BYTES;
+    if (rc == 0 && unmeasured)
+        rc = m->carrier->measure(m, err);
     if (rc == 0)
         rc = m->carrier->round_end(m, m->round, err);
     if (rc == 0 && !m->one_way)

@@ -85,6 +85,7 @@ static const struct {
     [WIRE_PACKET_RAM] = { WIRE_EXTENTS_MAX, 1, WIRE_RAM_BYTES_MAX },
     [WIRE_PACKET_ZERO] = { WIRE_EXTENTS_MAX, 0, 0 },
     [WIRE_PACKET_DATA] = { 0, 1, WIRE_CHUNK_BYTES },
+    [WIRE_PACKET_FILL] = { 0, 1, WIRE_CHUNK_BYTES },
 };
 
 int wire_packet_decode(const uint8_t bytes[WIRE_PACKET_BYTES], struct wire_packet *ret)

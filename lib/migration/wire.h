@@ -57,6 +57,7 @@ enum wire_packet_kind {
     WIRE_PACKET_INITIAL = 5, /* all initial bytes of the participant precede this */
     WIRE_PACKET_END = 6,     /* all data of the participant precedes this */
     WIRE_PACKET_BARRIER = 7, /* sequence: the round that ends here */
+    WIRE_PACKET_FILL = 8,    /* bytes to be dropped: they measure the link */
     WIRE_PACKET_KINDS
 };
 
