@@ -25,6 +25,7 @@
 #include <vfio-migrate/migration.h>
 #include "lib/channel/channel.h"
 #include "lib/memory/ram.h"
+#include "lib/memory/tracker.h"
 #include "lib/migration/inbox.h"
 #include "lib/migration/parameters.h"
 #include "lib/migration/wire.h"
@@ -202,6 +203,9 @@ struct vmig_migration {
     struct time_model model;
     unsigned round;
     bool set_up, workload_stopped, completing;
+    /* What tests take away to prove that verification notices; NULL and false otherwise. */
+    int (*wrap_tracker)(struct tracker **tracker);
+    bool skip_quiesce;
     uint64_t pause_start_ns, start_ns;
 };
 

@@ -265,7 +265,7 @@ static int source_quiesce(struct vmig_migration *m, const struct address *addres
     int rc = m->host.stop ? m->host.stop(m->host.opaque, err) : 0;
     error_locate(err, VMIG_STAGE_QUIESCE, NULL);
     m->model.stop_ms = clock_ms_since(m->pause_start_ns);
-    if (rc == 0)
+    if (rc == 0 && !m->skip_quiesce)
         rc = crew_run(m, STEP_QUIESCE, err);
     if (rc == 0)
         rc = crew_run(m, STEP_STOP, err);

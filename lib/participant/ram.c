@@ -52,7 +52,9 @@ double participant_ram_sync_ms(const void *opaque)
 
 static int start_tracker(struct ram_participant *r, struct tracker *tracker, struct vmig_error *err)
 {
-    int rc = tracker->ops->start(tracker, r->m->ram, err);
+    int rc = r->m->wrap_tracker ? r->m->wrap_tracker(&tracker) : 0;
+    if (rc == 0)
+        rc = tracker->ops->start(tracker, r->m->ram, err);
     if (rc < 0) {
         tracker->ops->free(tracker);
         return rc;
