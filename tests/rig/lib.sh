@@ -48,6 +48,17 @@ says() {
     return 1
 }
 
+# wait_for COMMAND...: until it succeeds, a minute at most.
+wait_for() {
+    local i
+    for ((i = 0; i < 1200; i++)); do
+        "$@" && return
+        sleep 0.05
+    done
+    echo "in vain: $*"
+    return 1
+}
+
 # json EXPRESSION: true of j, the object that the last `exits` printed.
 json() {
     /usr/bin/python3 -c 'import json, sys
