@@ -314,7 +314,10 @@ static int serve_polled(struct refdev_server *server, const struct pollfd *polls
     for (unsigned i = 0; i < SERVER_INTRUDERS_MAX; i++)
         if (server->intruders[i].fd >= 0 && polls[POLL_INTRUDERS + i].revents)
             intruder_receive(&server->intruders[i]);
-    return polls[POLL_LISTEN].revents ? accept_client(server) : 0;
+    /* One that has closed and whose last commands are still being worked off is no reason to refuse
+     * the next: that one waits a little. */
+    bool leaving = client_is_here(server) && (polls[POLL_CLIENT].revents & POLLHUP);
+    return polls[POLL_LISTEN].revents && !leaving ? accept_client(server) : 0;
 }
 
 /* One turn: the device's work, then queued commands, then whoever is waiting. 1: stop. */
