@@ -227,9 +227,11 @@ static void print_regions(const struct facts *facts)
         printf("%-9s %9s  ", region_name(region->index, name, sizeof(name)),
                cmd_format_size(region->size_bytes, size, sizeof(size)));
         print_names(access_names, region->flags, ", ");
-        if (region->num_areas > 1 ||
-            (region->num_areas == 1 && region->areas[0].size_bytes != region->size_bytes))
-            printf(" (%u part%s)", region->num_areas, region->num_areas == 1 ? "" : "s");
+        uint64_t mappable = 0;
+        for (unsigned j = 0; j < region->num_areas; j++)
+            mappable += region->areas[j].size_bytes;
+        if (mappable && mappable != region->size_bytes)
+            printf(" (%s of it)", cmd_format_size(mappable, size, sizeof(size)));
         putchar('\n');
     }
 }

@@ -30,6 +30,32 @@ static int check_region(const struct vmig_device *device, const struct vmig_regi
     return 0;
 }
 
+/* Devices refuse what they do not have within the numbers that they tell: no VGA region, no MSI-X
+ * (vfio-pci, mtty). That is an answer. */
+static int absent_is_empty(int rc, const struct vmig_error *cause, struct vmig_error *err)
+{
+    if (rc && rc != -EINVAL)
+        error_copy(err, cause);
+    return rc == -EINVAL ? 0 : rc;
+}
+
+static int ask_region(struct vmig_device *device, unsigned index, struct vmig_region_info *ret,
+                      struct vmig_error *err)
+{
+    struct vmig_error cause = { 0 };
+    *ret = (struct vmig_region_info) { 0 };
+    int rc = device->ops->region_info(device->backend, index, ret, &cause);
+    if (rc)
+        *ret = (struct vmig_region_info) { 0 };
+    ret->index = index;
+    rc = absent_is_empty(rc, &cause, err);
+    if (device->no_mmap) {
+        ret->flags &= ~VMIG_REGION_MMAP;
+        ret->num_areas = 0;
+    }
+    return rc ? rc : check_region(device, ret, err);
+}
+
 /* Find region @index; the caller has the turn. */
 static int find_region(struct vmig_device *device, unsigned index, struct device_region **ret,
                        struct vmig_error *err)
@@ -38,20 +64,10 @@ static int find_region(struct vmig_device *device, unsigned index, struct device
         return device_refuse(device, err, EINVAL, "no region %u, it has %u", index,
                              device->info.num_regions);
     struct device_region *region = &device->regions[index];
-    if (!region->known) {
-        region->info = (struct vmig_region_info) { 0 };
-        int rc = device->ops->region_info(device->backend, index, &region->info, err);
-        region->info.index = index;
-        if (device->no_mmap) {
-            region->info.flags &= ~VMIG_REGION_MMAP;
-            region->info.num_areas = 0;
-        }
-        if (!rc)
-            rc = check_region(device, &region->info, err);
-        if (rc)
-            return rc;
-        region->known = true;
-    }
+    int rc = region->known ? 0 : ask_region(device, index, &region->info, err);
+    if (rc)
+        return rc;
+    region->known = true;
     *ret = region;
     return 0;
 }
@@ -59,7 +75,7 @@ static int find_region(struct vmig_device *device, unsigned index, struct device
 VMIG_EXPORT int vmig_device_region_info(struct vmig_device *device, unsigned index,
                                         struct vmig_region_info *ret, struct vmig_error *err)
 {
-    struct device_region *region;
+    struct device_region *region = NULL;
     int rc = device_enter(device, err);
     if (rc)
         return rc;
@@ -72,7 +88,7 @@ VMIG_EXPORT int vmig_device_region_info(struct vmig_device *device, unsigned ind
 static int check_access(struct vmig_device *device, unsigned index, uint32_t need, uint64_t offset,
                         size_t length, struct vmig_error *err)
 {
-    struct device_region *region;
+    struct device_region *region = NULL;
     int rc = find_region(device, index, &region, err);
     if (rc)
         return rc;
@@ -119,7 +135,7 @@ VMIG_EXPORT int vmig_device_region_write(struct vmig_device *device, unsigned in
 static int map_area(struct vmig_device *device, unsigned index, unsigned area, void **ret,
                     struct vmig_error *err)
 {
-    struct device_region *region;
+    struct device_region *region = NULL;
     int rc = find_region(device, index, &region, err);
     if (rc)
         return rc;
@@ -157,9 +173,13 @@ static int find_irq(struct vmig_device *device, unsigned index, struct vmig_irq_
                              device->info.num_irqs);
     if (!device->ops->irq_info)
         return -ENOTTY;
+    struct vmig_error cause = { 0 };
     *ret = (struct vmig_irq_info) { 0 };
-    int rc = device->ops->irq_info(device->backend, index, ret, err);
+    int rc = device->ops->irq_info(device->backend, index, ret, &cause);
+    if (rc)
+        *ret = (struct vmig_irq_info) { 0 };
     ret->index = index;
+    rc = absent_is_empty(rc, &cause, err);
     if (!rc && ret->count > DEVICE_VECTORS_MAX)
         rc =
             device_refuse(device, err, EPROTO, "claims %u vectors of interrupt kind %u, at most %u",

@@ -142,9 +142,6 @@ int kernel_region_info(void *self, unsigned index, struct vmig_region_info *ret,
     CLEANUP_FREE struct vfio_region_info *info = NULL;
     int rc = query_region(device, index, &info);
     *ret = (struct vmig_region_info) { .index = index };
-    /* vfio-pci refuses regions that a function does not have, such as VGA. */
-    if (rc == -EINVAL)
-        return 0;
     if (rc)
         return error_set(err, rc, VMIG_STAGE_NONE, NULL, NULL, "asking for region %u: %s", index,
                          strerror(-rc));
@@ -259,12 +256,9 @@ int kernel_irq_info(void *self, unsigned index, struct vmig_irq_info *ret, struc
     struct kernel_device *device = self;
     struct vfio_irq_info info = { .argsz = sizeof(info), .index = index };
     *ret = (struct vmig_irq_info) { .index = index };
-    if (ioctl(device->fd, VFIO_DEVICE_GET_IRQ_INFO, &info)) {
-        if (errno == EINVAL) /* a kind that this device does not have */
-            return 0;
+    if (ioctl(device->fd, VFIO_DEVICE_GET_IRQ_INFO, &info))
         return error_set(err, errno, VMIG_STAGE_NONE, NULL, NULL,
                          "asking for interrupt kind %u: %m", index);
-    }
     ret->flags = info.flags;
     ret->count = info.count;
     return 0;

@@ -107,9 +107,7 @@ static void try_reset(struct transition *t)
  * drivers install it on the way out of RESUMING without looking. */
 static bool may_recover(const struct transition *t)
 {
-    if (t->recover == VMIG_STATE_ERROR || t->at == VMIG_STATE_ERROR)
-        return false;
-    if (atomic_load(&t->device->broken))
+    if (t->recover == VMIG_STATE_ERROR || atomic_load(&t->device->broken))
         return false;
     if (fsm_next(t->device->migration.flags, t->at, t->recover) < 0)
         return false;

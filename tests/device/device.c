@@ -209,6 +209,22 @@ static void region_facts_are_asked_once(void **unused)
     assert_string_equal(fake.history, "region ");
 }
 
+static void a_region_or_interrupt_that_the_device_refuses_to_tell_of_is_empty(void **unused)
+{
+    (void)unused;
+    struct vmig_region_info region;
+    struct vmig_irq_info irq;
+    fake.region_info_rc = fake.irq_info_rc = -EINVAL;
+    assert_int_equal(vmig_device_region_info(device, 8, &region, &err), 0);
+    assert_int_equal(region.size_bytes, 0);
+    assert_int_equal(vmig_device_irq_info(device, 2, &irq, &err), 0);
+    assert_int_equal(irq.count, 0);
+    assert_int_equal(err.code, 0);
+    fake.region_info_rc = fake.irq_info_rc = -EIO;
+    assert_int_equal(vmig_device_region_info(device, 1, &region, &err), -EIO);
+    assert_int_equal(vmig_device_irq_info(device, 2, &irq, NULL), -EIO);
+}
+
 static void an_area_beyond_its_region_is_refused(void **unused)
 {
     (void)unused;
@@ -447,6 +463,7 @@ int main(void)
         TEST(a_region_that_does_not_exist_is_refused),
         TEST(a_region_that_cannot_be_written_is_not),
         TEST(region_facts_are_asked_once),
+        TEST(a_region_or_interrupt_that_the_device_refuses_to_tell_of_is_empty),
         TEST(an_area_beyond_its_region_is_refused),
         TEST(mapping_an_area_twice_gives_the_same_memory),
         TEST(without_mmap_no_region_offers_it),

@@ -128,7 +128,7 @@ static int op_region_info(void *self, unsigned index, struct vmig_region_info *r
     (void)err;
     note(fake, "region", "");
     *ret = fake->regions[index];
-    return 0;
+    return fake->region_info_rc;
 }
 
 static int op_region_read(void *self, unsigned index, uint64_t offset, void *buf, size_t length,
@@ -165,10 +165,9 @@ static int op_region_map(void *self, unsigned index, const struct vmig_region_ar
 static int op_irq_info(void *self, unsigned index, struct vmig_irq_info *ret,
                        struct vmig_error *err)
 {
-    (void)self;
     (void)err;
     *ret = (struct vmig_irq_info) { .index = index, .flags = 1, .count = index == 2 ? 4 : 1 };
-    return 0;
+    return ((struct fake *)self)->irq_info_rc;
 }
 
 static int op_set_irqs(void *self, unsigned index, unsigned start, unsigned count,

@@ -52,6 +52,7 @@ struct fake {
     int data_size_rc;
     struct vmig_precopy_info precopy;
 
+    int region_info_rc, irq_info_rc;
     struct vmig_region_info regions[10];
     uint8_t config[256];
     uint64_t log_pgsize; /* what START chooses; 0: what was wished */

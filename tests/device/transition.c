@@ -209,6 +209,15 @@ static void refused_and_not_even_telling_its_state_it_is_reset(void **unused)
     assert_string_equal(fake.history, "get set:STOP_COPY get reset get ");
 }
 
+static void a_recover_state_without_a_way_is_not_asked_for(void **unused)
+{
+    (void)unused;
+    begin(PC); /* the way from STOP_COPY back to PRE_COPY hangs old kernels */
+    fake.sets[0] = (struct fake_set) { -EIO, SC, false };
+    expect(SC, PC, -EIO, VMIG_HEALTH_RESET, R);
+    assert_string_equal(fake.history, "get set:STOP_COPY get reset get ");
+}
+
 static void refused_twice_it_is_reset_and_the_first_refusal_is_the_result(void **unused)
 {
     (void)unused;
@@ -399,6 +408,22 @@ static void a_call_that_waits_for_a_hanging_one_ends_with_a_timeout(void **unuse
     assert_int_equal(rc, 0);
 }
 
+static void an_abandoned_device_stays_lost_when_the_call_comes_back(void **unused)
+{
+    (void)unused;
+    pthread_t thread;
+    int rc = 1;
+    begin(R);
+    fake.hang = true;
+    assert_int_equal(pthread_create(&thread, NULL, set_stop, &rc), 0);
+    fake_wait_hanging(&fake);
+    device_abandon(device);
+    fake_release(&fake);
+    pthread_join(thread, NULL);
+    assert_int_equal(vmig_device_health(device), VMIG_HEALTH_LOST);
+    assert_int_equal(vmig_device_set_state(device, R, NONE, NULL), -ENODEV);
+}
+
 static void an_abandoned_device_is_lost_and_freed_by_the_call_that_hung(void **unused)
 {
     (void)unused;
@@ -437,6 +462,7 @@ int main(void)
         cmocka_unit_test_teardown(without_a_recover_state_it_is_reset, end),
         cmocka_unit_test_teardown(refused_and_in_error_it_is_reset, end),
         cmocka_unit_test_teardown(refused_and_not_even_telling_its_state_it_is_reset, end),
+        cmocka_unit_test_teardown(a_recover_state_without_a_way_is_not_asked_for, end),
         cmocka_unit_test_teardown(refused_twice_it_is_reset_and_the_first_refusal_is_the_result,
                                   end),
         cmocka_unit_test_teardown(a_refused_reset_loses_the_device, end),
@@ -452,6 +478,7 @@ int main(void)
         cmocka_unit_test_teardown(after_refused_data_only_a_reset_leads_out_of_resuming, end),
         cmocka_unit_test_teardown(a_reset_makes_loading_possible_again, end),
         cmocka_unit_test_teardown(a_call_that_waits_for_a_hanging_one_ends_with_a_timeout, end),
+        cmocka_unit_test_teardown(an_abandoned_device_stays_lost_when_the_call_comes_back, end),
         cmocka_unit_test_teardown(an_abandoned_device_is_lost_and_freed_by_the_call_that_hung, end),
     };
     return cmocka_run_group_tests_name("transition", tests, NULL, NULL);
