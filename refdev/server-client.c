@@ -58,22 +58,22 @@ static void reply_version(struct refdev_server *server, const struct request *re
         return;
     }
     struct iovec iov = { payload, length };
-    client_reply_iov(server, request, &iov, 1, &twin_fd, twin_fd >= 0);
+    refdev_client_reply_iov(server, request, &iov, 1, &twin_fd, twin_fd >= 0);
 }
 
-static int handle_version(struct refdev_server *server, struct request *request)
+static int refdev_handle_version(struct refdev_server *server, struct request *request)
 {
     struct vmig_error err = { 0 };
     if (server->negotiated)
         return -EINVAL;
     server->broken = true; /* unless all goes well */
     if (vuser_version_parse(request->payload, request->payload_bytes, &server->peer, &err)) {
-        server_log(server, "client refused: %s", err.text);
+        refdev_server_log(server, "client refused: %s", err.text);
         return -EINVAL;
     }
     if (server->peer.major != VUSER_MAJOR) {
-        server_log(server, "client refused: it wants version %u, this is %u", server->peer.major,
-                   VUSER_MAJOR);
+        refdev_server_log(server, "client refused: it wants version %u, this is %u",
+                          server->peer.major, VUSER_MAJOR);
         return -EINVAL;
     }
     server->broken = false;
@@ -81,16 +81,17 @@ static int handle_version(struct refdev_server *server, struct request *request)
     server->peer.extensions &= server->config.no_extensions ? 0 : VUSER_EXT_ALL;
     bool p2p = server->peer.extensions & VUSER_EXT_P2P;
     refdev_show_flags(server->model, p2p ? ~0ull : ~2ull);
-    server_log(server, "client: version %u.%u, extensions 0x%x", server->peer.major,
-               server->peer.minor, server->peer.extensions);
+    refdev_server_log(server, "client: version %u.%u, extensions 0x%x", server->peer.major,
+                      server->peer.minor, server->peer.extensions);
     reply_version(server, request);
     return 0;
 }
 
 /* ---- replies ---- */
 
-void client_reply_iov(struct refdev_server *server, const struct request *request,
-                      const struct iovec *iov, unsigned count, const int *fds, unsigned num_fds)
+void refdev_client_reply_iov(struct refdev_server *server, const struct request *request,
+                             const struct iovec *iov, unsigned count, const int *fds,
+                             unsigned num_fds)
 {
     size_t length = 0;
     if (request->header.flags & VUSER_NO_REPLY)
@@ -102,11 +103,11 @@ void client_reply_iov(struct refdev_server *server, const struct request *reques
         server->broken = true;
 }
 
-void client_reply(struct refdev_server *server, const struct request *request, const void *payload,
-                  size_t length_bytes)
+void refdev_client_reply(struct refdev_server *server, const struct request *request,
+                         const void *payload, size_t length_bytes)
 {
     struct iovec iov = { (void *)(uintptr_t)payload, length_bytes };
-    client_reply_iov(server, request, &iov, length_bytes > 0, NULL, 0);
+    refdev_client_reply_iov(server, request, &iov, length_bytes > 0, NULL, 0);
 }
 
 static void reply_error(struct refdev_server *server, const struct request *request, int code)
@@ -122,22 +123,22 @@ static void reply_error(struct refdev_server *server, const struct request *requ
 typedef int handler(struct refdev_server *server, struct request *request);
 
 static handler *const handlers[VUSER_COMMAND_END] = {
-    [VUSER_VERSION] = handle_version,
-    [VUSER_DMA_MAP] = handle_dma_map,
-    [VUSER_DMA_UNMAP] = handle_dma_unmap,
-    [VUSER_DEVICE_GET_INFO] = handle_get_info,
-    [VUSER_DEVICE_GET_REGION_INFO] = handle_region_info,
-    [VUSER_DEVICE_GET_REGION_IO_FDS] = handle_region_io_fds,
-    [VUSER_DEVICE_GET_IRQ_INFO] = handle_irq_info,
-    [VUSER_DEVICE_SET_IRQS] = handle_set_irqs,
-    [VUSER_REGION_READ] = handle_region_read,
-    [VUSER_REGION_WRITE] = handle_region_write,
-    [VUSER_DEVICE_RESET] = handle_reset,
-    [VUSER_REGION_WRITE_MULTI] = handle_write_multi,
-    [VUSER_DEVICE_FEATURE] = handle_feature,
-    [VUSER_MIG_DATA_READ] = handle_data_read,
-    [VUSER_MIG_DATA_WRITE] = handle_data_write,
-    [VUSER_GET_PRECOPY_INFO] = handle_precopy_info,
+    [VUSER_VERSION] = refdev_handle_version,
+    [VUSER_DMA_MAP] = refdev_handle_dma_map,
+    [VUSER_DMA_UNMAP] = refdev_handle_dma_unmap,
+    [VUSER_DEVICE_GET_INFO] = refdev_handle_get_info,
+    [VUSER_DEVICE_GET_REGION_INFO] = refdev_handle_region_info,
+    [VUSER_DEVICE_GET_REGION_IO_FDS] = refdev_handle_region_io_fds,
+    [VUSER_DEVICE_GET_IRQ_INFO] = refdev_handle_irq_info,
+    [VUSER_DEVICE_SET_IRQS] = refdev_handle_set_irqs,
+    [VUSER_REGION_READ] = refdev_handle_region_read,
+    [VUSER_REGION_WRITE] = refdev_handle_region_write,
+    [VUSER_DEVICE_RESET] = refdev_handle_reset,
+    [VUSER_REGION_WRITE_MULTI] = refdev_handle_write_multi,
+    [VUSER_DEVICE_FEATURE] = refdev_handle_feature,
+    [VUSER_MIG_DATA_READ] = refdev_handle_data_read,
+    [VUSER_MIG_DATA_WRITE] = refdev_handle_data_write,
+    [VUSER_GET_PRECOPY_INFO] = refdev_handle_precopy_info,
 };
 
 static void run_request(struct refdev_server *server, struct request *request)
@@ -146,7 +147,7 @@ static void run_request(struct refdev_server *server, struct request *request)
     handler *handle = rule ? handlers[request->header.command] : NULL;
     int rc = -EINVAL;
     if (!server->negotiated && request->header.command != VUSER_VERSION) {
-        server_log(server, "client refused: its first command is not VERSION");
+        refdev_server_log(server, "client refused: its first command is not VERSION");
         server->broken = true;
     } else if (handle && vuser_payload_bytes(&request->header) >= rule->command_min) {
         vuser_fds_trim(&request->fds, rule->command_fds);
@@ -169,7 +170,7 @@ static uint32_t bytes_to_read(const struct vuser_header *header)
     return payload;
 }
 
-void client_receive(struct refdev_server *server)
+void refdev_client_receive(struct refdev_server *server)
 {
     struct request request = { .payload = server->in };
     struct vmig_error err = { 0 };
@@ -184,7 +185,7 @@ void client_receive(struct refdev_server *server)
     }
     if (rc != 1) {
         if (rc < 0)
-            server_log(server, "client dropped: %s", err.text);
+            refdev_server_log(server, "client dropped: %s", err.text);
         vuser_fds_close(&request.fds);
         server->broken = true;
         return;
@@ -194,8 +195,8 @@ void client_receive(struct refdev_server *server)
 
 /* ---- the queue ---- */
 
-void client_queue(struct refdev_server *server, const struct vuser_header *header,
-                  struct vuser_fds *fds)
+void refdev_client_queue(struct refdev_server *server, const struct vuser_header *header,
+                         struct vuser_fds *fds)
 {
     uint32_t bytes = vuser_payload_bytes(header);
     struct request *request = NULL;
@@ -203,7 +204,7 @@ void client_queue(struct refdev_server *server, const struct vuser_header *heade
         server->queue_bytes + bytes <= SERVER_QUEUE_BYTES_MAX)
         request = malloc(sizeof(*request) + bytes);
     if (!request) {
-        server_log(server, "client dropped: too many commands while it owes a DMA reply");
+        refdev_server_log(server, "client dropped: too many commands while it owes a DMA reply");
         vuser_fds_close(fds);
         server->broken = true;
         return;
@@ -232,7 +233,7 @@ static struct request *queue_take(struct refdev_server *server)
     return request;
 }
 
-void client_run_queue(struct refdev_server *server)
+void refdev_client_run_queue(struct refdev_server *server)
 {
     struct request *request = queue_take(server);
     if (request && !server->broken)
@@ -244,7 +245,7 @@ void client_run_queue(struct refdev_server *server)
 
 /* ---- coming and going ---- */
 
-int client_begin(struct refdev_server *server, int take_fd)
+int refdev_client_begin(struct refdev_server *server, int take_fd)
 {
     server->broken = false;
     int rc = vuser_socket_init(&server->socket, take_fd, SERVER_MESSAGE_MAX, SERVER_STALL_MS);
@@ -254,22 +255,22 @@ int client_begin(struct refdev_server *server, int take_fd)
 }
 
 /* The device keeps its state; what belonged to the client goes. */
-void client_end(struct refdev_server *server)
+void refdev_client_end(struct refdev_server *server)
 {
-    if (!client_is_here(server))
+    if (!refdev_client_is_here(server))
         return;
     server->broken = true;
     while (server->queue_head)
-        client_run_queue(server);
-    windows_drop(server);
-    irqs_drop(server);
+        refdev_client_run_queue(server);
+    refdev_windows_drop(server);
+    refdev_irqs_drop(server);
     refdev_log_stop(server->model);
     vuser_socket_done(&server->twin);
     vuser_socket_done(&server->socket);
     server->twin.fd = server->socket.fd = -1;
     if (server->negotiated)
-        server_log(server, "client left; the device is in state %s",
-                   vmig_state_name(refdev_state(server->model)));
+        refdev_server_log(server, "client left; the device is in state %s",
+                          vmig_state_name(refdev_state(server->model)));
     server->negotiated = false;
     server->info_was_read = false;
     server->broken = false;

@@ -16,7 +16,7 @@ static unsigned quirks(const struct refdev_server *server)
 
 /* ---- information ---- */
 
-int handle_get_info(struct refdev_server *server, struct request *request)
+int refdev_handle_get_info(struct refdev_server *server, struct request *request)
 {
     struct vuser_device_info info;
     uint8_t out[vuser_device_info_BYTES];
@@ -31,11 +31,11 @@ int handle_get_info(struct refdev_server *server, struct request *request)
         info.flags &= ~VUSER_INFO_RESET;
     server->info_was_read = true;
     vuser_device_info_encode(&info, out);
-    client_reply(server, request, out, sizeof(out));
+    refdev_client_reply(server, request, out, sizeof(out));
     return 0;
 }
 
-int handle_region_info(struct refdev_server *server, struct request *request)
+int refdev_handle_region_info(struct refdev_server *server, struct request *request)
 {
     struct vuser_region region = { 0 };
     struct refdev_region_info info;
@@ -58,12 +58,12 @@ int handle_region_info(struct refdev_server *server, struct request *request)
     size_t need = vuser_region_build(&region, out, room);
     bool full = need <= room;
     struct iovec iov = { out, full ? need : vuser_region_info_BYTES };
-    client_reply_iov(server, request, &iov, 1, &server->shared_fd, full && info.map_bytes);
+    refdev_client_reply_iov(server, request, &iov, 1, &server->shared_fd, full && info.map_bytes);
     return 0;
 }
 
 /* There are no ioeventfds to offer: an empty list. */
-int handle_region_io_fds(struct refdev_server *server, struct request *request)
+int refdev_handle_region_io_fds(struct refdev_server *server, struct request *request)
 {
     struct vuser_region_io_fds io_fds;
     struct refdev_region_info info;
@@ -75,7 +75,7 @@ int handle_region_io_fds(struct refdev_server *server, struct request *request)
     io_fds.argsz = vuser_region_io_fds_BYTES;
     io_fds.count = 0;
     vuser_region_io_fds_encode(&io_fds, out);
-    client_reply(server, request, out, sizeof(out));
+    refdev_client_reply(server, request, out, sizeof(out));
     return 0;
 }
 
@@ -86,7 +86,7 @@ static int irq_info(const struct refdev_server *server, unsigned index, struct r
     return refdev_irq_info(server->model, index, ret);
 }
 
-int handle_irq_info(struct refdev_server *server, struct request *request)
+int refdev_handle_irq_info(struct refdev_server *server, struct request *request)
 {
     struct vuser_irq_info info;
     struct refdev_irq_info irq;
@@ -101,13 +101,13 @@ int handle_irq_info(struct refdev_server *server, struct request *request)
     info.flags = irq.flags;
     info.count = irq.count;
     vuser_irq_info_encode(&info, out);
-    client_reply(server, request, out, sizeof(out));
+    refdev_client_reply(server, request, out, sizeof(out));
     return 0;
 }
 
 /* ---- regions ---- */
 
-int handle_region_read(struct refdev_server *server, struct request *request)
+int refdev_handle_region_read(struct refdev_server *server, struct request *request)
 {
     struct vuser_region_access access;
     vuser_region_access_decode(request->payload, &access);
@@ -118,11 +118,12 @@ int handle_region_read(struct refdev_server *server, struct request *request)
     if (rc)
         return rc;
     vuser_region_access_encode(&access, server->out);
-    client_reply(server, request, server->out, vuser_region_access_BYTES + access.count_bytes);
+    refdev_client_reply(server, request, server->out,
+                        vuser_region_access_BYTES + access.count_bytes);
     return 0;
 }
 
-int handle_region_write(struct refdev_server *server, struct request *request)
+int refdev_handle_region_write(struct refdev_server *server, struct request *request)
 {
     struct vuser_region_access access;
     uint8_t out[vuser_region_access_BYTES];
@@ -134,7 +135,7 @@ int handle_region_write(struct refdev_server *server, struct request *request)
     if (rc)
         return rc;
     vuser_region_access_encode(&access, out);
-    client_reply(server, request, out, sizeof(out));
+    refdev_client_reply(server, request, out, sizeof(out));
     return 0;
 }
 
@@ -148,7 +149,7 @@ static int write_entry(struct refdev_server *server, const uint8_t *at)
                                entry.count_bytes);
 }
 
-int handle_write_multi(struct refdev_server *server, struct request *request)
+int refdev_handle_write_multi(struct refdev_server *server, struct request *request)
 {
     struct vuser_write_multi multi;
     uint8_t out[vuser_write_multi_BYTES];
@@ -169,14 +170,14 @@ int handle_write_multi(struct refdev_server *server, struct request *request)
         return rc;
     multi.wr_cnt = done;
     vuser_write_multi_encode(&multi, out);
-    client_reply(server, request, out, sizeof(out));
+    refdev_client_reply(server, request, out, sizeof(out));
     return 0;
 }
 
-int handle_reset(struct refdev_server *server, struct request *request)
+int refdev_handle_reset(struct refdev_server *server, struct request *request)
 {
     refdev_reset(server->model);
-    client_reply(server, request, NULL, 0);
+    refdev_client_reply(server, request, NULL, 0);
     return 0;
 }
 
@@ -206,7 +207,7 @@ static void irq_fire(struct refdev_server *server, unsigned index, unsigned vect
         irq->masked = true; /* automasked: the client unmasks when it has handled it */
 }
 
-bool server_interrupt(void *door, unsigned index, unsigned vector)
+bool refdev_server_interrupt(void *door, unsigned index, unsigned vector)
 {
     struct refdev_server *server = door;
     if (server->irqs[index][vector].eventfd < 0)
@@ -228,7 +229,7 @@ static void irqs_clear(struct refdev_server *server, unsigned index)
         irq_clear(&server->irqs[index][vector]);
 }
 
-void irqs_drop(struct refdev_server *server)
+void refdev_irqs_drop(struct refdev_server *server)
 {
     for (unsigned index = 0; index < REFDEV_NUM_IRQS; index++)
         irqs_clear(server, index);
@@ -308,7 +309,7 @@ static int check_set_irqs(const struct refdev_server *server, const struct vuser
     return 0;
 }
 
-int handle_set_irqs(struct refdev_server *server, struct request *request)
+int refdev_handle_set_irqs(struct refdev_server *server, struct request *request)
 {
     struct vuser_set_irqs set;
     vuser_set_irqs_decode(request->payload, &set);
@@ -323,6 +324,6 @@ int handle_set_irqs(struct refdev_server *server, struct request *request)
             if ((set.flags & VUSER_IRQ_DATA_NONE) || bools[i])
                 irq_act(server, &set, set.start + i);
     if (!rc)
-        client_reply(server, request, NULL, 0);
+        refdev_client_reply(server, request, NULL, 0);
     return rc;
 }

@@ -44,7 +44,7 @@ static void window_close(struct window *window)
         close(window->fd);
 }
 
-void windows_drop(struct refdev_server *server)
+void refdev_windows_drop(struct refdev_server *server)
 {
     for (unsigned i = 0; i < server->window_count; i++)
         window_close(&server->windows[i]);
@@ -155,7 +155,7 @@ static int add_window(struct refdev_server *server, const struct vuser_dma_map *
     return rc;
 }
 
-int handle_dma_map(struct refdev_server *server, struct request *request)
+int refdev_handle_dma_map(struct refdev_server *server, struct request *request)
 {
     const uint32_t how = VUSER_DMA_BY_MMAP | VUSER_DMA_BY_FILE_IO;
     const uint32_t known = VUSER_DMA_READABLE | VUSER_DMA_WRITABLE | how;
@@ -168,11 +168,11 @@ int handle_dma_map(struct refdev_server *server, struct request *request)
         return -EINVAL;
     int rc = add_window(server, &map, vuser_fds_take(&request->fds, 0));
     if (!rc)
-        client_reply(server, request, NULL, 0);
+        refdev_client_reply(server, request, NULL, 0);
     return rc;
 }
 
-int handle_dma_unmap(struct refdev_server *server, struct request *request)
+int refdev_handle_dma_unmap(struct refdev_server *server, struct request *request)
 {
     struct vuser_dma_unmap unmap;
     vuser_dma_unmap_decode(request->payload, &unmap);
@@ -181,7 +181,7 @@ int handle_dma_unmap(struct refdev_server *server, struct request *request)
     if (unmap.flags & VUSER_UNMAP_ALL) {
         if (unmap.iova || unmap.size_bytes)
             return -EINVAL;
-        windows_drop(server);
+        refdev_windows_drop(server);
     } else {
         unsigned at = find_window(server, unmap.iova);
         if (at == server->window_count || server->windows[at].iova != unmap.iova ||
@@ -189,7 +189,7 @@ int handle_dma_unmap(struct refdev_server *server, struct request *request)
             return -ENOENT;
         remove_window(server, at);
     }
-    client_reply(server, request, request->payload, vuser_dma_unmap_BYTES);
+    refdev_client_reply(server, request, request->payload, vuser_dma_unmap_BYTES);
     return 0;
 }
 
@@ -207,7 +207,8 @@ static int wait_for_reply(struct refdev_server *server, const struct vuser_socke
     if (n > 0 && polls[0].revents)
         return 0;
     if (n == 0)
-        server_log(server, "client dropped: no reply to a DMA request for %u ms", SERVER_STALL_MS);
+        refdev_server_log(server, "client dropped: no reply to a DMA request for %u ms",
+                          SERVER_STALL_MS);
     server->broken = true;
     return -EIO;
 }
@@ -234,11 +235,11 @@ static int receive_reply(struct refdev_server *server, struct vuser_socket *sock
             server->broken = true; /* no commands belong here */
             return -EIO;
         }
-        client_queue(server, ret, &fds);
+        refdev_client_queue(server, ret, &fds);
     }
     if (ret->id == command->id && ret->command == command->command)
         return 0;
-    server_log(server, "client dropped: a reply to nothing");
+    refdev_server_log(server, "client dropped: a reply to nothing");
     server->broken = true;
     return -EIO;
 }
@@ -381,12 +382,12 @@ static int dma(struct refdev_server *server, uint64_t iova, uint8_t *in, const u
     return by_client;
 }
 
-int server_dma_read(void *door, uint64_t iova, void *buf, uint64_t length_bytes)
+int refdev_server_dma_read(void *door, uint64_t iova, void *buf, uint64_t length_bytes)
 {
     return dma(door, iova, buf, NULL, length_bytes);
 }
 
-int server_dma_write(void *door, uint64_t iova, const void *buf, uint64_t length_bytes)
+int refdev_server_dma_write(void *door, uint64_t iova, const void *buf, uint64_t length_bytes)
 {
     return dma(door, iova, NULL, buf, length_bytes);
 }

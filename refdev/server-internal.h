@@ -89,53 +89,54 @@ struct refdev_server {
     uint8_t in[SERVER_MESSAGE_MAX], out[SERVER_MESSAGE_MAX];
 };
 
-void server_log(struct refdev_server *server, const char *format, ...)
+void refdev_server_log(struct refdev_server *server, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 /* server-client.c */
-int client_begin(struct refdev_server *server, int take_fd);
-void client_end(struct refdev_server *server);
-static inline bool client_is_here(const struct refdev_server *server)
+int refdev_client_begin(struct refdev_server *server, int take_fd);
+void refdev_client_end(struct refdev_server *server);
+static inline bool refdev_client_is_here(const struct refdev_server *server)
 {
     return server->socket.fd >= 0;
 }
 /* Receive one message and act on it. */
-void client_receive(struct refdev_server *server);
+void refdev_client_receive(struct refdev_server *server);
 /* Commands that came while a DMA reply was awaited. */
-void client_run_queue(struct refdev_server *server);
+void refdev_client_run_queue(struct refdev_server *server);
 /* Keep a command for later; takes its fds and reads its payload. */
-void client_queue(struct refdev_server *server, const struct vuser_header *header,
-                  struct vuser_fds *fds);
+void refdev_client_queue(struct refdev_server *server, const struct vuser_header *header,
+                         struct vuser_fds *fds);
 /* Answer @request, unless it asked for none. */
-void client_reply(struct refdev_server *server, const struct request *request, const void *payload,
-                  size_t length_bytes);
-void client_reply_iov(struct refdev_server *server, const struct request *request,
-                      const struct iovec *iov, unsigned count, const int *fds, unsigned num_fds);
+void refdev_client_reply(struct refdev_server *server, const struct request *request,
+                         const void *payload, size_t length_bytes);
+void refdev_client_reply_iov(struct refdev_server *server, const struct request *request,
+                             const struct iovec *iov, unsigned count, const int *fds,
+                             unsigned num_fds);
 
 /* Handlers: 0 after having replied, or a negative errno, which is then the reply. */
-int handle_get_info(struct refdev_server *server, struct request *request);
-int handle_region_info(struct refdev_server *server, struct request *request);
-int handle_region_io_fds(struct refdev_server *server, struct request *request);
-int handle_irq_info(struct refdev_server *server, struct request *request);
-int handle_set_irqs(struct refdev_server *server, struct request *request);
-int handle_region_read(struct refdev_server *server, struct request *request);
-int handle_region_write(struct refdev_server *server, struct request *request);
-int handle_write_multi(struct refdev_server *server, struct request *request);
-int handle_reset(struct refdev_server *server, struct request *request);
-int handle_dma_map(struct refdev_server *server, struct request *request);
-int handle_dma_unmap(struct refdev_server *server, struct request *request);
-int handle_feature(struct refdev_server *server, struct request *request);
-int handle_data_read(struct refdev_server *server, struct request *request);
-int handle_data_write(struct refdev_server *server, struct request *request);
-int handle_precopy_info(struct refdev_server *server, struct request *request);
+int refdev_handle_get_info(struct refdev_server *server, struct request *request);
+int refdev_handle_region_info(struct refdev_server *server, struct request *request);
+int refdev_handle_region_io_fds(struct refdev_server *server, struct request *request);
+int refdev_handle_irq_info(struct refdev_server *server, struct request *request);
+int refdev_handle_set_irqs(struct refdev_server *server, struct request *request);
+int refdev_handle_region_read(struct refdev_server *server, struct request *request);
+int refdev_handle_region_write(struct refdev_server *server, struct request *request);
+int refdev_handle_write_multi(struct refdev_server *server, struct request *request);
+int refdev_handle_reset(struct refdev_server *server, struct request *request);
+int refdev_handle_dma_map(struct refdev_server *server, struct request *request);
+int refdev_handle_dma_unmap(struct refdev_server *server, struct request *request);
+int refdev_handle_feature(struct refdev_server *server, struct request *request);
+int refdev_handle_data_read(struct refdev_server *server, struct request *request);
+int refdev_handle_data_write(struct refdev_server *server, struct request *request);
+int refdev_handle_precopy_info(struct refdev_server *server, struct request *request);
 
 /* server-device.c: what the model calls, and what happens when the client goes */
-bool server_interrupt(void *door, unsigned index, unsigned vector);
-void irqs_drop(struct refdev_server *server);
+bool refdev_server_interrupt(void *door, unsigned index, unsigned vector);
+void refdev_irqs_drop(struct refdev_server *server);
 
 /* server-dma.c */
-int server_dma_read(void *door, uint64_t iova, void *buf, uint64_t length_bytes);
-int server_dma_write(void *door, uint64_t iova, const void *buf, uint64_t length_bytes);
-void windows_drop(struct refdev_server *server);
+int refdev_server_dma_read(void *door, uint64_t iova, void *buf, uint64_t length_bytes);
+int refdev_server_dma_write(void *door, uint64_t iova, const void *buf, uint64_t length_bytes);
+void refdev_windows_drop(struct refdev_server *server);
 
 #endif

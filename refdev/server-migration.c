@@ -29,7 +29,7 @@ static int feature_reply(struct refdev_server *server, const struct feature_call
     feature.argsz = (uint32_t)(sizeof(head) + length_bytes);
     vuser_feature_encode(&feature, head);
     struct iovec iov[2] = { { head, sizeof(head) }, { (void *)(uintptr_t)data, length_bytes } };
-    client_reply_iov(server, call->request, iov, length_bytes ? 2 : 1, NULL, 0);
+    refdev_client_reply_iov(server, call->request, iov, length_bytes ? 2 : 1, NULL, 0);
     return 0;
 }
 
@@ -161,7 +161,7 @@ static const struct feature *find_feature(const struct refdev_server *server, ui
     return NULL;
 }
 
-int handle_feature(struct refdev_server *server, struct request *request)
+int refdev_handle_feature(struct refdev_server *server, struct request *request)
 {
     struct vuser_feature head;
     vuser_feature_decode(request->payload, &head);
@@ -200,7 +200,7 @@ static void reply_data(struct refdev_server *server, struct request *request,
         for (unsigned i = 0; i < count; i++)
             iov[i + 1] =
                 (struct iovec) { (void *)(uintptr_t)segments[i].data, segments[i].length_bytes };
-        client_reply_iov(server, request, iov, count + 1, NULL, 0);
+        refdev_client_reply_iov(server, request, iov, count + 1, NULL, 0);
         return;
     }
     uint8_t *at = server->out;
@@ -209,10 +209,10 @@ static void reply_data(struct refdev_server *server, struct request *request,
         at += segments[i].length_bytes;
     }
     iov[1] = (struct iovec) { server->out, total };
-    client_reply_iov(server, request, iov, 2, NULL, 0);
+    refdev_client_reply_iov(server, request, iov, 2, NULL, 0);
 }
 
-int handle_data_read(struct refdev_server *server, struct request *request)
+int refdev_handle_data_read(struct refdev_server *server, struct request *request)
 {
     struct refdev_segment segments[REFDEV_SEGMENTS_MAX];
     struct vuser_mig_data data;
@@ -251,7 +251,7 @@ static int load_from_socket(struct refdev_server *server, struct request *reques
     return 0;
 }
 
-int handle_data_write(struct refdev_server *server, struct request *request)
+int refdev_handle_data_write(struct refdev_server *server, struct request *request)
 {
     struct vuser_mig_data data;
     vuser_mig_data_decode(request->payload, &data);
@@ -263,11 +263,11 @@ int handle_data_write(struct refdev_server *server, struct request *request)
                                            data.size_bytes)
                        : load_from_socket(server, request, data.size_bytes);
     if (!rc)
-        client_reply(server, request, NULL, 0);
+        refdev_client_reply(server, request, NULL, 0);
     return rc;
 }
 
-int handle_precopy_info(struct refdev_server *server, struct request *request)
+int refdev_handle_precopy_info(struct refdev_server *server, struct request *request)
 {
     struct vuser_precopy_info info;
     uint8_t out[vuser_precopy_info_BYTES];
@@ -281,6 +281,6 @@ int handle_precopy_info(struct refdev_server *server, struct request *request)
     if (!(refdev_profile_of(server->model)->quirks & REFDEV_QUIRK_ECHO_INFO_FLAGS))
         info.flags = 0;
     vuser_precopy_info_encode(&info, out);
-    client_reply(server, request, out, sizeof(out));
+    refdev_client_reply(server, request, out, sizeof(out));
     return 0;
 }

@@ -22,7 +22,7 @@
 /* Work comes in pieces of this; finer waits would only burn the processor. */
 #define TICK_NS 500000ull
 
-void server_log(struct refdev_server *server, const char *format, ...)
+void refdev_server_log(struct refdev_server *server, const char *format, ...)
 {
     char line[256];
     va_list args;
@@ -78,13 +78,13 @@ static void door_free(void *door, void *ptr)
 
 static void door_refused(void *door, const char *why, uint64_t offset)
 {
-    server_log(door, "state refused at byte %llu: %s", (unsigned long long)offset, why);
+    refdev_server_log(door, "state refused at byte %llu: %s", (unsigned long long)offset, why);
 }
 
 static const struct refdev_door_ops door_ops = {
-    .dma_read = server_dma_read,
-    .dma_write = server_dma_write,
-    .interrupt = server_interrupt,
+    .dma_read = refdev_server_dma_read,
+    .dma_write = refdev_server_dma_write,
+    .interrupt = refdev_server_interrupt,
     .sleep_ns = sleep_ns,
     .now_ns = now_ns,
     .alloc = door_alloc,
@@ -277,12 +277,12 @@ static int accept_client(struct refdev_server *server)
                        errno == ENFILE
                    ? 0
                    : -errno;
-    if (client_is_here(server)) {
-        server_log(server, "a second client is refused: this server serves one at a time");
+    if (refdev_client_is_here(server)) {
+        refdev_server_log(server, "a second client is refused: this server serves one at a time");
         intruder_begin(server, fd);
         return 0;
     }
-    return client_begin(server, fd);
+    return refdev_client_begin(server, fd);
 }
 
 /* ---- the loop ---- */
@@ -308,15 +308,15 @@ static int wait_for_work(struct refdev_server *server, struct pollfd *polls, uin
 static int serve_polled(struct refdev_server *server, const struct pollfd *polls)
 {
     if (polls[POLL_CLIENT].revents)
-        client_receive(server);
+        refdev_client_receive(server);
     if (server->broken)
-        client_end(server);
+        refdev_client_end(server);
     for (unsigned i = 0; i < SERVER_INTRUDERS_MAX; i++)
         if (server->intruders[i].fd >= 0 && polls[POLL_INTRUDERS + i].revents)
             intruder_receive(&server->intruders[i]);
     /* One that has closed and whose last commands are still being worked off is no reason to refuse
      * the next: that one waits a little. */
-    bool leaving = client_is_here(server) && (polls[POLL_CLIENT].revents & POLLHUP);
+    bool leaving = refdev_client_is_here(server) && (polls[POLL_CLIENT].revents & POLLHUP);
     return polls[POLL_LISTEN].revents && !leaving ? accept_client(server) : 0;
 }
 
@@ -326,10 +326,10 @@ static int turn(struct refdev_server *server)
     struct pollfd polls[POLL_COUNT];
     uint64_t wait_ns = refdev_tick(server->model, now_ns(server));
     while (server->queue_head && !server->broken)
-        client_run_queue(server);
+        refdev_client_run_queue(server);
     if (server->broken)
-        client_end(server);
-    if (!client_is_here(server) && server->listen_fd < 0)
+        refdev_client_end(server);
+    if (!refdev_client_is_here(server) && server->listen_fd < 0)
         return 1;
     int rc = wait_for_work(server, polls, wait_ns);
     if (rc > 0)
@@ -342,7 +342,7 @@ static int loop(struct refdev_server *server)
     int rc = 0;
     while (rc == 0)
         rc = turn(server);
-    client_end(server);
+    refdev_client_end(server);
     for (unsigned i = 0; i < SERVER_INTRUDERS_MAX; i++)
         intruder_end(&server->intruders[i]);
     return rc < 0 ? rc : 0;
@@ -361,6 +361,6 @@ int refdev_server_run(struct refdev_server *server, int listen_fd)
 
 int refdev_server_serve(struct refdev_server *server, int take_fd)
 {
-    int rc = client_begin(server, take_fd);
+    int rc = refdev_client_begin(server, take_fd);
     return rc ? rc : loop(server);
 }

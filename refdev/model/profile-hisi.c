@@ -52,7 +52,7 @@ static const char *check_head(const struct refdev_model *model, const uint8_t *b
     return __builtin_memcmp(own, bytes, sizeof(own)) ? "match data of another device" : NULL;
 }
 
-static const struct small_format hisi_format = {
+static const struct refdev_small_format hisi_format = {
     .head_bytes = HISI_HEAD_BYTES,
     .max_bytes = HISI_TOTAL_BYTES,
     .build = build,

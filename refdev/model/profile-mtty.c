@@ -82,7 +82,7 @@ static const char *check_head(const struct refdev_model *model, const uint8_t *b
     return __builtin_memcmp(own, bytes, sizeof(own)) ? "header differs" : NULL;
 }
 
-static const struct small_format mtty_format = {
+static const struct refdev_small_format mtty_format = {
     .head_bytes = MTTY_HEAD_BYTES,
     .max_bytes = MTTY_TOTAL_BYTES,
     .build = build,

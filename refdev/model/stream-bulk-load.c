@@ -8,7 +8,7 @@
 
 enum { PART_HEADER, PART_PAYLOAD, PART_TRAILER };
 
-void bulk_load_begin(struct refdev_model *model)
+void refdev_bulk_load_begin(struct refdev_model *model)
 {
     model->stream.bulk.part = PART_HEADER;
 }
@@ -104,12 +104,12 @@ static int record_ends(struct refdev_model *model)
         return refuse(model, "digest of a record differs: the state is corrupt");
     switch (bulk->record.type) {
     case BULK_HEADER:
-        why = bulk_header_check(model, words);
+        why = refdev_bulk_header_check(model, words);
         break;
     case BULK_DEVICE:
-        why = bulk_device_check(model, words);
+        why = refdev_bulk_device_check(model, words);
         if (!why)
-            bulk_device_apply(model, words);
+            refdev_bulk_device_apply(model, words);
         break;
     case BULK_SHARED:
         refdev_copy(model->shared, bulk->shared, REFDEV_SHARED_BYTES);
@@ -143,7 +143,7 @@ static uint8_t *part_data(struct refdev_bulk *bulk, uint64_t *length_bytes)
     }
 }
 
-int bulk_load_place(struct refdev_model *model, void **data, uint64_t *length_bytes)
+int refdev_bulk_load_place(struct refdev_model *model, void **data, uint64_t *length_bytes)
 {
     struct refdev_bulk *bulk = &model->stream.bulk;
     if (bulk->refused)
@@ -155,7 +155,7 @@ int bulk_load_place(struct refdev_model *model, void **data, uint64_t *length_by
     return 0;
 }
 
-int bulk_load_placed(struct refdev_model *model, uint64_t length_bytes)
+int refdev_bulk_load_placed(struct refdev_model *model, uint64_t length_bytes)
 {
     struct refdev_bulk *bulk = &model->stream.bulk;
     uint64_t part_length;
@@ -185,7 +185,7 @@ int bulk_load_placed(struct refdev_model *model, uint64_t length_bytes)
     }
 }
 
-int bulk_load_finish(struct refdev_model *model)
+int refdev_bulk_load_finish(struct refdev_model *model)
 {
     struct refdev_bulk *bulk = &model->stream.bulk;
     if (bulk->refused)

@@ -7,12 +7,12 @@
 
 enum { PART_NONE, PART_HEADER, PART_PAYLOAD, PART_TRAILER };
 
-void bulk_save_begin(struct refdev_model *model)
+void refdev_bulk_save_begin(struct refdev_model *model)
 {
     model->stream.bulk.phase = REFDEV_BULK_HEADER;
 }
 
-void bulk_save_stopped(struct refdev_model *model)
+void refdev_bulk_save_stopped(struct refdev_model *model)
 {
     /* What a rogue peer writes from now on must not change what is sent. */
     refdev_copy(model->stream.bulk.shared, model->shared, REFDEV_SHARED_BYTES);
@@ -103,7 +103,7 @@ static bool begin_next(struct refdev_model *model)
     switch (bulk->phase) {
     case REFDEV_BULK_HEADER:
         bulk->phase = REFDEV_BULK_FIRST;
-        bulk_header_fill(model, words);
+        refdev_bulk_header_fill(model, words);
         begin_record(bulk, BULK_HEADER, 0, words, BULK_H_WORDS * 8);
         return true;
     case REFDEV_BULK_FIRST:
@@ -117,7 +117,7 @@ static bool begin_next(struct refdev_model *model)
         if (model->state != VMIG_STATE_STOP_COPY)
             return false;
         bulk->phase = REFDEV_BULK_SHARED;
-        bulk_device_fill(model, words);
+        refdev_bulk_device_fill(model, words);
         begin_record(bulk, BULK_DEVICE, 0, words, BULK_D_WORDS * 8);
         return true;
     case REFDEV_BULK_SHARED:
@@ -181,7 +181,7 @@ static bool emit_part(struct refdev_model *model, struct refdev_emit *emit)
     return true;
 }
 
-void bulk_save_read(struct refdev_model *model, struct refdev_emit *emit)
+void refdev_bulk_save_read(struct refdev_model *model, struct refdev_emit *emit)
 {
     struct refdev_bulk *bulk = &model->stream.bulk;
     while (emit->room_bytes) {
@@ -223,7 +223,7 @@ static uint64_t pages_length(uint64_t pages)
 #define TAIL_LENGTH                                                                                \
     (BULK_OVERHEAD + BULK_D_WORDS * 8 + BULK_OVERHEAD + REFDEV_SHARED_BYTES + BULK_OVERHEAD + 8)
 
-void bulk_save_info(const struct refdev_model *model, uint64_t *initial, uint64_t *dirty)
+void refdev_bulk_save_info(const struct refdev_model *model, uint64_t *initial, uint64_t *dirty)
 {
     const struct refdev_bulk *bulk = &model->stream.bulk;
     bool first_pass = bulk->phase <= REFDEV_BULK_FIRST;
@@ -235,13 +235,13 @@ void bulk_save_info(const struct refdev_model *model, uint64_t *initial, uint64_
         *dirty += under_way(bulk);
 }
 
-uint64_t bulk_save_length(const struct refdev_model *model)
+uint64_t refdev_bulk_save_length(const struct refdev_model *model)
 {
     const struct refdev_bulk *bulk = &model->stream.bulk;
     uint64_t initial, dirty, tail = TAIL_LENGTH;
     if (!model->tracking)
         return HEADER_LENGTH + pages_length(model->local_pages) + TAIL_LENGTH;
-    bulk_save_info(model, &initial, &dirty);
+    refdev_bulk_save_info(model, &initial, &dirty);
     if (bulk->phase < REFDEV_BULK_SHARED)
         return initial + dirty + tail;
     tail = under_way(bulk);

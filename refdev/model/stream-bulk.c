@@ -2,7 +2,7 @@
 /* The sections of the bulk format: what is in them, and what the target demands of them. */
 #include "refdev/model/stream-bulk.h"
 
-void bulk_header_fill(const struct refdev_model *model, uint64_t *words)
+void refdev_bulk_header_fill(const struct refdev_model *model, uint64_t *words)
 {
     refdev_zero(words, BULK_H_WORDS * sizeof(*words));
     words[BULK_H_VERSION] = BULK_VERSION;
@@ -13,10 +13,10 @@ void bulk_header_fill(const struct refdev_model *model, uint64_t *words)
     words[BULK_H_REGISTERS] = REFDEV_REGS;
 }
 
-const char *bulk_header_check(const struct refdev_model *model, const uint64_t *words)
+const char *refdev_bulk_header_check(const struct refdev_model *model, const uint64_t *words)
 {
     uint64_t own[BULK_H_WORDS];
-    bulk_header_fill(model, own);
+    refdev_bulk_header_fill(model, own);
     if (words[BULK_H_VERSION] != own[BULK_H_VERSION])
         return "another version of the format";
     if (words[BULK_H_IDENTITY] != own[BULK_H_IDENTITY])
@@ -29,7 +29,7 @@ const char *bulk_header_check(const struct refdev_model *model, const uint64_t *
     return NULL;
 }
 
-void bulk_device_fill(const struct refdev_model *model, uint64_t *words)
+void refdev_bulk_device_fill(const struct refdev_model *model, uint64_t *words)
 {
     refdev_zero(words, BULK_D_WORDS * sizeof(*words));
     refdev_copy(words, model->regs, sizeof(model->regs));
@@ -37,12 +37,12 @@ void bulk_device_fill(const struct refdev_model *model, uint64_t *words)
     refdev_copy(words + BULK_D_MSIX, model->msix, 16 * REFDEV_MSIX_VECTORS);
 }
 
-const char *bulk_device_check(const struct refdev_model *model, const uint64_t *words)
+const char *refdev_bulk_device_check(const struct refdev_model *model, const uint64_t *words)
 {
     return refdev_registers_valid(model, words) ? NULL : "registers with impossible contents";
 }
 
-void bulk_device_apply(struct refdev_model *model, const uint64_t *words)
+void refdev_bulk_device_apply(struct refdev_model *model, const uint64_t *words)
 {
     refdev_copy(model->regs, words, sizeof(model->regs));
     *refdev_reg(model, REFDEV_REG_MAGIC) = REFDEV_MAGIC;
@@ -53,13 +53,13 @@ void bulk_device_apply(struct refdev_model *model, const uint64_t *words)
 }
 
 const struct refdev_stream_ops refdev_bulk_stream = {
-    .save_begin = bulk_save_begin,
-    .save_stopped = bulk_save_stopped,
-    .save_read = bulk_save_read,
-    .save_info = bulk_save_info,
-    .save_length = bulk_save_length,
-    .load_begin = bulk_load_begin,
-    .load_place = bulk_load_place,
-    .load_placed = bulk_load_placed,
-    .load_finish = bulk_load_finish,
+    .save_begin = refdev_bulk_save_begin,
+    .save_stopped = refdev_bulk_save_stopped,
+    .save_read = refdev_bulk_save_read,
+    .save_info = refdev_bulk_save_info,
+    .save_length = refdev_bulk_save_length,
+    .load_begin = refdev_bulk_load_begin,
+    .load_place = refdev_bulk_load_place,
+    .load_placed = refdev_bulk_load_placed,
+    .load_finish = refdev_bulk_load_finish,
 };

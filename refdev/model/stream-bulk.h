@@ -58,20 +58,20 @@ enum bulk_header_word {
 _Static_assert(BULK_RECORD_BYTES == 32, "the record header on the wire");
 _Static_assert(BULK_D_WORDS <= 128, "DEVICE fits into the section buffer");
 
-void bulk_header_fill(const struct refdev_model *model, uint64_t *words);
-void bulk_device_fill(const struct refdev_model *model, uint64_t *words);
-const char *bulk_header_check(const struct refdev_model *model, const uint64_t *words);
-const char *bulk_device_check(const struct refdev_model *model, const uint64_t *words);
-void bulk_device_apply(struct refdev_model *model, const uint64_t *words);
+void refdev_bulk_header_fill(const struct refdev_model *model, uint64_t *words);
+void refdev_bulk_device_fill(const struct refdev_model *model, uint64_t *words);
+const char *refdev_bulk_header_check(const struct refdev_model *model, const uint64_t *words);
+const char *refdev_bulk_device_check(const struct refdev_model *model, const uint64_t *words);
+void refdev_bulk_device_apply(struct refdev_model *model, const uint64_t *words);
 
-void bulk_save_begin(struct refdev_model *model);
-void bulk_save_stopped(struct refdev_model *model);
-void bulk_save_read(struct refdev_model *model, struct refdev_emit *emit);
-void bulk_save_info(const struct refdev_model *model, uint64_t *initial, uint64_t *dirty);
-uint64_t bulk_save_length(const struct refdev_model *model);
-void bulk_load_begin(struct refdev_model *model);
-int bulk_load_place(struct refdev_model *model, void **data, uint64_t *length_bytes);
-int bulk_load_placed(struct refdev_model *model, uint64_t length_bytes);
-int bulk_load_finish(struct refdev_model *model);
+void refdev_bulk_save_begin(struct refdev_model *model);
+void refdev_bulk_save_stopped(struct refdev_model *model);
+void refdev_bulk_save_read(struct refdev_model *model, struct refdev_emit *emit);
+void refdev_bulk_save_info(const struct refdev_model *model, uint64_t *initial, uint64_t *dirty);
+uint64_t refdev_bulk_save_length(const struct refdev_model *model);
+void refdev_bulk_load_begin(struct refdev_model *model);
+int refdev_bulk_load_place(struct refdev_model *model, void **data, uint64_t *length_bytes);
+int refdev_bulk_load_placed(struct refdev_model *model, uint64_t length_bytes);
+int refdev_bulk_load_finish(struct refdev_model *model);
 
 #endif

@@ -5,7 +5,7 @@
  */
 #include "refdev/model/stream-small.h"
 
-void small_save_begin(struct refdev_model *model, const struct small_format *format)
+void refdev_small_save_begin(struct refdev_model *model, const struct refdev_small_format *format)
 {
     struct refdev_small *small = &model->stream.small;
     format->build(model, small->bytes);
@@ -13,28 +13,28 @@ void small_save_begin(struct refdev_model *model, const struct small_format *for
     small->total = format->head_bytes;
 }
 
-void small_save_stopped(struct refdev_model *model, const struct small_format *format)
+void refdev_small_save_stopped(struct refdev_model *model, const struct refdev_small_format *format)
 {
     struct refdev_small *small = &model->stream.small;
     small->total = format->build(model, small->bytes);
     small->ready = small->total;
 }
 
-void small_save_read(struct refdev_model *model, struct refdev_emit *emit)
+void refdev_small_save_read(struct refdev_model *model, struct refdev_emit *emit)
 {
     struct refdev_small *small = &model->stream.small;
     small->done +=
         refdev_emit_copy(model, emit, small->bytes + small->done, small->ready - small->done);
 }
 
-void small_save_info(const struct refdev_model *model, uint64_t *initial, uint64_t *dirty)
+void refdev_small_save_info(const struct refdev_model *model, uint64_t *initial, uint64_t *dirty)
 {
     *initial = model->stream.small.ready - model->stream.small.done;
     *dirty = 0;
 }
 
-int small_load_place(struct refdev_model *model, const struct small_format *format, void **data,
-                     uint64_t *length_bytes)
+int refdev_small_load_place(struct refdev_model *model, const struct refdev_small_format *format,
+                            void **data, uint64_t *length_bytes)
 {
     struct refdev_small *small = &model->stream.small;
     if (small->done >= format->max_bytes)
@@ -44,8 +44,8 @@ int small_load_place(struct refdev_model *model, const struct small_format *form
     return 0;
 }
 
-int small_load_placed(struct refdev_model *model, const struct small_format *format,
-                      uint64_t length_bytes)
+int refdev_small_load_placed(struct refdev_model *model, const struct refdev_small_format *format,
+                             uint64_t length_bytes)
 {
     struct refdev_small *small = &model->stream.small;
     if (length_bytes > format->max_bytes - small->done)
