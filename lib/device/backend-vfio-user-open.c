@@ -194,10 +194,10 @@ static int exchange_version(struct vuc *v, struct vuser_fds *fds, struct vmig_er
     int rc = vuc_call(&v->conn, &r, payload, length, vuc_command_timeout(v), err);
     if (rc)
         return rc;
-    rc = vuser_version_parse(reply, r.got_bytes < r.fixed_bytes ? r.got_bytes : r.fixed_bytes,
-                             &v->conn.peer, err);
-    if (rc)
-        return -EPROTO;
+    struct vmig_error wrong = { 0 };
+    size_t got = r.got_bytes < r.fixed_bytes ? r.got_bytes : r.fixed_bytes;
+    if (vuser_version_parse(reply, got, &v->conn.peer, &wrong))
+        return error_set(err, EPROTO, VMIG_STAGE_OPEN, NULL, NULL, "%s", wrong.text);
     v->conn.extensions = v->conn.peer.extensions & ours.extensions;
     return check_version(&ours, &v->conn.peer, err);
 }

@@ -132,6 +132,10 @@ static int ask_region(struct vuc *v, unsigned index, uint32_t argsz, struct vuc_
         return rc;
     size_t length = r.got_bytes < argsz ? r.got_bytes : argsz;
     rc = vuser_region_parse(reply, length, region->fds.count, &region->region, err);
+    bool full = argsz > vuser_region_info_BYTES; /* what was asked for */
+    if (!rc && full && region->region.info.argsz > length)
+        rc = odd_answer(err, "the length of a region's description", length,
+                        region->region.info.argsz);
     if (!rc && region->region.info.index != index)
         rc = odd_answer(err, "a region's index", region->region.info.index, index);
     return rc;

@@ -181,11 +181,11 @@ int vuser_region_parse(const void *payload, size_t length_bytes, unsigned num_fd
     region.info.flags &= ~VUSER_REGION_FLAG_CAPS;
     region.info.cap_offset = 0;
 
-    bool sparse = false;
-    int rc = parse_chain(&c, first, &sparse);
+    bool cut = region.info.argsz > length_bytes, sparse = false;
+    int rc = cut ? 0 : parse_chain(&c, first, &sparse);
     if (rc)
         return rc;
-    bool map = (region.info.flags & VUSER_REGION_FLAG_MMAP) && region.info.size_bytes > 0;
+    bool map = (region.info.flags & VUSER_REGION_FLAG_MMAP) && region.info.size_bytes > 0 && !cut;
     if (!map)
         region.num_areas = 0;
     else if (!sparse)

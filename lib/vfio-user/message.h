@@ -125,7 +125,8 @@ struct vuser_region {
 
 /* Parse the payload of a GET_REGION_INFO reply that came with @num_fds fds. Chain bounded, areas
  * inside the region, without overlap, fd indexes valid; areas beyond VUSER_AREAS_MAX are left out.
- * -EPROTO with a message. */
+ * -EPROTO with a message. An answer cut to its fixed part (argsz above @length_bytes) is no error,
+ * has no areas, and says in argsz how much to ask for. */
 int vuser_region_parse(const void *payload, size_t length_bytes, unsigned num_fds,
                        struct vuser_region *ret, struct vmig_error *err);
 

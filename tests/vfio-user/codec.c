@@ -406,6 +406,19 @@ static void sparse_areas_are_found(void **state)
     }
 }
 
+static void a_cut_answer_has_no_areas_and_says_how_much_to_ask_for(void **state)
+{
+    (void)state;
+    struct vuser_region r;
+    struct region_payload p = region_start(15, 0x3000, 0, 32);
+    vuser_region_info_encode(&(struct vuser_region_info) { 33, 15, 1, 32, 0x3000, 0 }, p.buf);
+    assert_int_equal(parse_region(&p, 1, &r), 0);
+    assert_int_equal(r.info.argsz, 33);
+    assert_int_equal(r.num_areas, 0);
+    vuser_region_info_encode(&(struct vuser_region_info) { 32, 15, 1, 32, 0x3000, 0 }, p.buf);
+    assert_int_equal(parse_region(&p, 1, &r), -EPROTO); /* complete, and its chain is not there */
+}
+
 static void a_region_without_list_is_mappable_as_a_whole(void **state)
 {
     (void)state;
@@ -583,6 +596,7 @@ int main(void)
         cmocka_unit_test(nesting_is_bounded),
         cmocka_unit_test(length_is_bounded),
         cmocka_unit_test(sparse_areas_are_found),
+        cmocka_unit_test(a_cut_answer_has_no_areas_and_says_how_much_to_ask_for),
         cmocka_unit_test(a_region_without_list_is_mappable_as_a_whole),
         cmocka_unit_test(areas_may_name_their_fds),
         cmocka_unit_test(capability_chains_must_go_forward_and_stay_inside),
