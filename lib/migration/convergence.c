@@ -48,12 +48,15 @@ uint64_t convergence_remaining(const struct vmig_migration *m)
 /* Barriers wait for the slowest device, so its arcs count once, not once per device. */
 static double arcs_ms(const struct vmig_migration *m)
 {
-    double source = m->model.source_arc_ms, target = m->model.target_arc_ms, slowest = 0;
-    double arc = source > target ? source : target;
+    double target = m->model.target_arc_ms, slowest = 0;
     for (unsigned i = 0; i < m->num_participants; i++) {
         const struct participant *p = m->participants[i];
         if (p->kind != PARTICIPANT_DEVICE)
             continue;
+        /* Of two samples the shorter one: entering PRE_COPY or RESUMING for the first time may also
+         * allocate, which the arcs of the pause do not. */
+        double source = p->precopy ? p->step_ms[STEP_SETUP] : target;
+        double arc = source < target ? source : target;
         double ms = arc * participant_device_pause_arcs(p->opaque);
         if (ms > slowest)
             slowest = ms;

@@ -146,7 +146,7 @@ extern const struct carrier_ops carrier_lanes;    /* carrier-lanes.c */
 
 struct time_model {
     double stop_ms, sync_ms, round_trip_ms;
-    double source_arc_ms, target_arc_ms; /* slowest device */
+    double target_arc_ms; /* of the slowest device, entering RESUMING */
     double bandwidth;                    /* bytes a ms; 0: not known */
 };
 

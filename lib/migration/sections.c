@@ -5,6 +5,7 @@
 
 #include "lib/error.h"
 #include "lib/migration/sections.h"
+#include "lib/participant/device.h"
 
 /* QEMU's versions of what stands in these sections. */
 #define RAM_VERSION 4
@@ -69,6 +70,20 @@ static int add_entry(struct manifest *list, struct participant *p, const char *i
     return manifest_add(list, &entry, err);
 }
 
+static int write_config(struct participant *p, struct writer *w, struct vmig_error *err)
+{
+    const struct pci_config_state *config =
+        p->kind == PARTICIPANT_DEVICE ? participant_device_config(p->opaque) : NULL;
+    if (!config)
+        return 0;
+    qemu_write_full(w, p->section_id, p->idstr, 0, VFIO_VERSION);
+    writer_u64(w, QEMU_VFIO_DEV_CONFIG_STATE);
+    int rc = pci_config_write(w, config, err);
+    writer_u64(w, QEMU_VFIO_END_OF_STATE);
+    qemu_write_footer(w, p->section_id);
+    return rc;
+}
+
 int sections_send_tail(struct vmig_migration *m, struct vmig_error *err)
 {
     struct manifest ours;
@@ -76,8 +91,11 @@ int sections_send_tail(struct vmig_migration *m, struct vmig_error *err)
     int rc = 0;
     manifest_init(&ours, m->identity);
     writer_init(&w);
-    for (unsigned i = 0; rc == 0 && i < m->num_participants; i++)
-        rc = add_entry(&ours, m->participants[i], m->participants[i]->id, err);
+    for (unsigned i = 0; rc == 0 && i < m->num_participants; i++) {
+        rc = write_config(m->participants[i], &w, err);
+        if (rc == 0)
+            rc = add_entry(&ours, m->participants[i], m->participants[i]->id, err);
+    }
     if (rc == 0) {
         manifest_write(&w, m->num_participants + 1, &ours);
         qemu_write_eof(&w);

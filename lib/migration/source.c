@@ -115,16 +115,11 @@ static int source_prepare(struct vmig_migration *m, const struct address *addres
 
 /* ---- setup ---- */
 
-/* The arc into PRE_COPY is the first sample of how long this device takes for one. */
-static void learn_arcs(struct vmig_migration *m)
+static void note_precopy(struct vmig_migration *m)
 {
     for (unsigned i = 0; i < m->num_participants; i++) {
         struct participant *p = m->participants[i];
-        if (p->kind != PARTICIPANT_DEVICE || !participant_device_will_precopy(p->opaque))
-            continue;
-        p->precopy = true;
-        if (p->step_ms[STEP_SETUP] > m->model.source_arc_ms)
-            m->model.source_arc_ms = p->step_ms[STEP_SETUP];
+        p->precopy = p->device && participant_device_will_precopy(p->opaque);
     }
 }
 
@@ -138,7 +133,7 @@ static int source_setup(struct vmig_migration *m, const struct address *address,
         rc = crew_run(m, STEP_SETUP, err);
     if (rc == 0 && !m->one_way)
         rc = wait_flag(m, &m->peer_ready, err);
-    learn_arcs(m);
+    note_precopy(m);
     return rc;
 }
 

@@ -333,10 +333,12 @@ static int on_device(struct target *t, const struct qemu_section *s, struct part
             return load_mark(p, INBOX_INITIAL, err);
         else if (word == QEMU_VFIO_END_OF_STATE)
             return s->type == QEMU_SECTION_END ? load_mark(p, INBOX_END, err) : 0;
+        else if (word == QEMU_VFIO_DEV_CONFIG_STATE && p->kind == PARTICIPANT_DEVICE)
+            rc = participant_device_read_config(p->opaque, &t->reader, err);
         else if (word != QEMU_VFIO_DEV_SETUP_STATE)
             return damaged(t, s, err, "a word that is no delimiter of a device section");
         if (rc < 0)
-            return t->reader.error ? damaged(t, s, err, "device configuration") : rc;
+            return rc;
     }
 }
 

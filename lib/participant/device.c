@@ -11,6 +11,7 @@
 
 #include "lib/error.h"
 #include "lib/migration/migration.h"
+#include "lib/participant/config.h"
 #include "lib/participant/device.h"
 
 struct device_participant {
@@ -20,6 +21,8 @@ struct device_participant {
     bool precopy; /* in PRE_COPY, with an open stream */
     bool was_running;
     void *buf; /* WIRE_CHUNK_BYTES */
+    struct pci_config_state config;
+    bool has_config;
 };
 
 void *participant_device_new(struct vmig_migration *m, struct vmig_device *device)
@@ -114,7 +117,7 @@ static int device_prepare(void *opaque, struct vmig_error *err)
         rc = vmig_device_get_state(d->device, &state, err);
     if (rc < 0)
         return rc;
-    d->precopy = false;
+    d->precopy = d->has_config = false;
     d->was_running = state == VMIG_STATE_RUNNING;
     if (state == VMIG_STATE_RUNNING || state == VMIG_STATE_STOP)
         return 0;
@@ -207,8 +210,11 @@ static int device_iterate(void *opaque, struct vmig_writer *writer, uint64_t bud
 static int device_quiesce(void *opaque, struct vmig_error *err)
 {
     struct device_participant *d = opaque;
-    if (!has_p2p(d) || !d->was_running)
-        return 0;
+    /* while the device still answers: some refuse region access once they are stopped */
+    int rc = config_collect(d->device, &d->config, err);
+    d->has_config = rc == 1;
+    if (rc < 0 || !has_p2p(d) || !d->was_running)
+        return rc < 0 ? rc : 0;
     return set_state(d, d->precopy ? VMIG_STATE_PRE_COPY_P2P : VMIG_STATE_RUNNING_P2P,
                      VMIG_STATE_RUNNING, err);
 }
@@ -231,6 +237,12 @@ static int device_complete(void *opaque, struct vmig_writer *writer, struct vmig
     return error_set(err, EFBIG, VMIG_STAGE_COMPLETE, vmig_device_id(d->device), "vfio-endless",
                      "the device sent more than %" PRIu64 " bytes and did not end its data",
                      STATE_BYTES_MAX);
+}
+
+const struct pci_config_state *participant_device_config(const void *opaque)
+{
+    const struct device_participant *d = opaque;
+    return d->has_config ? &d->config : NULL;
 }
 
 static int device_resume_p2p(void *opaque, struct vmig_error *err)
@@ -264,6 +276,7 @@ static int device_load_setup(void *opaque, struct vmig_error *err)
     if (rc < 0)
         return rc;
     d->was_running = true;
+    d->has_config = false;
     return set_state(d, VMIG_STATE_RESUMING, VMIG_STATE_RUNNING, err);
 }
 
@@ -273,12 +286,27 @@ static int device_load(void *opaque, const void *buf, size_t length_bytes, struc
     return vmig_device_data_write(d->device, buf, length_bytes, err);
 }
 
-/* Drivers check the data on this arc. A refusal leaves a half-loaded device: only a reset helps. */
+int participant_device_read_config(void *opaque, struct reader *r, struct vmig_error *err)
+{
+    struct device_participant *d = opaque;
+    int rc = pci_config_read(r, 0, &d->config, err);
+    if (rc == 0)
+        rc = config_check(d->device, &d->config, err);
+    d->has_config = rc == 0;
+    return rc;
+}
+
+/* Drivers check the data on the arc to STOP. A refusal leaves a half-loaded device: only a reset
+ * helps. */
 static int device_load_complete(void *opaque, struct vmig_error *err)
 {
     struct device_participant *d = opaque;
     int rc = vmig_device_data_flush(d->device, err);
-    return rc < 0 ? rc : set_state(d, VMIG_STATE_STOP, VMIG_STATE_ERROR, err);
+    if (rc == 0)
+        rc = set_state(d, VMIG_STATE_STOP, VMIG_STATE_ERROR, err);
+    if (rc == 0 && d->has_config)
+        rc = config_apply(d->device, &d->config, err);
+    return rc;
 }
 
 static int device_start_p2p(void *opaque, struct vmig_error *err)

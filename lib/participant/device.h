@@ -4,6 +4,7 @@
 #define LIB_PARTICIPANT_DEVICE_H
 
 #include <vfio-migrate/migration.h>
+#include "lib/stream/config.h"
 
 extern const struct vmig_participant_ops participant_device_ops;
 
@@ -19,5 +20,11 @@ unsigned participant_device_pause_arcs(const void *opaque);
 /* After prepare: will setup take it to PRE_COPY? */
 bool participant_device_will_precopy(const void *opaque);
 uint64_t participant_device_flags(const void *opaque);
+
+/* Source, once the workload stands still: the device's config space; NULL when it has none. */
+const struct pci_config_state *participant_device_config(const void *opaque);
+/* Target: read the source's from @r and check that it fits this device; it is applied when the
+ * device's data was taken over. */
+int participant_device_read_config(void *opaque, struct reader *r, struct vmig_error *err);
 
 #endif

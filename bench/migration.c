@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * How fast the engine is, as ratios to raw loopback TCP between two processes in the same run: memory
+ * of the same size, touched on both sides beforehand (fresh memory measures page faults), sent and
+ * received in pieces of 1 MiB by one thread each.
+ *
+ *   bench/migration [--ram 1024] [--repeat 3]      sizes in MiB
+ *
+ * Prints one JSON object a line: name, GiB/s, ratio, and what was asked for.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <netinet/in.h>
+#include <arpa/inet.h>
+#include <unistd.h>
+
+#include <vfio-migrate.h>
+#include "lib/clock.h"
+
+#define MIB (UINT64_C(1) << 20)
+#define GIB ((double)(UINT64_C(1) << 30))
+#define PIECE MIB
+#define REPEAT_MAX 9
+
+enum contents { UNTOUCHED, ZEROS, RANDOM };
+
+static void die(const char *what)
+{
+    fprintf(stderr, "bench/migration: %s: %s\n", what, strerror(errno));
+    exit(1);
+}
+
+static void must(int rc, const struct vmig_error *err)
+{
+    char text[700];
+    if (rc >= 0)
+        return;
+    fprintf(stderr, "bench/migration: %s\n", vmig_error_message(err, text, sizeof(text)));
+    exit(1);
+}
+
+static void *memory(uint64_t bytes, int *ret_fd)
+{
+    int fd = memfd_create("bench", MFD_CLOEXEC);
+    if (fd < 0 || ftruncate(fd, (off_t)bytes) != 0)
+        die("memfd");
+    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (at == MAP_FAILED)
+        die("mmap");
+    *ret_fd = fd;
+    return at;
+}
+
+static void fill(void *at, uint64_t bytes, enum contents contents)
+{
+    uint64_t x = 88172645463325252, *word = at;
+    if (contents == UNTOUCHED)
+        return;
+    if (contents == ZEROS) {
+        memset(at, 0, bytes);
+        return;
+    }
+    for (uint64_t i = 0; i < bytes / 8; i++) {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        word[i] = x;
+    }
+}
+
+/* ---- the limit: raw loopback ---- */
+
+static int listen_loopback(struct sockaddr_in *addr)
+{
+    socklen_t length = sizeof(*addr);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    *addr = (struct sockaddr_in){ .sin_family = AF_INET,
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    if (fd < 0 || bind(fd, (struct sockaddr *)addr, length) != 0 || listen(fd, 4) != 0 ||
+        getsockname(fd, (struct sockaddr *)addr, &length) != 0)
+        die("listening");
+    return fd;
+}
+
+static void raw_receiver(int listen_fd, char *at, uint64_t bytes)
+{
+    int fd = accept(listen_fd, NULL, NULL);
+    for (uint64_t done = 0; done < bytes;) {
+        uint64_t left = bytes - done;
+        ssize_t n = read(fd, at + done, left < PIECE ? left : PIECE);
+        if (n <= 0)
+            die("reading");
+        done += (uint64_t)n;
+    }
+    if (write(fd, "k", 1) != 1)
+        die("answering");
+    _exit(0);
+}
+
+static double raw_rate(char *source, char *target, uint64_t bytes)
+{
+    struct sockaddr_in addr;
+    int listen_fd = listen_loopback(&addr);
+    pid_t pid = fork();
+    if (pid == 0)
+        raw_receiver(listen_fd, target, bytes);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) != 0)
+        die("connecting");
+    uint64_t start = clock_ns();
+    for (uint64_t done = 0; done < bytes;) {
+        uint64_t left = bytes - done;
+        ssize_t n = write(fd, source + done, left < PIECE ? left : PIECE);
+        if (n <= 0)
+            die("writing");
+        done += (uint64_t)n;
+    }
+    char ok;
+    if (read(fd, &ok, 1) != 1)
+        die("the answer");
+    double seconds = (double)(clock_ns() - start) / 1e9;
+    close(fd);
+    close(listen_fd);
+    waitpid(pid, NULL, 0);
+    return (double)bytes / GIB / seconds;
+}
+
+/* ---- the engine ---- */
+
+static int address_pipe[2];
+
+static void tell_address(void *opaque, const struct vmig_event *event)
+{
+    (void)opaque;
+    if (event->kind == VMIG_EVENT_LISTENING &&
+        write(address_pipe[1], event->text, strlen(event->text) + 1) < 0)
+        die("pipe");
+}
+
+static struct vmig_migration *one_block(const struct vmig_host *host, void *at, int fd,
+                                        uint64_t bytes)
+{
+    struct vmig_error err = { 0 };
+    struct vmig_migration *m = vmig_migration_new(host, &err);
+    struct vmig_ram_block block = { .name = "ram", .size_bytes = bytes, .vaddr = at, .fd = fd };
+    must(m ? vmig_migration_add_ram(m, &block, &err) : -1, &err);
+    must(vmig_migration_set(m, "downtime-limit", 2000, &err), &err);
+    return m;
+}
+
+static void engine_receiver(void *at, int fd, uint64_t bytes)
+{
+    struct vmig_host host = { .size = sizeof(host), .event = tell_address };
+    struct vmig_error err = { 0 };
+    struct vmig_migration *m = one_block(&host, at, fd, bytes);
+    must(vmig_migration_receive(m, "tcp:127.0.0.1:0", &err), &err);
+    _exit(0);
+}
+
+/* Bytes of guest memory a second over the stages that move it: setup (tracking starts), rounds, the
+ * pause. */
+static double engine_rate(void *source, int source_fd, void *target, int target_fd, uint64_t bytes)
+{
+    char address[100];
+    struct vmig_error err = { 0 };
+    struct vmig_statistics s = { .size = sizeof(s) };
+    if (pipe(address_pipe) != 0)
+        die("pipe");
+    pid_t pid = fork();
+    if (pid == 0)
+        engine_receiver(target, target_fd, bytes);
+    if (read(address_pipe[0], address, sizeof(address)) <= 0)
+        die("pipe");
+    close(address_pipe[0]);
+    close(address_pipe[1]);
+    struct vmig_migration *m = one_block(NULL, source, source_fd, bytes);
+    must(vmig_migration_send(m, address, &err), &err);
+    vmig_migration_query(m, &s);
+    vmig_migration_free(m);
+    waitpid(pid, NULL, 0);
+    double ms = s.total_ms - s.stage_ms[VMIG_STAGE_PREPARE] - s.stage_ms[VMIG_STAGE_CLEANUP];
+    return (double)bytes / GIB / (ms / 1e3);
+}
+
+/* ---- one core reading for zeros ---- */
+
+static double read_rate(const uint64_t *at, uint64_t bytes)
+{
+    uint64_t start = clock_ns(), sum = 0;
+    for (uint64_t i = 0; i < bytes / 8; i++)
+        sum |= at[i];
+    if (sum)
+        die("memory that should be zero is not");
+    return (double)bytes / GIB / ((double)(clock_ns() - start) / 1e9);
+}
+
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *v, int n)
+{
+    qsort(v, (size_t)n, sizeof(*v), compare);
+    return v[n / 2];
+}
+
+static void run(const char *name, enum contents contents, uint64_t bytes, int repeat, double target)
+{
+    double rate[REPEAT_MAX], base[REPEAT_MAX], ratio[REPEAT_MAX];
+    for (int i = 0; i < repeat; i++) {
+        int source_fd, target_fd;
+        char *source = memory(bytes, &source_fd), *sink = memory(bytes, &target_fd);
+        fill(source, bytes, contents);
+        if (contents == RANDOM)
+            memset(sink, 1, bytes);
+        base[i] = contents == RANDOM  ? raw_rate(source, sink, bytes)
+                  : contents == ZEROS ? read_rate((const uint64_t *)source, bytes)
+                                      : 1;
+        rate[i] = engine_rate(source, source_fd, sink, target_fd, bytes);
+        if (contents == RANDOM) { /* and once more, so that drift shows */
+            double again = raw_rate(source, sink, bytes);
+            base[i] = (base[i] + again) / 2;
+        }
+        ratio[i] = rate[i] / base[i];
+        munmap(source, bytes);
+        munmap(sink, bytes);
+        close(source_fd);
+        close(target_fd);
+    }
+    printf("{\"bench\": \"%s\", \"mib\": %llu, \"gib_per_s\": %.2f, \"baseline_gib_per_s\": %.2f, "
+           "\"ratio\": %.2f, \"ratio_min\": %.2f, \"ratio_max\": %.2f, \"wanted\": %.2f}\n",
+           name, (unsigned long long)(bytes / MIB), median(rate, repeat), median(base, repeat),
+           median(ratio, repeat), ratio[0], ratio[repeat - 1], target);
+    fflush(stdout);
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t mib = 1024;
+    int repeat = 3;
+    for (int i = 1; i + 1 < argc; i += 2) {
+        if (strcmp(argv[i], "--ram") == 0)
+            mib = strtoull(argv[i + 1], NULL, 0);
+        else if (strcmp(argv[i], "--repeat") == 0)
+            repeat = atoi(argv[i + 1]);
+    }
+    if (repeat < 1 || repeat > REPEAT_MAX || mib < 1)
+        return 2;
+    run("ram-incompressible", RANDOM, mib * MIB, repeat, 0.7);
+    run("ram-zeros", ZEROS, mib * MIB, repeat, 0.7);
+    run("ram-never-touched", UNTOUCHED, 16 * mib * MIB, repeat, 40);
+    return 0;
+}
