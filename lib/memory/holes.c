@@ -96,6 +96,8 @@ static int read_anonymous(int pagemap, const struct vmig_ram_block *desc, holes_
     uint64_t words[4096], page = 0, pages = desc->size_bytes / RAM_PAGE_SIZE;
     uint64_t base = (uint64_t)(uintptr_t)desc->vaddr / RAM_PAGE_SIZE, run = 0;
 
+    if (sysconf(_SC_PAGESIZE) != RAM_PAGE_SIZE) /* then a word is about another page */
+        return -EOPNOTSUPP;
     while (page < pages) {
         uint64_t want = pages - page < 4096 ? pages - page : 4096;
         ssize_t got = pread(pagemap, words, want * 8, (off_t)((base + page) * 8));

@@ -85,5 +85,5 @@ uint64_t mapping_page_bytes(const struct vmig_ram_block *desc)
 
     if (desc->fd >= 0 && !fstatfs(desc->fd, &st) && st.f_type == HUGETLBFS_MAGIC)
         return (uint64_t)st.f_bsize;
-    return RAM_PAGE_SIZE;
+    return (uint64_t)sysconf(_SC_PAGESIZE);
 }

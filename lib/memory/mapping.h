@@ -15,7 +15,8 @@ enum mapping_kind {
 /* Reads /proc/self/maps. A block of several mappings has their common kind, else OTHER. */
 enum mapping_kind mapping_kind(const struct vmig_ram_block *desc);
 
-/* Size of the pages that can be protected: the huge page's for memory from hugetlbfs. */
+/* Size of the pages that can be protected: the machine's, or hugetlbfs's; may be larger than ours.
+ */
 uint64_t mapping_page_bytes(const struct vmig_ram_block *desc);
 
 #endif
