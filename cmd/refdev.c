@@ -67,7 +67,7 @@ static const struct argp_option options[] = {
       "Smallest page of the DMA log, whatever a client asks for (4K)", 4 },
     { "no-extensions", KEY_NO_EXTENSIONS, NULL, 0,
       "Offer only what the published protocol has: no P2P states, no sizes", 4 },
-    { "quiet", KEY_QUIET, NULL, 0, "Say nothing about clients", 5 },
+    { "quiet", KEY_QUIET, NULL, 0, "Print nothing but errors", 5 },
     CMD_JSON_OPTION,
     { 0 },
 };
@@ -295,6 +295,8 @@ static void announce(const struct arguments *args)
                                  (json_int_t)getpid()));
         fflush(stdout);
     }
+    if (args->quiet)
+        return;
     if (args->socket_path)
         fprintf(stderr, "vfio-migrate refdev: listening on %s (profile %s, %s of local memory)\n",
                 args->socket_path, profile->name, cmd_format_size(bytes, size, sizeof(size)));

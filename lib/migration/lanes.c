@@ -8,8 +8,11 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
 
 #include "lib/cleanup.h"
 #include "lib/error.h"
@@ -282,16 +285,47 @@ static int start_lane(struct lane *lane, struct vmig_error *err)
     return 0;
 }
 
+/* The source may go away before it has connected all of them. */
+static int wait_connection(struct vmig_migration *m, int listen_fd, struct vmig_error *err)
+{
+    struct pollfd p[3] = { { .fd = listen_fd, .events = POLLIN },
+                           { .fd = m->cancel_fd, .events = POLLIN },
+                           { .fd = m->main->fd, .events = POLLRDHUP } };
+    while (poll(p, 3, -1) < 0)
+        if (errno != EINTR)
+            return error_set(err, errno, VMIG_STAGE_PREPARE, NULL, NULL, "poll: %s",
+                             strerror(errno));
+    if (p[0].revents || p[1].revents)
+        return 0;
+    return error_set(err, ECONNRESET, VMIG_STAGE_PREPARE, NULL, "connection-lost",
+                     "the source went away before all data channels were connected");
+}
+
+/* Who connects and says nothing holds nobody up for longer than this. */
+#define HELLO_PATIENCE_S 10
+
+static int accept_lane(struct vmig_migration *m, int listen_fd, unsigned index,
+                       struct vmig_error *err)
+{
+    struct channel *channel;
+    struct timeval patience = { .tv_sec = HELLO_PATIENCE_S }, none = { 0 };
+    int rc = wait_connection(m, listen_fd, err);
+    if (rc == 0)
+        rc = channel_accept(listen_fd, m->cancel_fd, &channel, err);
+    if (rc < 0)
+        return rc;
+    lane_open(m, channel);
+    setsockopt(channel->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    rc = accept_hello(m, channel, index, err);
+    setsockopt(channel->fd, SOL_SOCKET, SO_RCVTIMEO, &none, sizeof(none));
+    return rc;
+}
+
 int lanes_accept(struct vmig_migration *m, int listen_fd, struct vmig_error *err)
 {
     unsigned wanted = (unsigned)m->parameters[PARAMETER_CHANNELS];
     for (unsigned i = 0; i < wanted; i++) {
-        struct channel *channel;
-        int rc = channel_accept(listen_fd, m->cancel_fd, &channel, err);
-        if (rc == 0) {
-            lane_open(m, channel);
-            rc = accept_hello(m, channel, i, err);
-        }
+        int rc = accept_lane(m, listen_fd, i, err);
         if (rc < 0)
             return rc;
     }

@@ -147,7 +147,7 @@ extern const struct carrier_ops carrier_lanes;    /* carrier-lanes.c */
 struct time_model {
     double stop_ms, sync_ms, round_trip_ms;
     double target_arc_ms; /* of the slowest device, entering RESUMING */
-    double bandwidth;                    /* bytes a ms; 0: not known */
+    double bandwidth;     /* bytes a ms; 0: not known */
 };
 
 struct vmig_migration {
@@ -162,7 +162,6 @@ struct vmig_migration {
     pthread_mutex_t lock; /* guards all that follows up to the line */
     pthread_cond_t changed;
     enum side side;
-    enum vmig_stage stage;
     bool aborted;
     struct vmig_error first_error;
     enum handover handover;
@@ -196,6 +195,8 @@ struct vmig_migration {
     pthread_mutex_t ram_lock; /* target: touched bitmaps, when several lanes land pages; and */
     uint64_t ram_received_bytes;
     atomic_uint_fast64_t sent_bytes;
+    atomic_uint_fast64_t remaining_bytes; /* when the engine looked last */
+    _Atomic enum vmig_stage stage;        /* the engine's; others name it in errors */
     struct throttle {
         pthread_mutex_t lock;
         uint64_t next_ns;

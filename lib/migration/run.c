@@ -45,7 +45,7 @@ static void reset_run(struct vmig_migration *m)
     m->window_bytes = 0;
     free(take_ptr(m->peer_control));
     m->num_lanes = 0;
-    m->sent_bytes = 0;
+    m->sent_bytes = m->remaining_bytes = 0;
     m->ram_received_bytes = 0;
     m->throttle.next_ns = 0;
     m->model = (struct time_model) { 0 };
@@ -192,15 +192,15 @@ void run_event(struct vmig_migration *m, enum vmig_event_kind kind, const char *
         return;
     struct vmig_event event = {
         .kind = kind,
+        .stage = m->stage,
         .round = m->round,
         .sent_bytes = atomic_load(&m->sent_bytes),
-        .remaining_bytes = convergence_remaining(m),
+        .remaining_bytes = atomic_load(&m->remaining_bytes),
         .text = text,
     };
     {
         LOCK_SCOPE(&m->lock);
         event.status = m->statistics.status;
-        event.stage = m->stage;
     }
     m->host.event(m->host.opaque, &event);
 }

@@ -188,6 +188,7 @@ static int look(struct vmig_migration *m, struct vmig_error *err)
     for (unsigned i = 0; i < m->num_participants; i++)
         m->participants[i]->pending_exact = true;
     int rc = crew_run(m, STEP_PENDING, err);
+    atomic_store(&m->remaining_bytes, convergence_remaining(m));
     for (unsigned i = 0; i < m->num_participants; i++)
         if (m->participants[i]->kind == PARTICIPANT_RAM)
             m->model.sync_ms = participant_ram_sync_ms(m->participants[i]->opaque);
@@ -318,7 +319,12 @@ static const struct {
 /* The target is told, if it listens: a cut link tells it as well. */
 static void say_abort(struct vmig_migration *m, const struct vmig_error *err)
 {
-    if (!m->main || m->one_way || m->link_dead)
+    bool dead;
+    {
+        LOCK_SCOPE(&m->lock);
+        dead = m->link_dead;
+    }
+    if (!m->main || m->one_way || dead)
         return;
     struct timeval patience = { .tv_sec = 2 };
     setsockopt(m->main->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
