@@ -500,13 +500,13 @@ int qemu_read_footer(struct qemu_stream *s, const struct qemu_section *section,
         return rc;
     uint64_t start = s->reader->offset;
     uint8_t type = reader_u8(s->reader);
+    if (!reader_failed(s->reader) && type != QEMU_SECTION_FOOTER)
+        return qemu_section_error(section, start, EINVAL, err,
+                                  "byte %#04x stands where its footer should begin", type);
     uint32_t id = reader_u32(s->reader);
     rc = qemu_payload_error(section, s->reader, err);
     if (rc < 0)
         return rc;
-    if (type != QEMU_SECTION_FOOTER)
-        return qemu_section_error(section, start, EINVAL, err,
-                                  "byte %#04x stands where its footer should begin", type);
     if (id != section->section_id)
         return qemu_section_error(section, start, EINVAL, err, "its footer names id %" PRIu32, id);
     return 0;
