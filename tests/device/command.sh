@@ -1,0 +1,116 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+# command.sh VFIO-MIGRATE: what the command does before any subcommand begins, its exit codes, and
+# probe's output. TAP.
+set -u
+command=$1
+scratch=$(mktemp -d)
+server=
+# shellcheck disable=SC2317 # called by the trap
+clean_up() {
+    [ -n "$server" ] && kill "$server" 2>/dev/null
+    rm -rf "$scratch"
+}
+trap clean_up EXIT
+
+number=0
+failed=0
+check() # NAME COMMAND...
+{
+    local name=$1
+    shift
+    number=$((number + 1))
+    if "$@" >"$scratch/check" 2>&1; then
+        echo "ok $number - $name"
+    else
+        failed=1
+        echo "not ok $number - $name"
+        sed 's/^/# /' "$scratch/check" "$scratch/out" "$scratch/err"
+    fi
+}
+# exits STATUS ARGUMENT...: the command ends so; its output goes to $scratch/out and $scratch/err.
+exits() {
+    local expected=$1 status=0
+    shift
+    "$command" "$@" >"$scratch/out" 2>"$scratch/err" || status=$?
+    [ "$status" = "$expected" ] || ! echo "exit status $status, expected $expected: $*"
+}
+out() { grep -qF -- "$1" "$scratch/out"; }
+err() { grep -qF -- "$1" "$scratch/err"; }
+
+no_subcommand() { exits 2 && err Usage: && [ ! -s "$scratch/out" ]; }
+help() { exits 0 --help && out '  probe ' && out 'Exit codes' && [ ! -s "$scratch/err" ]; }
+version() { exits 0 --version && grep -qE '^vfio-migrate [0-9]+\.[0-9]+' "$scratch/out"; }
+suggestion() { exits 2 porbe && err "did you mean 'probe'?"; }
+unknown() { exits 2 xyzzy && err "unknown subcommand 'xyzzy'" && ! err 'did you mean'; }
+unknown_option() { exits 2 --frobnicate && err "unknown option '--frobnicate'"; }
+usage_error() { exits 2 probe && err 'vfio-migrate probe: DEVICE is missing'; }
+bad_option() { exits 2 probe --frobnicate x && err 'vfio-migrate probe'; }
+every_subcommand_has_help() {
+    local name names
+    names=$("$command" --help | sed -n 's/^  \([a-z]*\)  *[A-Z].*/\1/p' | grep -vx UUID)
+    for name in $names; do
+        exits 0 "$name" --help && out "Usage: vfio-migrate $name" || return
+    done
+    [ "$(echo "$names" | wc -w)" -ge 7 ]
+}
+full_disk() {
+    local status=0
+    "$command" probe --help >/dev/null
+    "$command" probe --json "vfio-user:$scratch/socket" >/dev/full 2>"$scratch/err" || status=$?
+    [ $status = 1 ] && err 'No space left'
+}
+bad_address() { exits 1 probe eth0 && err "'eth0' is no device address"; }
+nothing_there() { exits 1 probe "vfio-user:$scratch/none" && err "$scratch/none"; }
+gone() { exits 1 probe "vfio-user:$scratch/socket" && err "$scratch/socket"; }
+nothing_there_in_json() {
+    exits 1 probe --json "vfio-user:$scratch/none" && [ ! -s "$scratch/err" ] && json '
+j["status"] == "failed" and j["error"]["code"] == "ENOENT" and j["error"]["stage"] == "open"
+and j["error"]["device"] and j["error"]["message"] and len(j["devices"]) == 1'
+}
+json() { python3 -c 'import json, sys; j = json.load(open(sys.argv[1])); assert eval(sys.argv[2].replace("\n", " "))' "$scratch/out" "$1"; }
+probe_tells() {
+    exits 0 probe "vfio-user:$scratch/socket" && out 'yes: STOP_COPY, P2P, PRE_COPY' &&
+        out 'in pages of 4 KiB' && out 'vfio-user'
+}
+probe_tells_in_json() {
+    exits 0 probe --json "vfio-user:$scratch/socket" && json '
+(d := j["devices"][0]) and j["status"] == "completed" and d["backend"] == "vfio-user"
+and d["migration"]["supported"] and d["migration"]["state"] == "RUNNING"
+and d["migration"]["stop_copy_bytes"] >= 1 << 20 and d["dma_logging"]["pgsize"] == 4096'
+}
+one_bad_device_does_not_hide_the_others() {
+    exits 1 probe "vfio-user:$scratch/none" "vfio-user:$scratch/socket" && err "$scratch/none" &&
+        out 'yes: STOP_COPY'
+}
+
+echo 1..18
+check "without a subcommand it prints its usage and exits with 2" no_subcommand
+check "--help lists the subcommands on standard output" help
+check "--version prints a version" version
+check "a mistyped subcommand gets a suggestion and exit code 2" suggestion
+check "an unknown subcommand like no other gets none" unknown
+check "an unknown option before the subcommand exits with 2" unknown_option
+check "a missing argument exits with 2, not argp's 64" usage_error
+check "an unknown option exits with 2, under the subcommand's name" bad_option
+check "every subcommand has --help under its own name" every_subcommand_has_help
+check "what is no address is refused with the forms of addresses" bad_address
+check "a server that is not there is named" nothing_there
+check "a failure is one JSON object with --json" nothing_there_in_json
+
+"$command" refdev --socket-path "$scratch/socket" --state-size 1M >/dev/null 2>&1 &
+server=$!
+for _ in $(seq 100); do
+    [ -S "$scratch/socket" ] && break
+    sleep 0.05
+done
+check "probe tells what a device can" probe_tells
+check "probe tells it in JSON" probe_tells_in_json
+check "probe twice gives the same" cmp "$scratch/out" <("$command" probe --json "vfio-user:$scratch/socket")
+check "a device that cannot be opened does not hide the others" one_bad_device_does_not_hide_the_others
+check "a report that cannot be written is a failure" full_disk
+kill "$server"
+wait "$server" 2>/dev/null
+server=
+check "a server that has gone is named" gone
+exit $failed
