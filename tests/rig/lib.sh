@@ -50,8 +50,8 @@ says() {
 
 # wait_for COMMAND...: until it succeeds, a minute at most.
 wait_for() {
-    local i
-    for ((i = 0; i < 1200; i++)); do
+    local end=$((SECONDS + 60))
+    while [ $SECONDS -lt $end ]; do
         "$@" && return
         sleep 0.05
     done
