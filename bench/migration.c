@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * How fast the engine is, as ratios to raw loopback TCP between two processes in the same run: memory
- * of the same size, touched on both sides beforehand (fresh memory measures page faults), sent and
- * received in pieces of 1 MiB by one thread each.
+ * How fast the engine is, as ratios to raw loopback TCP between two processes in the same run:
+ * memory of the same size, touched on both sides beforehand (fresh memory measures page faults),
+ * sent and received in pieces of 1 MiB by one thread each.
  *
  *   bench/migration [--ram 1024] [--repeat 3]      sizes in MiB
  *
@@ -12,7 +12,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <netinet/in.h>
@@ -21,6 +23,7 @@
 
 #include <vfio-migrate.h>
 #include "lib/clock.h"
+#include "refdev/server.h"
 
 #define MIB (UINT64_C(1) << 20)
 #define GIB ((double)(UINT64_C(1) << 30))
@@ -79,8 +82,8 @@ static int listen_loopback(struct sockaddr_in *addr)
 {
     socklen_t length = sizeof(*addr);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    *addr = (struct sockaddr_in){ .sin_family = AF_INET,
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    *addr =
+        (struct sockaddr_in) { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     if (fd < 0 || bind(fd, (struct sockaddr *)addr, length) != 0 || listen(fd, 4) != 0 ||
         getsockname(fd, (struct sockaddr *)addr, &length) != 0)
         die("listening");
@@ -211,7 +214,18 @@ static double median(double *v, int n)
     return v[n / 2];
 }
 
-static void run(const char *name, enum contents contents, uint64_t bytes, int repeat, double target)
+static void report(const char *name, uint64_t bytes, double *rate, double *base, double *ratio,
+                   int repeat, double wanted)
+{
+    double middle = median(ratio, repeat); /* sorts */
+    printf("{\"bench\": \"%s\", \"mib\": %llu, \"gib_per_s\": %.2f, \"baseline_gib_per_s\": %.2f, "
+           "\"ratio\": %.2f, \"ratio_min\": %.2f, \"ratio_max\": %.2f, \"wanted\": %.2f}\n",
+           name, (unsigned long long)(bytes / MIB), median(rate, repeat), median(base, repeat),
+           middle, ratio[0], ratio[repeat - 1], wanted);
+    fflush(stdout);
+}
+
+static void run(const char *name, enum contents contents, uint64_t bytes, int repeat, double wanted)
 {
     double rate[REPEAT_MAX], base[REPEAT_MAX], ratio[REPEAT_MAX];
     for (int i = 0; i < repeat; i++) {
@@ -234,10 +248,158 @@ static void run(const char *name, enum contents contents, uint64_t bytes, int re
         close(source_fd);
         close(target_fd);
     }
-    printf("{\"bench\": \"%s\", \"mib\": %llu, \"gib_per_s\": %.2f, \"baseline_gib_per_s\": %.2f, "
-           "\"ratio\": %.2f, \"ratio_min\": %.2f, \"ratio_max\": %.2f, \"wanted\": %.2f}\n",
-           name, (unsigned long long)(bytes / MIB), median(rate, repeat), median(base, repeat),
-           median(ratio, repeat), ratio[0], ratio[repeat - 1], target);
+    report(name, bytes, rate, base, ratio, repeat, wanted);
+}
+
+/* ---- devices ---- */
+
+static int serve_device(uint64_t state_bytes, unsigned latency_ms)
+{
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+        die("socketpair");
+    if (fork() != 0) {
+        close(ends[1]);
+        return ends[0];
+    }
+    struct refdev_server *server;
+    struct vmig_error err = { 0 };
+    struct refdev_config config = { .knobs = { .transition_ns = latency_ms * NS_PER_MS },
+                                    .local_bytes = state_bytes };
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    close(ends[0]);
+    must(refdev_server_new(&config, &server, &err), &err);
+    refdev_server_serve(server, ends[1]);
+    _exit(0);
+}
+
+static struct vmig_migration *with_devices(const struct vmig_host *host, const int *fds,
+                                           unsigned count, bool precopy)
+{
+    struct vmig_error err = { 0 };
+    struct vmig_migration *m = vmig_migration_new(host, &err);
+    must(m ? 0 : -1, &err);
+    must(vmig_migration_set(m, "downtime-limit", 2000000, &err), &err);
+    must(vmig_migration_set(m, "pre-copy", precopy, &err), &err);
+    for (unsigned i = 0; i < count; i++) {
+        char address[64], id[16];
+        struct vmig_device *device;
+        snprintf(address, sizeof(address), "vfio-user:fd:%d", fds[i]);
+        snprintf(id, sizeof(id), "device%u", i);
+        struct vmig_device_options options = { .size = sizeof(options), .id = id };
+        must(vmig_device_open(address, &options, &device, &err), &err);
+        must(vmig_migration_add_device(m, device, &err), &err);
+    }
+    return m;
+}
+
+/* Move @count fresh devices between two processes. */
+static struct vmig_statistics move_devices(unsigned count, uint64_t state_bytes,
+                                           unsigned latency_ms, bool precopy)
+{
+    int source[VMIG_DEVICES_MAX], target[VMIG_DEVICES_MAX];
+    char address[100];
+    struct vmig_error err = { 0 };
+    struct vmig_statistics s = { .size = sizeof(s) };
+    for (unsigned i = 0; i < count; i++) {
+        source[i] = serve_device(state_bytes, latency_ms);
+        target[i] = serve_device(state_bytes, latency_ms);
+    }
+    if (pipe(address_pipe) != 0)
+        die("pipe");
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct vmig_host host = { .size = sizeof(host), .event = tell_address };
+        struct vmig_migration *m = with_devices(&host, target, count, precopy);
+        must(vmig_migration_receive(m, "tcp:127.0.0.1:0", &err), &err);
+        _exit(0);
+    }
+    if (read(address_pipe[0], address, sizeof(address)) <= 0)
+        die("pipe");
+    struct vmig_migration *m = with_devices(NULL, source, count, precopy);
+    must(vmig_migration_send(m, address, &err), &err);
+    vmig_migration_query(m, &s);
+    vmig_migration_free(m); /* its devices end with this process's children */
+    waitpid(pid, NULL, 0);
+    for (unsigned i = 0; i < count; i++) {
+        shutdown(source[i], SHUT_RDWR);
+        close(target[i]);
+    }
+    close(address_pipe[0]);
+    close(address_pipe[1]);
+    return s;
+}
+
+/* From one device through two engines into another: all its state in the pause, so that the time is
+ * the transfer's. */
+static void run_state(uint64_t bytes, int repeat, double wanted)
+{
+    double rate[REPEAT_MAX], base[REPEAT_MAX], ratio[REPEAT_MAX];
+    for (int i = 0; i < repeat; i++) {
+        int source_fd, target_fd;
+        char *source = memory(bytes, &source_fd), *sink = memory(bytes, &target_fd);
+        fill(source, bytes, RANDOM);
+        memset(sink, 1, bytes);
+        base[i] = raw_rate(source, sink, bytes);
+        struct vmig_statistics s = move_devices(1, bytes, 0, false);
+        rate[i] = (double)bytes / GIB / (s.stage_ms[VMIG_STAGE_COMPLETE] / 1e3);
+        base[i] = (base[i] + raw_rate(source, sink, bytes)) / 2;
+        ratio[i] = rate[i] / base[i];
+        munmap(source, bytes);
+        munmap(sink, bytes);
+        close(source_fd);
+        close(target_fd);
+    }
+    report("device-state-live", bytes, rate, base, ratio, repeat, wanted);
+}
+
+/* What a program sees that reads one device's state: the client alone. */
+static void run_read(uint64_t bytes, int repeat, double wanted)
+{
+    double rate[REPEAT_MAX], base[REPEAT_MAX], ratio[REPEAT_MAX];
+    char *buf = malloc(MIB);
+    for (int i = 0; i < repeat; i++) {
+        int source_fd, target_fd;
+        char *source = memory(bytes, &source_fd), *sink = memory(bytes, &target_fd);
+        struct vmig_error err = { 0 };
+        struct vmig_device *device;
+        char address[64];
+        fill(source, bytes, RANDOM);
+        memset(sink, 1, bytes);
+        base[i] = raw_rate(source, sink, bytes);
+        snprintf(address, sizeof(address), "vfio-user:fd:%d", serve_device(bytes, 0));
+        must(vmig_device_open(address, NULL, &device, &err), &err);
+        must(vmig_device_set_state(device, VMIG_STATE_STOP_COPY, VMIG_STATE_RUNNING, &err), &err);
+        uint64_t start = clock_ns(), total = 0;
+        ssize_t n;
+        while ((n = vmig_device_data_read(device, buf, MIB, &err)) > 0)
+            total += (uint64_t)n;
+        must((int)n, &err);
+        rate[i] = (double)total / GIB / ((double)(clock_ns() - start) / 1e9);
+        vmig_device_close(device);
+        base[i] = (base[i] + raw_rate(source, sink, bytes)) / 2;
+        ratio[i] = rate[i] / base[i];
+        munmap(source, bytes);
+        munmap(sink, bytes);
+        close(source_fd);
+        close(target_fd);
+    }
+    free(buf);
+    report("device-state-read", bytes, rate, base, ratio, repeat, wanted);
+}
+
+static void run_pause(unsigned count, unsigned latency_ms, int repeat, double wanted)
+{
+    double one[REPEAT_MAX], many[REPEAT_MAX], ratio[REPEAT_MAX];
+    for (int i = 0; i < repeat; i++) {
+        one[i] = move_devices(1, MIB, latency_ms, true).downtime_ms;
+        many[i] = move_devices(count, MIB, latency_ms, true).downtime_ms;
+        ratio[i] = many[i] / one[i];
+    }
+    printf("{\"bench\": \"pause-of-%u-devices\", \"transition_ms\": %u, \"one_ms\": %.1f, "
+           "\"many_ms\": %.1f, \"ratio\": %.2f, \"wanted_below\": %.2f}\n",
+           count, latency_ms, median(one, repeat), median(many, repeat), median(ratio, repeat),
+           wanted);
     fflush(stdout);
 }
 
@@ -256,5 +418,8 @@ int main(int argc, char **argv)
     run("ram-incompressible", RANDOM, mib * MIB, repeat, 0.7);
     run("ram-zeros", ZEROS, mib * MIB, repeat, 0.7);
     run("ram-never-touched", UNTOUCHED, 16 * mib * MIB, repeat, 40);
+    run_read(mib / 2 * MIB, repeat, 0.25);
+    run_state(mib / 2 * MIB, repeat, 0.25);
+    run_pause(8, 50, 1, 2);
     return 0;
 }
