@@ -8,6 +8,7 @@
 
 #include "lib/cleanup.h"
 #include "lib/clock.h"
+#include "lib/device/device.h"
 #include "lib/error.h"
 #include "lib/migration/migration.h"
 
@@ -181,6 +182,8 @@ static int abandon(struct vmig_migration *m, struct participant *p, enum step st
 {
     (void)m;
     p->lost = p->casualty = true;
+    if (p->device)
+        device_abandon(p->device); /* whoever else waits for its turn need not */
     worker_abandon(p->worker, NULL, NULL);
     p->worker = NULL;
     return error_set(err, ETIMEDOUT, steps[step].stage, p->id, "device-hung",
