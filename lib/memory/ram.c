@@ -209,3 +209,12 @@ int ram_load_zero(struct ram_block *block, uint64_t offset, uint64_t length, str
         page = stop;
     }
 }
+
+int ram_clear(struct ram *ram, struct vmig_error *err)
+{
+    int ret = ram_mark_touched(ram, err);
+
+    for (unsigned i = 0; !ret && i < ram->num_blocks; i++)
+        ret = ram_load_zero(&ram->blocks[i], 0, ram->blocks[i].desc.size_bytes, err);
+    return ret;
+}

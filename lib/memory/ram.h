@@ -48,8 +48,11 @@ int ram_mark_populated(struct ram *ram, struct vmig_error *err);
 bool ram_known_zero(const struct ram_block *block, uint64_t offset, uint64_t length);
 /* Target, at the start: set touched from what is populated already (as ram_mark_populated). */
 int ram_mark_touched(struct ram *ram, struct vmig_error *err);
-/* Target: make [offset, offset + length) read as zero (skips known zero pages, punches holes or
- * clears) and note it. */
+/* Target, at the start: ram_mark_touched(), then make all of it read as zero and so known to be.
+ * The source does not send its holes, so what an earlier attempt left here must go. */
+int ram_clear(struct ram *ram, struct vmig_error *err);
+/* Target: make [offset, offset + length) read as zero (skips known zero pages, clears others)
+ * and note it. Memory is never discarded: devices may have it pinned. */
 int ram_load_zero(struct ram_block *block, uint64_t offset, uint64_t length,
                   struct vmig_error *err);
 

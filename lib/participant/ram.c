@@ -268,7 +268,7 @@ static void ram_cleanup(void *opaque, bool moved)
 static int ram_load_setup(void *opaque, struct vmig_error *err)
 {
     struct ram_participant *r = opaque;
-    return ram_mark_touched(r->m->ram, err);
+    return ram_clear(r->m->ram, err);
 }
 
 const struct vmig_participant_ops participant_ram_ops = {

@@ -9,12 +9,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-static char page[RAM_PAGE_SIZE * 4] __attribute__((aligned(RAM_PAGE_SIZE)));
+static char memory[RAM_PAGE_SIZE * 4] __attribute__((aligned(RAM_PAGE_SIZE)));
 
 static struct vmig_ram_block good(const char *name, uint64_t iova)
 {
     return (struct vmig_ram_block) {
-        .name = name, .iova = iova, .size_bytes = 2 * RAM_PAGE_SIZE, .vaddr = page, .fd = -1
+        .name = name, .iova = iova, .size_bytes = 2 * RAM_PAGE_SIZE, .vaddr = memory, .fd = -1
     };
 }
 
@@ -48,7 +48,7 @@ static void a_block_of_bad_shape_is_refused(void **state)
     refused(ram, desc, "size");
     desc = good("x", 0), desc.size_bytes = 4097;
     refused(ram, desc, "size");
-    desc = good("x", 0), desc.vaddr = page + 1;
+    desc = good("x", 0), desc.vaddr = memory + 1;
     refused(ram, desc, "address");
     desc = good("x", 0), desc.vaddr = NULL;
     refused(ram, desc, "address");
@@ -247,6 +247,25 @@ static void zeros_are_loaded_also_where_nothing_is_known(void **state)
     region_free(&region);
 }
 
+/* The source's holes are not sent: what an earlier attempt left must not shine through. */
+static void a_cleared_target_is_zero_everywhere_and_holes_stay_holes(void **state)
+{
+    (void)state;
+    for (int kind = REGION_ANONYMOUS; kind <= REGION_SHARED; kind++) {
+        struct region region = region_new(kind, 256);
+
+        for (uint64_t page = 100; page < 110; page++)
+            region_write(&region, page);
+        ok(ram_clear(region.ram, &err));
+        assert_true(ram_known_zero(region.block, 0, region.bytes));
+        if (kind != REGION_SHARED)
+            assert_int_equal(region_populated(&region), 10);
+        for (uint64_t page = 100; page < 110; page++)
+            assert_int_equal(region.memory[page * RAM_PAGE_SIZE + page], 0);
+        region_free(&region);
+    }
+}
+
 static void zeros_outside_of_the_block_are_refused(void **state)
 {
     static const uint64_t bad[][2] = {
@@ -282,6 +301,7 @@ int main(void)
         cmocka_unit_test(untouched_memory_is_known_to_be_zero),
         cmocka_unit_test(loading_zeros_clears_what_was_touched_and_touches_no_hole),
         cmocka_unit_test(zeros_are_loaded_also_where_nothing_is_known),
+        cmocka_unit_test(a_cleared_target_is_zero_everywhere_and_holes_stay_holes),
         cmocka_unit_test(zeros_outside_of_the_block_are_refused),
     };
     return cmocka_run_group_tests_name("ram", tests, NULL, NULL);
