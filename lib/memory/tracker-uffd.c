@@ -17,8 +17,8 @@
  * which wakes every waiting writer, also when the server is gone.
  *
  * An ordinary user's descriptor serves user-mode accesses only: a system call that writes into
- * protected memory then fails with EFAULT in the workload. The asynchronous tracker has no such
- * trap.
+ * protected memory, or reads what is missing, then fails with EFAULT in the workload. The
+ * asynchronous tracker has no such trap.
  */
 #include "lib/memory/tracker.h"
 

@@ -34,7 +34,8 @@ struct tracker_ops {
 int tracker_pagemap_new(struct tracker **ret, struct vmig_error *err);
 /* The same for kernels without it: userfaultfd write faults served by a thread of the tracker.
  * Anonymous memory and memfd only. For an ordinary user a system call that writes into tracked
- * memory, such as read(2), fails with EFAULT in the workload; root is free of that. */
+ * memory, such as read(2), or reads anonymous memory that was never touched, fails with EFAULT in
+ * the workload; root is free of that. */
 int tracker_uffd_new(struct tracker **ret, struct vmig_error *err);
 
 /* Which of the two; auto takes the first that works here. */
