@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Streams that QEMU 8.2 recorded from two-port mtty devices (tests/data/streams): the bytes of each
+ * VFIO section, in their order, load into a device of ours, which then has exactly that state.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <vfio-migrate.h>
+
+#include "lib/stream/inspect.h"
+#include "tests/rig/devices.h"
+
+#define STREAM_MAX ((size_t)16 << 20) /* the samples have under 1 MiB */
+#define DEVICES_MAX 2
+
+/* What the sections of each device carry. */
+struct recorded {
+    uint32_t section_id;
+    size_t length;
+    uint8_t data[MTTY_STATE_BYTES];
+};
+
+struct recording {
+    uint8_t *stream;
+    size_t length;
+    unsigned num_devices;
+    struct recorded devices[DEVICES_MAX];
+};
+
+static void unpack(struct recording *r, const char *name)
+{
+    char command[4200];
+    const char *data = getenv("TEST_DATA");
+    assert_non_null(data);
+    snprintf(command, sizeof(command), "xz -dc '%s/streams/%s'", data, name);
+    r->stream = malloc(STREAM_MAX);
+    assert_non_null(r->stream);
+    FILE *pipe = popen(command, "re");
+    assert_non_null(pipe);
+    r->length = fread(r->stream, 1, STREAM_MAX, pipe);
+    assert_int_equal(pclose(pipe), 0);
+    assert_in_range(r->length, 1, STREAM_MAX - 1);
+}
+
+static int take_data(void *opaque, const struct qemu_section *section, const void *buf,
+                     size_t length, struct vmig_error *err)
+{
+    struct recording *r = opaque;
+    struct recorded *device = NULL;
+    (void)err;
+    for (unsigned i = 0; i < r->num_devices; i++)
+        if (r->devices[i].section_id == section->section_id)
+            device = &r->devices[i];
+    if (!device) {
+        assert_true(r->num_devices < DEVICES_MAX);
+        device = &r->devices[r->num_devices++];
+        device->section_id = section->section_id;
+    }
+    assert_true(length <= MTTY_STATE_BYTES - device->length);
+    memcpy(device->data + device->length, buf, length);
+    device->length += length;
+    return 0;
+}
+
+static void load(struct vmig_device *device, const struct recorded *recorded)
+{
+    struct vmig_error err = { 0 };
+    int rc = vmig_device_set_state(device, VMIG_STATE_RESUMING, VMIG_STATE_RUNNING, &err);
+    if (!rc)
+        rc = vmig_device_data_write(device, recorded->data, recorded->length, &err);
+    if (!rc)
+        rc = vmig_device_data_flush(device, &err);
+    if (!rc)
+        rc = vmig_device_set_state(device, VMIG_STATE_STOP, VMIG_STATE_RUNNING, &err);
+    if (!rc)
+        rc = vmig_device_set_state(device, VMIG_STATE_RUNNING, VMIG_STATE_ERROR, &err);
+    if (rc)
+        fail_msg("%s", err.text);
+}
+
+static size_t save(struct vmig_device *device, uint8_t *buf, size_t size)
+{
+    size_t length = 0;
+    ssize_t got;
+    assert_int_equal(vmig_device_set_state(device, VMIG_STATE_STOP_COPY, VMIG_STATE_RUNNING, NULL),
+                     0);
+    while ((got = vmig_device_data_read(device, buf + length, size - length, NULL)) > 0)
+        length += (size_t)got;
+    assert_int_equal(got, 0);
+    return length;
+}
+
+static void assert_loads(const struct recorded *recorded)
+{
+    struct mtty mtty;
+    struct vmig_device *device = NULL;
+    uint8_t state[MTTY_STATE_BYTES + 1];
+    assert_int_equal(recorded->length, MTTY_STATE_BYTES);
+    mtty_create(&mtty, MTTY_TWO_PORTS);
+    assert_int_equal(vmig_device_open(mtty.uuid, NULL, &device, NULL), 0);
+    load(device, recorded);
+    assert_int_equal(save(device, state, sizeof(state)), MTTY_STATE_BYTES);
+    assert_memory_equal(state, recorded->data, MTTY_STATE_BYTES);
+    vmig_device_close(device);
+    mtty_remove(&mtty);
+}
+
+static void assert_recording_loads(const char *name, unsigned num_devices)
+{
+    const struct inspect_ops ops = { .vfio_data = take_data };
+    struct recording r = { 0 };
+    struct vmig_error err = { 0 };
+    unpack(&r, name);
+    if (inspect_memory(r.stream, r.length, &ops, &r, &err))
+        fail_msg("%s: %s", name, err.text);
+    assert_int_equal(r.num_devices, num_devices);
+    for (unsigned i = 0; i < num_devices; i++)
+        assert_loads(&r.devices[i]);
+    free(r.stream);
+}
+
+static void the_device_of_a_file_from_QEMU_loads(void **state)
+{
+    (void)state;
+    assert_recording_loads("one-device.mig.xz", 1);
+}
+
+static void both_devices_of_a_file_from_QEMU_load(void **state)
+{
+    (void)state;
+    assert_recording_loads("two-devices.mig.xz", 2);
+}
+
+static void the_device_of_a_stream_with_switchover_ack_loads(void **state)
+{
+    (void)state;
+    assert_recording_loads("switchover-ack.src-to-dst.xz", 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_device_of_a_file_from_QEMU_loads),
+        cmocka_unit_test(both_devices_of_a_file_from_QEMU_load),
+        cmocka_unit_test(the_device_of_a_stream_with_switchover_ack_loads),
+    };
+    return cmocka_run_group_tests_name("recorded", tests, NULL, NULL);
+}
