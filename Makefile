@@ -38,6 +38,11 @@ test: ## install what is needed and run every test, sanitizers and the kernel ri
 	@[ "$(DEPS)" = no ] || scripts/deps test
 	scripts/test
 
+.PHONY: bench
+bench: deps-build ## how fast it is, as ratios to what this machine can do (JSON)
+	+@$(MAKE) --no-print-directory all
+	meson test -C $(BUILD) --benchmark --no-rebuild --verbose
+
 .PHONY: kernel-test
 kernel-test: all ## only the tests on a real kernel, in an emulated machine
 	scripts/rig/test --build $(BUILD)
