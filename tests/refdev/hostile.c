@@ -167,7 +167,7 @@ static void unexpected_fds_are_closed(void **arg)
     char byte;
     (void)arg;
     for (unsigned i = 0; i < 100; i++) {
-        assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
+        assert_int_equal(pipe2(pipes, O_CLOEXEC | O_NONBLOCK), 0);
         int fds[3] = { pipes[1], pipes[1], pipes[1] };
         assert_int_equal(call_fds(f, CMD_GET_INFO, info, 16, fds, 3), 0);
         assert_int_equal(call_fds(f, 99, info, 16, fds, 3), EINVAL);

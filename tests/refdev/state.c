@@ -238,6 +238,43 @@ static void stream_without_pages_is_refused(void **arg)
     free(buf);
 }
 
+static void records_out_of_order_are_refused(void **arg)
+{
+    struct fake *source = used_device();
+    uint8_t *buf = malloc(ROOM), one[40 + 4096];
+    (void)arg;
+    set_state(source, VMIG_STATE_PRE_COPY);
+    size_t length = read_state(source, buf, 0, ROOM, 65536), dirty = length;
+    run_ms(source, 3); /* single pages, apart from each other */
+    length = read_state(source, buf, length, ROOM, 65536);
+    assert_true(length - dirty >= 2 * sizeof(one));
+    set_state(source, VMIG_STATE_STOP_COPY);
+    length = read_state(source, buf, length, ROOM, 65536);
+    memcpy(one, buf + dirty, sizeof(one));
+    memcpy(buf + dirty, buf + dirty + sizeof(one), sizeof(one));
+    memcpy(buf + dirty + sizeof(one), one, sizeof(one));
+    struct fake *target = target_of(source, LOCAL);
+    assert_int_equal(write_state(target, buf, length, 65536), -EINVAL);
+    assert_non_null(strstr(target->refused, "out of order"));
+    fake_delete(source);
+    fake_delete(target);
+    free(buf);
+}
+
+static void page_written_before_it_was_sent_is_sent_once(void **arg)
+{
+    struct fake *source = used_device();
+    uint8_t *buf = malloc(ROOM);
+    uint64_t initial, dirty;
+    (void)arg;
+    set_state(source, VMIG_STATE_PRE_COPY);
+    assert_int_equal(refdev_precopy_info(source->model, &initial, &dirty), 0);
+    run_ms(source, 10);
+    assert_int_equal(read_state(source, buf, 0, ROOM, 65536), initial);
+    fake_delete(source);
+    free(buf);
+}
+
 static void reset_leaves_refused_state_and_makes_the_device_new(void **arg)
 {
     struct fake *source = used_device();
@@ -299,6 +336,8 @@ int main(void)
         cmocka_unit_test(state_of_another_size_or_kind_is_refused),
         cmocka_unit_test(bytes_after_the_end_are_refused),
         cmocka_unit_test(stream_without_pages_is_refused),
+        cmocka_unit_test(records_out_of_order_are_refused),
+        cmocka_unit_test(page_written_before_it_was_sent_is_sent_once),
         cmocka_unit_test(reset_leaves_refused_state_and_makes_the_device_new),
         cmocka_unit_test(copy_that_was_asked_for_in_p2p_is_done_on_the_target),
     };
