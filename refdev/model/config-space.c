@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * PCI config space: an ordinary endpoint with power management (0x40), MSI-X (0x50) and PCI Express
- * (0x60). A table says which bits a driver can write; BAR sizing falls out of it, since the address
- * bits below a BAR's size are not writable. Everything else reads as it was made.
+ * (0x60); for mtty a conventional device without capabilities. A table says which bits a driver can
+ * write; BAR sizing falls out of it, since the address bits below a BAR's size are not writable.
+ * Everything else reads as it was made.
  */
 #include "refdev/model/internal.h"
 
@@ -17,11 +18,13 @@
 #define EXPRESS_FLR 0x8000u /* in device control: reset the function */
 
 /* One row per dword that is not zero or can be written. */
-static const struct config_dword {
+struct config_dword {
     uint16_t offset;
     bool saved; /* travels with the device's state */
     uint32_t value, writable;
-} config_dwords[] = {
+};
+
+static const struct config_dword endpoint_dwords[] = {
     { 0x04, true, 0x00100000, 0x00000507 },            /* COMMAND; status: capabilities */
     { 0x0c, true, 0, 0x000000ff },                     /* cache line size */
     { 0x10, true, 0, ~(REFDEV_REGISTERS_BYTES - 1u) }, /* BAR 0: 32-bit memory */
@@ -38,11 +41,26 @@ static const struct config_dword {
     { CAP_MSIX + 8, false, 0x800 | REFDEV_BAR_MSIX, 0 }, /* pending bits */
     { CAP_EXPRESS, false, 0x0002 << 16 | 0x10, 0 },      /* version 2, endpoint */
     { CAP_EXPRESS + 4, false, 0x10008000, 0 },           /* role based errors, FLR */
-    { EXPRESS_DEVICE_CONTROL, false, 0x00002810, 0x000078ff },
-    { CAP_EXPRESS + 12, false, 0x00000011, 0 },          /* x1, 2.5 GT/s */
-    { CAP_EXPRESS + 16, false, 0x00110000, 0x00000003 }, /* link status and control */
+    { EXPRESS_DEVICE_CONTROL, true, 0x00002810, 0x000078ff },
+    { CAP_EXPRESS + 12, false, 0x00000011, 0 },         /* x1, 2.5 GT/s */
+    { CAP_EXPRESS + 16, true, 0x00110000, 0x00000003 }, /* link status and control */
 };
-#define CONFIG_DWORDS (sizeof(config_dwords) / sizeof(config_dwords[0]))
+
+static const struct config_dword mtty_dwords[] = {
+    { 0x04, false, 0x02000000, 0x00000507 }, /* COMMAND; status: medium timing */
+    { 0x10, false, 0x00000001, 0xfffffff8 }, /* BAR 0 and 1: 8 I/O ports each */
+    { 0x14, false, 0x00000001, 0xfffffff8 }, { 0x2c, false, 0x32534348, 0 }, /* subsystem */
+    { 0x3c, false, 0x00000100, 0x000000ff },
+};
+
+#define ROWS(table) (sizeof(table) / sizeof(table[0]))
+
+static const struct config_dword *dwords_of(const struct refdev_model *model, unsigned *ret_count)
+{
+    bool endpoint = model->profile->regions == &refdev_pci_regions;
+    *ret_count = endpoint ? ROWS(endpoint_dwords) : ROWS(mtty_dwords);
+    return endpoint ? endpoint_dwords : mtty_dwords;
+}
 
 uint32_t refdev_config_get32(const struct refdev_model *model, unsigned offset)
 {
@@ -59,9 +77,11 @@ static void put32(struct refdev_model *model, unsigned offset, uint32_t value)
 void refdev_config_reset(struct refdev_model *model)
 {
     const struct refdev_profile *profile = model->profile;
+    unsigned count;
+    const struct config_dword *dwords = dwords_of(model, &count);
     refdev_zero(model->config, sizeof(model->config));
-    for (unsigned i = 0; i < CONFIG_DWORDS; i++)
-        put32(model, config_dwords[i].offset, config_dwords[i].value);
+    for (unsigned i = 0; i < count; i++)
+        put32(model, dwords[i].offset, dwords[i].value);
     put32(model, 0x00, (uint32_t)profile->device_id << 16 | profile->vendor_id);
     put32(model, 0x08, profile->class_code << 8 | 1);
     /* Nobody enables the device for a workload that starts by itself. */
@@ -81,11 +101,13 @@ static void write_dword(struct refdev_model *model, const struct config_dword *d
 void refdev_config_write(struct refdev_model *model, uint64_t offset, const uint8_t *buf,
                          uint64_t length_bytes)
 {
+    unsigned count;
+    const struct config_dword *dwords = dwords_of(model, &count);
     bool function_reset = false;
-    for (unsigned i = 0; i < CONFIG_DWORDS; i++) {
+    for (unsigned i = 0; i < count; i++) {
         uint32_t value = 0, mask = 0;
         for (unsigned byte = 0; byte < 4; byte++) {
-            uint64_t at = config_dwords[i].offset + byte;
+            uint64_t at = dwords[i].offset + byte;
             if (at < offset || at - offset >= length_bytes)
                 continue;
             value |= (uint32_t)buf[at - offset] << (8 * byte);
@@ -93,8 +115,8 @@ void refdev_config_write(struct refdev_model *model, uint64_t offset, const uint
         }
         if (!mask)
             continue;
-        write_dword(model, &config_dwords[i], value, mask);
-        if (config_dwords[i].offset == EXPRESS_DEVICE_CONTROL && (value & EXPRESS_FLR))
+        write_dword(model, &dwords[i], value, mask);
+        if (dwords[i].offset == EXPRESS_DEVICE_CONTROL && (value & EXPRESS_FLR))
             function_reset = true;
     }
     if (function_reset)
@@ -111,18 +133,19 @@ bool refdev_config_intx_enabled(const struct refdev_model *model)
     return !(refdev_config_get32(model, COMMAND) & COMMAND_INTX_DISABLE);
 }
 
+/* Only endpoints have a state format that config space travels in. */
 void refdev_config_save(const struct refdev_model *model, uint32_t *dwords)
 {
     unsigned count = 0;
-    for (unsigned i = 0; i < CONFIG_DWORDS && count < REFDEV_CONFIG_SAVED; i++)
-        if (config_dwords[i].saved)
-            dwords[count++] = refdev_config_get32(model, config_dwords[i].offset);
+    for (unsigned i = 0; i < ROWS(endpoint_dwords) && count < REFDEV_CONFIG_SAVED; i++)
+        if (endpoint_dwords[i].saved)
+            dwords[count++] = refdev_config_get32(model, endpoint_dwords[i].offset);
 }
 
 void refdev_config_load(struct refdev_model *model, const uint32_t *dwords)
 {
     unsigned count = 0;
-    for (unsigned i = 0; i < CONFIG_DWORDS && count < REFDEV_CONFIG_SAVED; i++)
-        if (config_dwords[i].saved)
-            write_dword(model, &config_dwords[i], dwords[count++], 0xffffffff);
+    for (unsigned i = 0; i < ROWS(endpoint_dwords) && count < REFDEV_CONFIG_SAVED; i++)
+        if (endpoint_dwords[i].saved)
+            write_dword(model, &endpoint_dwords[i], dwords[count++], 0xffffffff);
 }

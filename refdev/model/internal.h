@@ -208,7 +208,7 @@ void refdev_config_write(struct refdev_model *model, uint64_t offset, const uint
 bool refdev_config_bus_master(const struct refdev_model *model);
 bool refdev_config_intx_enabled(const struct refdev_model *model);
 uint32_t refdev_config_get32(const struct refdev_model *model, unsigned offset);
-#define REFDEV_CONFIG_SAVED 9 /* dwords that travel with the state */
+#define REFDEV_CONFIG_SAVED 11 /* dwords that travel with the state */
 void refdev_config_save(const struct refdev_model *model, uint32_t *dwords);
 void refdev_config_load(struct refdev_model *model, const uint32_t *dwords);
 

@@ -231,6 +231,20 @@ static void capabilities_are_power_management_msix_and_express(void **arg)
     fake_delete(fake);
 }
 
+static void mtty_is_a_conventional_device_with_two_io_bars(void **arg)
+{
+    struct fake *fake = fake_new("mtty", 1, 0);
+    (void)arg;
+    assert_int_equal(config32(fake, 0), 0x32534348);
+    assert_int_equal(config32(fake, 4) & 0x00100000, 0);
+    assert_int_equal(config32(fake, 0x34), 0);
+    for (unsigned bar = 0x10; bar < 0x28; bar += 4) {
+        set_config32(fake, bar, 0xffffffff);
+        assert_int_equal(config32(fake, bar), bar <= 0x14 ? 0xfffffff9 : 0);
+    }
+    fake_delete(fake);
+}
+
 static void function_level_reset_in_pre_copy_ends_the_stream(void **arg)
 {
     struct fake *fake = running();
@@ -350,6 +364,7 @@ int main(void)
         cmocka_unit_test(registers_refuse_values_out_of_range),
         cmocka_unit_test(bars_are_sized_by_writing_all_ones),
         cmocka_unit_test(capabilities_are_power_management_msix_and_express),
+        cmocka_unit_test(mtty_is_a_conventional_device_with_two_io_bars),
         cmocka_unit_test(function_level_reset_in_pre_copy_ends_the_stream),
         cmocka_unit_test(log_holds_what_the_device_wrote_itself),
         cmocka_unit_test(log_is_relative_to_the_range_and_keeps_what_is_outside),
