@@ -21,6 +21,7 @@
 #include "cmd/endpoint.h"
 #include "cmd/progress.h"
 #include "cmd/workload.h"
+#include "refdev/server.h"
 
 enum {
     KEY_RAM = 0x1001,
@@ -30,6 +31,7 @@ enum {
     KEY_LATENCY,
     KEY_PROFILE,
     KEY_DMA,
+    KEY_DOWNTIME,
 };
 
 struct child {
@@ -39,7 +41,9 @@ struct child {
 
 struct demo {
     struct endpoint end; /* tuning parameters, json, quiet */
-    const char *ram, *state_size, *dirty_rate, *latency, *profile, *dma_rate;
+    /* as typed; state_size NULL: what the profile has */
+    const char *ram, *state_size, *dirty_rate, *latency, *dma_rate, *downtime_limit;
+    const struct refdev_profile *profile;
     unsigned num_devices;
     bool progress_shown;
     unsigned num_servers;
@@ -101,15 +105,15 @@ static int start_server(struct demo *d, unsigned index)
                      "refdev",
                      "--fd",
                      fd,
-                     "--state-size",
-                     (char *)d->state_size,
                      "--profile",
-                     (char *)d->profile,
+                     (char *)d->profile->name,
                      "--transition-latency",
                      (char *)d->latency,
                      "--seed",
                      seed,
                      "--quiet",
+                     d->state_size ? "--state-size" : NULL,
+                     (char *)d->state_size,
                      NULL };
     pid_t pid = fork();
     if (pid == 0)
@@ -138,6 +142,10 @@ static void workload_arguments(struct demo *d, bool source, char **argv, char (*
     argv[n++] = (char *)d->dirty_rate;
     argv[n++] = "--dma-rate";
     argv[n++] = (char *)d->dma_rate;
+    argv[n++] = "--downtime-limit";
+    argv[n++] = (char *)d->downtime_limit;
+    if (!d->profile->has_dma_log)
+        argv[n++] = "--all-dirty";
     for (unsigned i = 0; i < d->num_devices; i++) {
         int fd = d->device_fds[source ? i : d->num_devices + i];
         fcntl(fd, F_SETFD, 0);
@@ -284,10 +292,12 @@ static void say(struct demo *d, const char *format, ...)
 
 static int set_stage(struct demo *d)
 {
-    say(d,
-        "starting %u device%s (%s, %s of state each) twice, a workload with %s of memory, and its "
-        "target",
-        d->num_devices, d->num_devices == 1 ? "" : "s", d->profile, d->state_size, d->ram);
+    say(d, "starting %u device%s (%s%s%s) twice, a workload with %s of memory, and its target",
+        d->num_devices, d->num_devices == 1 ? "" : "s", d->profile->name,
+        d->state_size ? ", state " : "", d->state_size ? d->state_size : "", d->ram);
+    if (!d->profile->has_dma_log)
+        say(d, "these devices cannot log their DMA, so all memory is sent again in the pause "
+               "(--all-dirty)");
     int rc = 0;
     for (unsigned i = 0; rc == 0 && i < 2 * d->num_devices; i++)
         rc = start_server(d, i);
@@ -373,8 +383,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         d->num_devices = (unsigned)cmd_arg_number(state, "--devices", arg, 1, WORKLOAD_DEVICES_MAX);
         return 0;
     case KEY_STATE_SIZE:
-        cmd_arg_size(state, "--state-size", arg, 1, UINT64_C(1) << 40);
+        cmd_arg_size(state, "--state-size", arg, 0, UINT64_C(1) << 40);
         d->state_size = arg;
+        return 0;
+    case KEY_DOWNTIME:
+        cmd_arg_duration(state, "--downtime-limit", arg, 0, 2000000000000);
+        d->downtime_limit = arg;
         return 0;
     case KEY_DIRTY:
         cmd_arg_rate(state, "--dirty-rate", arg, 0, UINT64_C(1) << 40);
@@ -385,7 +399,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         d->latency = arg;
         return 0;
     case KEY_PROFILE:
-        d->profile = arg;
+        d->profile = refdev_profile_find(arg);
+        if (!d->profile)
+            argp_error(
+                state,
+                "no profile '%s'; `vfio-migrate refdev --profile list` explains what there is",
+                arg);
         return 0;
     case KEY_DMA:
         cmd_arg_number(state, "--dma-rate", arg, 0, 10000000);
@@ -393,6 +412,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "no arguments are expected, only options");
+        return 0;
+    case ARGP_KEY_END:
+        if (d->state_size && cmd_arg_size(state, "--state-size", d->state_size, 0, UINT64_MAX) >
+                                 d->profile->max_local_bytes)
+            argp_error(state, "devices of profile %s have at most %llu bytes of local memory",
+                       d->profile->name, (unsigned long long)d->profile->max_local_bytes);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -402,7 +427,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 static const struct argp_option options[] = {
     { "ram", KEY_RAM, "SIZE", 0, "Memory of the workload (256M)", 0 },
     { "devices", KEY_DEVICES, "N", 0, "Devices (2)", 0 },
-    { "state-size", KEY_STATE_SIZE, "SIZE", 0, "State of each device (64M)", 0 },
+    { "state-size", KEY_STATE_SIZE, "SIZE", 0,
+      "Local memory of each device, the bulk of its state (64M; other profiles have less)", 0 },
+    { "downtime-limit", KEY_DOWNTIME, "TIME", 0, "Longest pause to switch with (300ms)", 0 },
     { "dirty-rate", KEY_DIRTY, "RATE", 0, "What threads rewrite, in bytes a second (50M)", 0 },
     { "dma-rate", KEY_DMA, "N", 0, "Pages a second that each device writes to memory (2000)", 0 },
     { "transition-latency", KEY_LATENCY, "TIME", 0, "What each state change of a device takes (0)",
@@ -428,10 +455,10 @@ int cmd_demo(int argc, char **argv)
     struct demo d = { .end = { .name = "demo" },
                       .ram = "256M",
                       .num_devices = 2,
-                      .state_size = "64M",
                       .dirty_rate = "50M",
                       .latency = "0ms",
-                      .profile = "default",
+                      .profile = refdev_profile_find("default"),
+                      .downtime_limit = "300ms",
                       .dma_rate = "2000" };
     argp_parse(&argp, argc, argv, 0, NULL, &d);
     signal(SIGPIPE, SIG_IGN);

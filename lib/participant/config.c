@@ -35,10 +35,14 @@ static unsigned find_msix(const uint8_t *config)
     return at;
 }
 
-/* A table or its pending bits: the register names BAR and offset. */
+/* A table or its pending bits: the register names BAR and offset. A device may announce a table
+ * that is not there; then it is all zeros. */
 static int read_bar(struct vmig_device *device, uint32_t where, void *buf, size_t length,
                     struct vmig_error *err)
 {
+    struct vmig_region_info bar;
+    if (vmig_device_region_info(device, where & 7, &bar, NULL) < 0 || bar.size_bytes < length)
+        return 0;
     return vmig_device_region_read(device, where & 7, where & ~7u, buf, length, err);
 }
 

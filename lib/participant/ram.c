@@ -110,12 +110,6 @@ static int start_trackers(struct ram_participant *r, struct vmig_error *err)
     return rc;
 }
 
-static void mark_all(struct ram *ram)
-{
-    for (unsigned i = 0; i < ram->num_blocks; i++)
-        bitmap_set_range(ram->blocks[i].dirty, 0, ram->blocks[i].pages);
-}
-
 static int sync(struct ram_participant *r, struct vmig_error *err)
 {
     uint64_t start = clock_ns();
@@ -252,9 +246,9 @@ static int ram_complete(void *opaque, struct vmig_writer *writer, struct vmig_er
     int rc = sync(r, err);
     if (rc < 0)
         return rc;
-    if (r->untracked)
-        mark_all(r->m->ram);
-    return send_dirty(r, writer->participant, err);
+    if (r->untracked) /* everything, but for holes: what is not there was not written either */
+        rc = ram_mark_populated(r->m->ram, err);
+    return rc < 0 ? rc : send_dirty(r, writer->participant, err);
 }
 
 static void ram_cleanup(void *opaque, bool moved)
