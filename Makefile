@@ -30,7 +30,8 @@ deps-build:
 
 .PHONY: demo
 demo: deps-build ## move a workload with two devices between two processes and verify it
-	+@$(MAKE) --no-print-directory all
+	+@$(MAKE) --no-print-directory $(BUILD)/build.ninja
+	@ninja -C $(BUILD) --quiet cmd/vfio-migrate
 	$(BUILD)/cmd/vfio-migrate demo $(DEMO_ARGS)
 
 .PHONY: test
