@@ -217,11 +217,6 @@ void refdev_server_stop(struct refdev_server *server)
     errno = saved;
 }
 
-struct refdev_model *refdev_server_model(struct refdev_server *server)
-{
-    return server->model;
-}
-
 /* ---- further clients ---- */
 
 static void intruder_end(struct intruder *intruder)

@@ -42,7 +42,4 @@ int refdev_server_serve(struct refdev_server *server, int take_fd);
 /* Make run and serve return, now or when they are next called. Async-signal-safe. */
 void refdev_server_stop(struct refdev_server *server);
 
-/* The device inside, for tests that look at it while the server does not run. */
-struct refdev_model *refdev_server_model(struct refdev_server *server);
-
 #endif
