@@ -12,7 +12,9 @@ void progress_draw(const struct vmig_event *event)
 {
     char bar[BAR_CELLS + 1], sent[32], left[32];
     uint64_t all = event->sent_bytes + event->remaining_bytes;
-    double done = all ? (double)event->sent_bytes / (double)all : 0;
+    /* before the rounds nobody has looked how much there is */
+    bool known = all && event->stage >= VMIG_STAGE_ROUNDS;
+    double done = known ? (double)event->sent_bytes / (double)all : 0;
     int cells = (int)(done * BAR_CELLS);
     memset(bar, ' ', BAR_CELLS);
     memset(bar, '#', (size_t)cells);

@@ -121,7 +121,6 @@ enum verdict convergence_decide(struct vmig_migration *m, double *best_ms, struc
     uint64_t bytes = convergence_remaining(m);
     double predicted = convergence_predict_ms(m, bytes);
     double limit = (double)m->parameters[PARAMETER_DOWNTIME_LIMIT];
-    atomic_store(&m->remaining_bytes, bytes);
     double fixed = convergence_predict_ms(m, 0);
     {
         LOCK_SCOPE(&m->lock);

@@ -195,8 +195,9 @@ struct vmig_migration {
     pthread_mutex_t ram_lock; /* target: touched bitmaps, when several lanes land pages; and */
     uint64_t ram_received_bytes;
     atomic_uint_fast64_t sent_bytes;
-    atomic_uint_fast64_t remaining_bytes; /* when the engine looked last */
-    _Atomic enum vmig_stage stage;        /* the engine's; others name it in errors */
+    /* what was left when the engine looked last, and how much it had sent then */
+    atomic_uint_fast64_t looked_bytes, looked_sent_bytes;
+    _Atomic enum vmig_stage stage; /* the engine's; others name it in errors */
     struct throttle {
         pthread_mutex_t lock;
         uint64_t next_ns;

@@ -45,7 +45,7 @@ static void reset_run(struct vmig_migration *m)
     m->window_bytes = 0;
     free(take_ptr(m->peer_control));
     m->num_lanes = 0;
-    m->sent_bytes = m->remaining_bytes = 0;
+    m->sent_bytes = m->looked_bytes = m->looked_sent_bytes = 0;
     m->ram_received_bytes = 0;
     m->throttle.next_ns = 0;
     m->model = (struct time_model) { 0 };
@@ -186,6 +186,14 @@ void run_status(struct vmig_migration *m, enum vmig_status status)
     run_event(m, VMIG_EVENT_STATUS, NULL);
 }
 
+/* A guess between two looks: what was sent since then is not left any more. */
+static uint64_t remaining(struct vmig_migration *m)
+{
+    uint64_t since = atomic_load(&m->sent_bytes) - atomic_load(&m->looked_sent_bytes);
+    uint64_t looked = atomic_load(&m->looked_bytes);
+    return looked > since ? looked - since : 0;
+}
+
 void run_event(struct vmig_migration *m, enum vmig_event_kind kind, const char *text)
 {
     if (!m->host.event)
@@ -195,7 +203,7 @@ void run_event(struct vmig_migration *m, enum vmig_event_kind kind, const char *
         .stage = m->stage,
         .round = m->round,
         .sent_bytes = atomic_load(&m->sent_bytes),
-        .remaining_bytes = atomic_load(&m->remaining_bytes),
+        .remaining_bytes = remaining(m),
         .text = text,
     };
     {

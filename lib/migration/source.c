@@ -188,7 +188,8 @@ static int look(struct vmig_migration *m, struct vmig_error *err)
     for (unsigned i = 0; i < m->num_participants; i++)
         m->participants[i]->pending_exact = true;
     int rc = crew_run(m, STEP_PENDING, err);
-    atomic_store(&m->remaining_bytes, convergence_remaining(m));
+    atomic_store(&m->looked_bytes, convergence_remaining(m));
+    atomic_store(&m->looked_sent_bytes, atomic_load(&m->sent_bytes));
     for (unsigned i = 0; i < m->num_participants; i++)
         if (m->participants[i]->kind == PARTICIPANT_RAM)
             m->model.sync_ms = participant_ram_sync_ms(m->participants[i]->opaque);
