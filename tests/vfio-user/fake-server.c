@@ -333,7 +333,11 @@ static void *server_main(void *arg)
     struct vuser_fds fds;
     while (vuser_socket_recv_header(&f->main, &h, &fds, NULL) == 1) {
         size_t length = vuser_payload_bytes(&h);
-        if (vuser_is_reply(&h) || vuser_socket_recv(&f->main, f->message, length, NULL))
+        if (vuser_socket_recv(&f->main, f->message, length, NULL))
+            break;
+        if (vuser_is_reply(&h) && f->ignore_replies)
+            continue;
+        if (vuser_is_reply(&h))
             break;
         if (h.command < VUSER_COMMAND_END)
             f->counts[h.command]++;
@@ -341,6 +345,7 @@ static void *server_main(void *arg)
             answer(f, &h, f->message, length, &fds);
         vuser_fds_close(&fds);
     }
+    vuser_socket_shutdown(&f->main);
     return NULL;
 }
 

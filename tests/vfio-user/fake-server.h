@@ -32,6 +32,7 @@ struct fake {
     size_t reply_bytes;   /* at most so many in one reply; 0: as many as asked */
     bool padded;          /* replies as long as asked, filled with zeros */
     bool logging;         /* has DMA logging */
+    bool ignore_replies;  /* to commands of its own that nobody waits for */
 
     int client_fd; /* the test's end, given to the client */
     struct vuser_socket main, twin;
