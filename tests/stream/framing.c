@@ -294,6 +294,10 @@ static void a_section_must_be_introduced_once(void **state)
     qemu_write_footer(&f->w, 5);
     qemu_write_full(&f->w, 6, "a", 0, 1);
     refuse_sections(f, EINVAL, "introduced with id 5 before");
+    qemu_write_full(&f->w, 5, "a", 0, 1);
+    qemu_write_footer(&f->w, 5);
+    qemu_write_full(&f->w, 5, "a", 0, 1); /* no START was there for it to belong to */
+    refuse_sections(f, EINVAL, "offset 34: section \"a\" (id 5): it is introduced a second time");
     qemu_write_full(&f->w, 5, "", 0, 1);
     refuse_sections(f, EINVAL, "without a name");
 }
