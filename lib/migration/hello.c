@@ -85,12 +85,10 @@ char *hello_request(struct vmig_migration *m)
 {
     char identity[33];
     hex(m->identity, sizeof(m->identity), identity);
-    return dump(json_pack(
-        "{s:i, s:s, s:I, s:b, s:o, s:o, s:o*}", "protocol", WIRE_PROTOCOL, "migration", identity,
-        "channels",
-        (json_int_t)(m->carrier == &carrier_lanes ? m->parameters[PARAMETER_CHANNELS] : 0),
-        "switchover-ack", (int)m->parameters[PARAMETER_SWITCHOVER_ACK], "participants",
-        participants_json(m), "ram", ram_json(m), "control", control_where(m)));
+    return dump(json_pack("{s:i, s:s, s:I, s:b, s:o, s:o, s:o*}", "protocol", WIRE_PROTOCOL,
+                          "migration", identity, "channels", (json_int_t)m->lanes_wanted,
+                          "switchover-ack", (int)m->switchover_ack, "participants",
+                          participants_json(m), "ram", ram_json(m), "control", control_where(m)));
 }
 
 char *hello_reply(struct vmig_migration *m)
@@ -207,8 +205,8 @@ static int check_header(struct vmig_migration *m, json_t *root, struct vmig_erro
                       (long long)protocol, WIRE_PROTOCOL);
     if (!unhex(identity, m->identity, sizeof(m->identity)) || channels < 0 || channels > LANES_MAX)
         return refuse(err, NULL, "bad-stream", "the source's first message is malformed");
-    m->parameters[PARAMETER_CHANNELS] = (uint64_t)channels;
-    m->parameters[PARAMETER_SWITCHOVER_ACK] = (uint64_t)ack;
+    m->lanes_wanted = (unsigned)channels;
+    m->switchover_ack = ack;
     m->carrier = channels ? &carrier_lanes : &carrier_sections;
     return 0;
 }

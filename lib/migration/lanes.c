@@ -48,7 +48,7 @@ static struct lane *lane_open(struct vmig_migration *m, struct channel *take_cha
 
 int lanes_connect(struct vmig_migration *m, const struct address *address, struct vmig_error *err)
 {
-    for (unsigned i = 0; i < m->parameters[PARAMETER_CHANNELS]; i++) {
+    for (unsigned i = 0; i < m->lanes_wanted; i++) {
         struct channel *channel;
         int rc = channel_connect(address, m->cancel_fd, &channel, err);
         if (rc == 0)
@@ -323,13 +323,12 @@ static int accept_lane(struct vmig_migration *m, int listen_fd, unsigned index,
 
 int lanes_accept(struct vmig_migration *m, int listen_fd, struct vmig_error *err)
 {
-    unsigned wanted = (unsigned)m->parameters[PARAMETER_CHANNELS];
-    for (unsigned i = 0; i < wanted; i++) {
+    for (unsigned i = 0; i < m->lanes_wanted; i++) {
         int rc = accept_lane(m, listen_fd, i, err);
         if (rc < 0)
             return rc;
     }
-    for (unsigned i = 0; i < wanted; i++) {
+    for (unsigned i = 0; i < m->lanes_wanted; i++) {
         int rc = start_lane(&m->lanes[i], err);
         if (rc < 0)
             return rc;

@@ -67,7 +67,7 @@ static int load_initial(struct participant *p, struct vmig_error *err)
 {
     struct vmig_migration *m = p->migration;
     bool twice, all;
-    if (!m->parameters[PARAMETER_SWITCHOVER_ACK] && !m->one_way)
+    if (!m->switchover_ack && !m->one_way)
         return error_set(
             err, EPROTO, VMIG_STAGE_SWITCHOVER, p->id, "bad-stream",
             "INIT_DATA_SENT came although switchover-ack is off; set it on both sides");

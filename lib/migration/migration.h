@@ -185,6 +185,9 @@ struct vmig_migration {
     uint8_t identity[16]; /* of this migration */
     char *peer_control;   /* JSON text of where the other side's control socket is, or NULL */
     bool one_way;
+    /* of this run: the source's parameters, which HELLO tells the target */
+    unsigned lanes_wanted;
+    bool switchover_ack;
     struct channel *main;
     pthread_mutex_t main_write;
     const struct carrier_ops *carrier;

@@ -51,7 +51,8 @@ static void reset_run(struct vmig_migration *m)
     m->model = (struct time_model) { 0 };
     m->round = 0;
     m->set_up = m->workload_stopped = m->completing = false;
-    m->one_way = false;
+    m->one_way = m->switchover_ack = false;
+    m->lanes_wanted = 0;
 }
 
 int run_begin(struct vmig_migration *m, enum side side, struct vmig_error *err)

@@ -50,8 +50,10 @@ static int open_channel(struct vmig_migration *m, const struct address *address,
     if (rc < 0)
         return rc;
     m->one_way = channel->one_way;
-    bool lanes = !m->one_way && address->kind != ADDRESS_FD && m->parameters[PARAMETER_CHANNELS];
-    m->carrier = lanes ? &carrier_lanes : &carrier_sections;
+    bool lone = m->one_way || address->kind == ADDRESS_FD;
+    m->lanes_wanted = lone ? 0 : (unsigned)m->parameters[PARAMETER_CHANNELS];
+    m->switchover_ack = !m->one_way && m->parameters[PARAMETER_SWITCHOVER_ACK];
+    m->carrier = m->lanes_wanted ? &carrier_lanes : &carrier_sections;
     LOCK_SCOPE(&m->lock);
     m->main = channel;
     return 0;

@@ -172,9 +172,8 @@ static int on_hello(struct target *t, const uint8_t *data, uint32_t length, stru
         return rc;
     if (t->listen_fd < 0)
         return error_set(err, EPROTO, m->stage, NULL, "bad-stream",
-                         "the source wants %" PRIu64
-                         " data channels, which cannot reach this address",
-                         m->parameters[PARAMETER_CHANNELS]);
+                         "the source wants %u data channels, which cannot reach this address",
+                         m->lanes_wanted);
     return lanes_accept(m, t->listen_fd, err);
 }
 

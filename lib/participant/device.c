@@ -204,7 +204,7 @@ static int device_iterate(void *opaque, struct vmig_writer *writer, uint64_t bud
     if (rc < 0 || info.initial_bytes)
         return rc < 0 ? rc : 0;
     writer->participant->initial_sent = true;
-    return d->m->carrier->initial_sent(writer->participant, err);
+    return d->m->switchover_ack ? d->m->carrier->initial_sent(writer->participant, err) : 0;
 }
 
 static int device_quiesce(void *opaque, struct vmig_error *err)
