@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "lib/cleanup.h"
+#include "lib/migration/wire.h"
+#include "tests/migration/relay.h"
+
+#define CONNECTIONS_MAX 20
+
+struct pump {
+    struct relay *relay;
+    unsigned connection;
+    bool back; /* target to source */
+    pthread_t thread;
+    bool running;
+};
+
+struct relay {
+    struct relay_plan plan;
+    pthread_mutex_t lock; /* guards all below */
+    uint64_t passed, since_loaded;
+    bool acted, loaded, go, running;
+    /* the reverse direction of the main channel, message by message: head, then what is left */
+    uint8_t head[4];
+    unsigned head_bytes, body_left;
+    unsigned forward_since_loaded; /* bytes of GO */
+    int ends[CONNECTIONS_MAX][2];  /* source's, target's */
+    unsigned num_connections;
+    int listen_fd, stop_fd;
+    char there[108];
+    pthread_t thread;
+    bool listening;
+    struct pump pumps[CONNECTIONS_MAX][2];
+};
+
+struct relay *relay_new(const struct relay_plan *plan)
+{
+    struct relay *r = calloc(1, sizeof(*r));
+    if (!r)
+        abort();
+    r->plan = *plan;
+    r->listen_fd = -1;
+    r->stop_fd = eventfd(0, EFD_CLOEXEC);
+    pthread_mutex_init(&r->lock, NULL);
+    return r;
+}
+
+static void cut_locked(struct relay *r)
+{
+    for (unsigned i = 0; i < r->num_connections; i++)
+        for (int end = 0; end < 2; end++)
+            shutdown(r->ends[i][end], SHUT_RDWR);
+}
+
+void relay_cut(struct relay *r)
+{
+    LOCK_SCOPE(&r->lock);
+    cut_locked(r);
+}
+
+/* One byte of the target's messages: where is it in LOADED, RUNNING or something else? */
+static void follow_back(struct relay *r, uint8_t byte)
+{
+    if (r->head_bytes < 4) {
+        r->head[r->head_bytes++] = byte;
+        if (r->head_bytes < 4)
+            return;
+        r->body_left = (unsigned)r->head[2] << 8 | r->head[3];
+    } else {
+        r->body_left--;
+    }
+    if (r->body_left == 0) {
+        unsigned type = (unsigned)r->head[0] << 8 | r->head[1];
+        r->running |= type == WIRE_RP_RUNNING;
+        r->head_bytes = 0;
+    }
+}
+
+/* The head of LOADED is known only at its second byte; count as if at its first. */
+static bool begins_loaded(const struct relay *r, const uint8_t *buf, size_t left)
+{
+    return r->head_bytes == 0 && left >= 2 && buf[0] == WIRE_RP_LOADED >> 8 &&
+           buf[1] == (WIRE_RP_LOADED & 0xff);
+}
+
+/* How many of @n bytes may pass; notes what they are. */
+static size_t admit(struct relay *r, const struct pump *p, const uint8_t *buf, size_t n)
+{
+    bool main = p->connection == 0;
+    for (size_t i = 0; i < n; i++) {
+        if (main && p->back && begins_loaded(r, buf + i, n - i))
+            r->loaded = true;
+        uint64_t count = r->plan.from_loaded ? r->since_loaded : r->passed;
+        if (r->acted || ((!r->plan.from_loaded || r->loaded) && count >= r->plan.after))
+            return i;
+        r->passed++;
+        if (r->loaded)
+            r->since_loaded++;
+        if (main && p->back)
+            follow_back(r, buf[i]);
+        else if (main && r->loaded && ++r->forward_since_loaded == 5)
+            r->go = true;
+    }
+    return n;
+}
+
+static bool write_all(int fd, const uint8_t *buf, size_t n)
+{
+    while (n) {
+        ssize_t done = send(fd, buf, n, MSG_NOSIGNAL);
+        if (done <= 0)
+            return false;
+        buf += done;
+        n -= (size_t)done;
+    }
+    return true;
+}
+
+static void *pump_main(void *opaque)
+{
+    struct pump *p = opaque;
+    struct relay *r = p->relay;
+    uint8_t buf[65536];
+    int from = r->ends[p->connection][p->back], to = r->ends[p->connection][!p->back];
+    for (;;) {
+        ssize_t n = recv(from, buf, sizeof(buf), 0);
+        if (n <= 0)
+            break;
+        size_t may;
+        bool first = false;
+        {
+            LOCK_SCOPE(&r->lock);
+            may = admit(r, p, buf, (size_t)n);
+            if (may < (size_t)n) {
+                first = !r->acted;
+                r->acted = true;
+            }
+        }
+        bool sent = write_all(to, buf, may);
+        if (first && r->plan.act)
+            r->plan.act(r->plan.arg);
+        if (first)
+            relay_cut(r);
+        if (!sent || may < (size_t)n)
+            break;
+    }
+    /* an end that is seen on one side is passed on */
+    shutdown(to, SHUT_WR);
+    return NULL;
+}
+
+static int connect_to(const char *path)
+{
+    struct sockaddr_un sun = { .sun_family = AF_UNIX };
+    snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (connect(fd, (struct sockaddr *)&sun, sizeof(sun)) == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+static void add_connection(struct relay *r, int source)
+{
+    int target = connect_to(r->there);
+    LOCK_SCOPE(&r->lock);
+    if (target < 0 || r->num_connections == CONNECTIONS_MAX) {
+        close(source);
+        if (target >= 0)
+            close(target);
+        return;
+    }
+    unsigned n = r->num_connections++;
+    r->ends[n][0] = source;
+    r->ends[n][1] = target;
+    for (int back = 0; back < 2; back++) {
+        struct pump *p = &r->pumps[n][back];
+        *p = (struct pump) { .relay = r, .connection = n, .back = back };
+        p->running = pthread_create(&p->thread, NULL, pump_main, p) == 0;
+    }
+    if (r->acted)
+        cut_locked(r);
+}
+
+static void *accept_main(void *opaque)
+{
+    struct relay *r = opaque;
+    for (;;) {
+        struct pollfd p[2] = { { .fd = r->listen_fd, .events = POLLIN },
+                               { .fd = r->stop_fd, .events = POLLIN } };
+        if (poll(p, 2, -1) < 0 && errno != EINTR)
+            return NULL;
+        if (p[1].revents)
+            return NULL;
+        int fd = p[0].revents ? accept4(r->listen_fd, NULL, NULL, SOCK_CLOEXEC) : -1;
+        if (fd >= 0)
+            add_connection(r, fd);
+    }
+}
+
+void relay_connect(struct relay *r, const char *here, const char *there)
+{
+    struct sockaddr_un sun = { .sun_family = AF_UNIX };
+    snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", here);
+    snprintf(r->there, sizeof(r->there), "%s", there);
+    unlink(here);
+    r->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (bind(r->listen_fd, (struct sockaddr *)&sun, sizeof(sun)) != 0 ||
+        listen(r->listen_fd, 32) != 0 || pthread_create(&r->thread, NULL, accept_main, r) != 0)
+        abort();
+    r->listening = true;
+}
+
+struct relay *relay_free(struct relay *r)
+{
+    ssize_t n = write(r->stop_fd, &(uint64_t) { 1 }, sizeof(uint64_t));
+    (void)n;
+    if (r->listening)
+        pthread_join(r->thread, NULL);
+    relay_cut(r);
+    for (unsigned i = 0; i < r->num_connections; i++) {
+        for (int back = 0; back < 2; back++)
+            if (r->pumps[i][back].running)
+                pthread_join(r->pumps[i][back].thread, NULL);
+        close(r->ends[i][0]);
+        close(r->ends[i][1]);
+    }
+    if (r->listen_fd >= 0)
+        close(r->listen_fd);
+    close(r->stop_fd);
+    pthread_mutex_destroy(&r->lock);
+    free(r);
+    return NULL;
+}
+
+uint64_t relay_passed(struct relay *r)
+{
+    LOCK_SCOPE(&r->lock);
+    return r->passed;
+}
+
+uint64_t relay_passed_since_loaded(struct relay *r)
+{
+    LOCK_SCOPE(&r->lock);
+    return r->since_loaded;
+}
+
+bool relay_acted(struct relay *r)
+{
+    LOCK_SCOPE(&r->lock);
+    return r->acted;
+}
+
+bool relay_saw_go(struct relay *r)
+{
+    LOCK_SCOPE(&r->lock);
+    return r->go;
+}
+
+bool relay_saw_running(struct relay *r)
+{
+    LOCK_SCOPE(&r->lock);
+    return r->running;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A relay between source and target that looks at what passes and can act after any byte of it: cut
+ * all connections at once, or whatever a test wants. The first connection is the main channel, the
+ * others are data channels; both directions count together, byte by byte.
+ */
+#ifndef TESTS_MIGRATION_RELAY_H
+#define TESTS_MIGRATION_RELAY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct relay;
+
+struct relay_plan {
+    bool from_loaded; /* count from the first byte of LOADED on; otherwise from the beginning */
+    uint64_t after;   /* bytes that pass; UINT64_MAX: all */
+    /* Called once when @after bytes have passed, on a thread of the relay; NULL: cut. Nothing
+     * passes after it. */
+    void (*act)(void *arg);
+    void *arg;
+};
+
+struct relay *relay_new(const struct relay_plan *plan);
+/* Listen at @here and pass all on to @there; both are UNIX socket paths. */
+void relay_connect(struct relay *relay, const char *here, const char *there);
+/* Ends everything. Returns NULL. */
+struct relay *relay_free(struct relay *relay);
+
+/* Bytes that have passed, and of these the ones from LOADED on. */
+uint64_t relay_passed(struct relay *relay);
+uint64_t relay_passed_since_loaded(struct relay *relay);
+/* The plan's place was reached. */
+bool relay_acted(struct relay *relay);
+/* All of GO, of RUNNING has passed. */
+bool relay_saw_go(struct relay *relay);
+bool relay_saw_running(struct relay *relay);
+void relay_cut(struct relay *relay);
+
+#endif
