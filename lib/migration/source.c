@@ -205,7 +205,7 @@ static bool acknowledged(struct vmig_migration *m)
     for (unsigned i = 0; i < m->num_participants; i++)
         wanted |= m->participants[i]->precopy;
     LOCK_SCOPE(&m->lock);
-    return !wanted || m->one_way || !m->parameters[PARAMETER_SWITCHOVER_ACK] || m->switchover_acked;
+    return !wanted || !m->switchover_ack || m->switchover_acked;
 }
 
 static bool initial_outstanding(struct vmig_migration *m)
