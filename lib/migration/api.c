@@ -89,9 +89,9 @@ VMIG_EXPORT struct vmig_migration *vmig_migration_free(struct vmig_migration *m)
 {
     if (!m)
         return NULL;
-    if (m->unresolved)
-        vmig_migration_resolve(m, VMIG_RESOLVE_DISCARD, false, NULL);
     m->control = control_free(m->control);
+    if (m->unresolved)
+        vmig_migration_resolve(m, VMIG_RESOLVE_DISCARD, true, NULL);
     bool orphan = false;
     for (unsigned i = 0; i < m->num_participants; i++)
         orphan |= m->participants[i]->lost;

@@ -46,12 +46,14 @@ static int damaged(struct target *t, const struct qemu_section *s, struct vmig_e
 
 /* ---- opening ---- */
 
-/* Reads can be ended by cancelling, whatever stands behind the channel. */
+/* Reads can be ended by cancelling, whatever stands behind the channel; but not once LOADED was said:
+ * the source may have given up since (rule L2). */
 static ssize_t fill(void *opaque, void *buf, size_t size)
 {
     struct target *t = opaque;
+    bool deaf = t->m->handover == HANDOVER_LOADED;
     struct pollfd p[2] = { { .fd = t->m->main->fd, .events = POLLIN },
-                           { .fd = t->m->cancel_fd, .events = POLLIN } };
+                           { .fd = deaf ? -1 : t->m->cancel_fd, .events = POLLIN } };
     while (poll(p, 2, -1) < 0)
         if (errno != EINTR)
             return -errno;
