@@ -442,7 +442,10 @@ void endpoint_report(struct endpoint *e)
     printf("%s: %u device%s, %s in %s", vmig_status_name(s.status), s.num_devices,
            s.num_devices == 1 ? "" : "s", size, total);
     if (s.downtime_ms > 0)
-        printf("; pause %s, predicted %s", cmd_format_duration(s.downtime_ms, pause, sizeof(pause)),
+        printf("; pause %s", cmd_format_duration(s.downtime_ms, pause, sizeof(pause)));
+    if (s.downtime_ms > 0 &&
+        s.bandwidth_bytes_per_s > 0) /* else nothing was measured to predict from */
+        printf(", predicted %s",
                cmd_format_duration(s.predicted_downtime_ms, predicted, sizeof(predicted)));
     putchar('\n');
 }
