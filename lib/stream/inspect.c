@@ -280,27 +280,44 @@ static int walk_command(struct walk *w, const struct qemu_section *section)
     return rc < 0 ? rc : TELL(w, command, section, w->piece);
 }
 
-/* After EOF: nothing, or the description and then nothing. */
+/* The description was read up to its text; nothing follows that. */
+static int walk_description(struct walk *w, const struct qemu_section *section)
+{
+    reader_skip(w->reader, section->length);
+    int rc = qemu_payload_error(section, w->reader, w->err);
+    if (rc == 0 && reader_peek(w->reader) >= 0)
+        rc = qemu_section_error(section, w->reader->offset, EINVAL, w->err, "more bytes follow it");
+    return rc;
+}
+
+/* On a connection between two of our own, the commands of the hand-over follow EOF. */
+static int walk_handover(struct walk *w, struct qemu_section *section)
+{
+    for (;;) {
+        if (section->type != QEMU_COMMAND)
+            return qemu_section_error(section, section->offset, EINVAL, w->err,
+                                      "only a description of devices may follow the end");
+        int rc = walk_command(w, section);
+        if (rc < 0 || reader_peek(w->reader) < 0)
+            return rc;
+        rc = qemu_read_section(&w->stream, section, w->err);
+        if (rc < 0)
+            return rc;
+    }
+}
+
 static int walk_end(struct walk *w, uint64_t eof_offset)
 {
-    if (reader_peek(w->reader) < 0)
-        return TELL(w, end, eof_offset, 0, 0);
-    struct qemu_section section;
-    int rc = qemu_read_section(&w->stream, &section, w->err);
+    struct qemu_section section = { 0 };
+    bool more = reader_peek(w->reader) >= 0;
+    int rc = more ? qemu_read_section(&w->stream, &section, w->err) : 0;
     if (rc < 0)
         return rc;
-    if (section.type != QEMU_VMDESCRIPTION)
-        return qemu_section_error(&section, section.offset, EINVAL, w->err,
-                                  "only a description of devices may follow the end");
-    rc = TELL(w, end, eof_offset, section.offset, section.length);
-    if (rc < 0)
+    bool described = more && section.type == QEMU_VMDESCRIPTION;
+    rc = TELL(w, end, eof_offset, described ? section.offset : 0, described ? section.length : 0);
+    if (rc < 0 || !more)
         return rc;
-    reader_skip(w->reader, section.length);
-    rc = qemu_payload_error(&section, w->reader, w->err);
-    if (rc == 0 && reader_peek(w->reader) >= 0)
-        rc =
-            qemu_section_error(&section, w->reader->offset, EINVAL, w->err, "more bytes follow it");
-    return rc;
+    return described ? walk_description(w, &section) : walk_handover(w, &section);
 }
 
 static int walk_entries(struct walk *w)

@@ -16,7 +16,8 @@
 
 struct id_entry {
     uint32_t section_id, instance_id, version_id;
-    bool live; /* START introduced it */
+    bool live;  /* START introduced it */
+    bool ended; /* END was there: only a FULL may follow */
     char *idstr;
 };
 
@@ -275,7 +276,7 @@ static int introduce(struct qemu_stream_ids *ids, const struct qemu_section *sec
 static int look_up(const struct qemu_stream_ids *ids, struct qemu_section *section,
                    struct vmig_error *err)
 {
-    const struct id_entry *entry = find_id(ids, section->section_id);
+    struct id_entry *entry = find_id(ids, section->section_id);
     if (!entry || !entry->live)
         return refuse(section->offset, err,
                       "a section goes on with id %" PRIu32 ", which no START introduced",
@@ -283,6 +284,10 @@ static int look_up(const struct qemu_stream_ids *ids, struct qemu_section *secti
     snprintf(section->idstr, sizeof(section->idstr), "%s", entry->idstr);
     section->instance_id = entry->instance_id;
     section->version_id = entry->version_id;
+    if (entry->ended)
+        return qemu_section_error(section, section->offset, EINVAL, err,
+                                  "it goes on after its END");
+    entry->ended = section->type == QEMU_SECTION_END;
     return 0;
 }
 

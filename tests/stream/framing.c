@@ -302,6 +302,24 @@ static void a_section_must_be_introduced_once(void **state)
     refuse_sections(f, EINVAL, "without a name");
 }
 
+static void a_section_does_not_go_on_after_its_end(void **state)
+{
+    struct fixture *f = *state;
+    for (int end = 0; end < 2; end++) {
+        begin(f);
+        qemu_write_start(&f->w, 5, "a", 0, 1);
+        qemu_write_footer(&f->w, 5);
+        qemu_write_end(&f->w, 5);
+        qemu_write_footer(&f->w, 5);
+        if (end)
+            qemu_write_end(&f->w, 5);
+        else
+            qemu_write_part(&f->w, 5);
+        refuse_sections(f, EINVAL, "offset 44: section \"a\" (id 5): it goes on after its END");
+        writer_reset(&f->w);
+    }
+}
+
 static void two_instances_of_one_name_are_two_sections(void **state)
 {
     struct fixture *f = *state;
@@ -515,6 +533,7 @@ int main(void)
         FRAMING(sections_come_back_as_written),
         FRAMING(a_wrong_footer_is_refused_where_it_stands),
         FRAMING(a_section_must_be_introduced_once),
+        FRAMING(a_section_does_not_go_on_after_its_end),
         FRAMING(two_instances_of_one_name_are_two_sections),
         FRAMING(bytes_that_begin_no_section_are_refused),
         FRAMING(the_number_of_sections_is_bounded),

@@ -199,13 +199,18 @@ static void what_only_looks_like_a_footer_is_passed_over(void **state)
     assert_done(walk(f, &nothing, NULL), &f->err);
 }
 
-static void what_follows_the_end_must_be_a_description(void **state)
+static void only_a_description_or_commands_follow_the_end(void **state)
 {
     struct fixture *f = *state;
     qemu_write_eof(&f->w);
     assert_done(walk(f, &nothing, NULL), &f->err);
     qemu_write_eof(&f->w);
     assert_walk_refused(f, EINVAL, "offset 15: entry of type 0: only a description");
+    f->w.length--;
+    qemu_write_command(&f->w, 0x5603, NULL, 0); /* GO */
+    assert_done(walk(f, &nothing, NULL), &f->err);
+    qemu_write_eof(&f->w);
+    assert_walk_refused(f, EINVAL, "offset 20: entry of type 0: only a description");
     begin(f);
     writer_u8(&f->w, QEMU_VMDESCRIPTION);
     writer_u32(&f->w, 2);
@@ -255,7 +260,7 @@ int main(void)
         WALK(features_that_are_not_decoded_are_named_with_their_place),
         WALK(a_section_of_unknown_length_is_not_passed_over),
         WALK(what_only_looks_like_a_footer_is_passed_over),
-        WALK(what_follows_the_end_must_be_a_description),
+        WALK(only_a_description_or_commands_follow_the_end),
         WALK(what_an_operation_returns_ends_the_walk),
         WALK(a_manifest_of_another_version_is_refused),
     };
