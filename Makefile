@@ -44,6 +44,12 @@ bench: deps-build ## how fast it is, as ratios to what this machine can do (JSON
 	+@$(MAKE) --no-print-directory all
 	meson test -C $(BUILD) --benchmark --no-rebuild --verbose
 
+SECONDS ?= 60
+.PHONY: fuzz
+fuzz: ## feed damaged bytes to every parser, SECONDS=60 for each
+	@[ "$(DEPS)" = no ] || scripts/deps test
+	scripts/fuzz $(SECONDS)
+
 .PHONY: kernel-test
 kernel-test: all ## only the tests on a real kernel, in an emulated machine
 	scripts/rig/test --build $(BUILD)
