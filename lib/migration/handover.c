@@ -162,38 +162,40 @@ static int hear_verdict(struct qemu_stream *s, struct vmig_error *err)
     return section.command == WIRE_CMD_ABORT ? 0 : -EPROTO;
 }
 
-int handover_run_target(struct vmig_migration *m, struct vmig_error *err)
-{
-    run_stage(m, VMIG_STAGE_RESUME);
-    int rc = crew_run(m, STEP_START_P2P, err);
-    if (rc == 0)
-        rc = crew_run(m, STEP_START, err);
-    if (rc == 0 && m->host.start)
-        rc = m->host.start(m->host.opaque, err);
-    return rc;
-}
-
-/* The start failed: did anything run before it did? With one device that refused to, nothing. */
-static bool nothing_ran(struct vmig_migration *m)
+static unsigned num_devices(const struct vmig_migration *m)
 {
     unsigned devices = 0;
-    bool started = false;
-    for (unsigned i = 0; i < m->num_participants; i++) {
-        struct participant *p = m->participants[i];
-        devices += p->kind == PARTICIPANT_DEVICE;
-        started |= p->kind == PARTICIPANT_DEVICE && p->step == STEP_START;
-    }
-    return !started || devices == 1;
+    for (unsigned i = 0; i < m->num_participants; i++)
+        devices += m->participants[i]->kind == PARTICIPANT_DEVICE;
+    return devices;
+}
+
+/* *@ret_ran: something may have run, whether or not all do. A lone device that refuses to start has
+ * not; one of several that refuses says nothing of the others. */
+static int run_target(struct vmig_migration *m, bool *ret_ran, struct vmig_error *err)
+{
+    run_stage(m, VMIG_STAGE_RESUME);
+    *ret_ran = false;
+    int rc = crew_run(m, STEP_START_P2P, err);
+    if (rc < 0)
+        return rc;
+    rc = crew_run(m, STEP_START, err);
+    *ret_ran = num_devices(m) > (rc < 0 ? 1u : 0u);
+    if (rc == 0 && m->host.start)
+        rc = m->host.start(m->host.opaque, err);
+    *ret_ran |= rc == 0;
+    return rc;
 }
 
 static int go(struct vmig_migration *m, struct vmig_error *err)
 {
+    bool ran;
     {
         LOCK_SCOPE(&m->lock);
         m->handover = HANDOVER_RUNNING;
     }
-    int rc = handover_run_target(m, err);
-    if (rc < 0 && nothing_ran(m)) {
+    int rc = run_target(m, &ran, err);
+    if (!ran) {
         LOCK_SCOPE(&m->lock);
         m->handover = HANDOVER_NONE; /* target_fail() tells the source, which goes on */
     }
@@ -259,7 +261,8 @@ static void discard(struct vmig_migration *m)
 static int run_here(struct vmig_migration *m, struct vmig_error *err)
 {
     bool source = m->side == SIDE_SOURCE;
-    int rc = source ? handover_recover_source(m, err) : handover_run_target(m, err);
+    bool ran;
+    int rc = source ? handover_recover_source(m, err) : run_target(m, &ran, err);
     crew_run(m, STEP_CLEANUP, NULL);
     settle(m, source ? HANDOVER_TAKEN_BACK : HANDOVER_RUNNING,
            source || rc < 0 ? VMIG_STATUS_FAILED : VMIG_STATUS_COMPLETED);
@@ -379,6 +382,8 @@ enum handover_answer handover_answer(struct vmig_migration *m, uint64_t number)
     if (number <= m->question_seen)
         return ANSWER_LOST; /* an old question, late */
     m->question_seen = number;
+    if (m->handover == HANDOVER_NONE && m->side == SIDE_TARGET)
+        return ANSWER_BUSY; /* it is letting go */
     if (m->handover == HANDOVER_DISCARDED || m->handover == HANDOVER_RELEASED)
         return ANSWER_YOURS;
     if (m->handover == HANDOVER_NONE || m->handover == HANDOVER_RUNNING ||

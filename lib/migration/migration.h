@@ -295,7 +295,6 @@ int load_run(struct participant *p, struct vmig_error *err);
 /* ---- handover.c ---- */
 int handover_source(struct vmig_migration *m, struct vmig_error *err);
 int handover_target(struct vmig_migration *m, struct qemu_stream *s, struct vmig_error *err);
-int handover_run_target(struct vmig_migration *m, struct vmig_error *err);
 int handover_recover_source(struct vmig_migration *m, struct vmig_error *err);
 
 #endif

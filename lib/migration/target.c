@@ -476,6 +476,10 @@ static void target_fail(struct vmig_migration *m, struct vmig_error *err)
         crew_run(m, STEP_LOAD_ABORT, NULL);
         crew_run(m, STEP_CLEANUP, NULL);
     }
+    {
+        LOCK_SCOPE(&m->lock);
+        m->handover = HANDOVER_DISCARDED; /* what an unresolved source that asks is told */
+    }
     run_status(m, cancelled ? VMIG_STATUS_CANCELLED : VMIG_STATUS_FAILED);
 }
 
