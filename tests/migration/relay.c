@@ -12,6 +12,7 @@
 
 #include "lib/cleanup.h"
 #include "lib/migration/wire.h"
+#include "lib/stream/qemu.h"
 #include "tests/migration/relay.h"
 
 #define CONNECTIONS_MAX 20
@@ -28,7 +29,7 @@ struct relay {
     struct relay_plan plan;
     pthread_mutex_t lock; /* guards all below */
     uint64_t passed, since_loaded;
-    bool acted, loaded, go, running;
+    bool acted, loaded, go, running, has_ack;
     /* the reverse direction of the main channel, message by message: head, then what is left */
     uint8_t head[4];
     unsigned head_bytes, body_left;
@@ -92,6 +93,18 @@ static bool begins_loaded(const struct relay *r, const uint8_t *buf, size_t left
            buf[1] == (WIRE_RP_LOADED & 0xff);
 }
 
+/* Is this the place? */
+static bool reached(const struct relay *r, bool forward)
+{
+    if (r->plan.inside_go)
+        return r->forward_since_loaded >= 2;
+    if (r->plan.after_go)
+        return r->go && !forward;
+    if (r->plan.from_loaded)
+        return r->loaded && r->since_loaded >= r->plan.after;
+    return r->passed >= r->plan.after;
+}
+
 /* How many of @n bytes may pass; notes what they are. */
 static size_t admit(struct relay *r, const struct pump *p, const uint8_t *buf, size_t n)
 {
@@ -99,8 +112,7 @@ static size_t admit(struct relay *r, const struct pump *p, const uint8_t *buf, s
     for (size_t i = 0; i < n; i++) {
         if (main && p->back && begins_loaded(r, buf + i, n - i))
             r->loaded = true;
-        uint64_t count = r->plan.from_loaded ? r->since_loaded : r->passed;
-        if (r->acted || ((!r->plan.from_loaded || r->loaded) && count >= r->plan.after))
+        if (r->acted || reached(r, !p->back))
             return i;
         r->passed++;
         if (r->loaded)
@@ -125,6 +137,27 @@ static bool write_all(int fd, const uint8_t *buf, size_t n)
     return true;
 }
 
+/* Pass the target's messages on but for SWITCHOVER_ACK. */
+static bool pass_without_ack(struct relay *r, int to, const uint8_t *buf, size_t n)
+{
+    LOCK_SCOPE(&r->lock);
+    for (size_t i = 0; i < n; i++) {
+        bool in_head = r->head_bytes < 4;
+        follow_back(r, buf[i]);
+        uint8_t type = (uint8_t)(r->head[1]);
+        bool head_done = in_head && (r->head_bytes == 4 || r->head_bytes == 0);
+        bool ack = head_done && r->head[0] == 0 && type == QEMU_RP_SWITCHOVER_ACK;
+        r->has_ack |= ack;
+        if (in_head && !head_done)
+            continue;
+        if (ack)
+            continue;
+        if (head_done ? !write_all(to, r->head, 4) : !write_all(to, buf + i, 1))
+            return false;
+    }
+    return true;
+}
+
 static void *pump_main(void *opaque)
 {
     struct pump *p = opaque;
@@ -135,6 +168,11 @@ static void *pump_main(void *opaque)
         ssize_t n = recv(from, buf, sizeof(buf), 0);
         if (n <= 0)
             break;
+        if (r->plan.swallow_ack && p->connection == 0 && p->back) {
+            if (!pass_without_ack(r, to, buf, (size_t)n))
+                break;
+            continue;
+        }
         size_t may;
         bool first = false;
         {
@@ -270,4 +308,18 @@ bool relay_saw_running(struct relay *r)
 {
     LOCK_SCOPE(&r->lock);
     return r->running;
+}
+
+bool relay_has_ack(struct relay *r)
+{
+    LOCK_SCOPE(&r->lock);
+    return r->has_ack;
+}
+
+void relay_release_ack(struct relay *r)
+{
+    static const uint8_t ack[4] = { 0, QEMU_RP_SWITCHOVER_ACK, 0, 0 };
+    LOCK_SCOPE(&r->lock);
+    r->plan.swallow_ack = false; /* of no more than one */
+    write_all(r->ends[0][0], ack, sizeof(ack));
 }

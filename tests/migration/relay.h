@@ -17,6 +17,9 @@ struct relay_plan {
     uint64_t after;   /* bytes that pass; UINT64_MAX: all */
     /* Called once when @after bytes have passed, on a thread of the relay; NULL: cut. Nothing
      * passes after it. */
+    bool inside_go;   /* instead: two bytes into GO */
+    bool after_go;    /* instead: after GO, and nothing of what the target answers */
+    bool swallow_ack; /* keep SWITCHOVER_ACK back until relay_release_ack() */
     void (*act)(void *arg);
     void *arg;
 };
@@ -35,6 +38,9 @@ bool relay_acted(struct relay *relay);
 /* All of GO, of RUNNING has passed. */
 bool relay_saw_go(struct relay *relay);
 bool relay_saw_running(struct relay *relay);
+/* Has SWITCHOVER_ACK come (and was kept back)? Let it pass. */
+bool relay_has_ack(struct relay *relay);
+void relay_release_ack(struct relay *relay);
 void relay_cut(struct relay *relay);
 
 #endif
