@@ -46,8 +46,8 @@ static int damaged(struct target *t, const struct qemu_section *s, struct vmig_e
 
 /* ---- opening ---- */
 
-/* Reads can be ended by cancelling, whatever stands behind the channel; but not once LOADED was said:
- * the source may have given up since (rule L2). */
+/* Reads can be ended by cancelling, whatever stands behind the channel; but not once LOADED was
+ * said: the source may have given up since (rule L2). */
 static ssize_t fill(void *opaque, void *buf, size_t size)
 {
     struct target *t = opaque;
