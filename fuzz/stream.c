@@ -10,9 +10,8 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "fuzz/fuzz.h"
 #include "lib/stream/inspect.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define MUST(condition)                                                                            \
     do {                                                                                           \
