@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -69,9 +68,9 @@ int run_begin(struct vmig_migration *m, enum side side, struct vmig_error *err)
     }
     for (unsigned i = 0; i < m->num_participants; i++)
         reset_participant(m->participants[i]);
-    if (side == SIDE_SOURCE && getrandom(m->identity, sizeof(m->identity), 0) < 0)
-        return error_set(err, errno, VMIG_STAGE_PREPARE, NULL, NULL, "getrandom: %s",
-                         strerror(errno));
+    int rc = side == SIDE_SOURCE ? manifest_new_identity(m->identity, err) : 0;
+    if (rc < 0)
+        return rc;
     run_status(m, VMIG_STATUS_SETUP);
     return crew_start(m, err);
 }

@@ -145,6 +145,7 @@ void qemu_write_eof(struct writer *w)
 
 static const char *section_title(const struct qemu_section *section, char *buf, size_t size)
 {
+    const char *name = qemu_command_name(section->command);
     switch (section->type) {
     case QEMU_SECTION_START:
     case QEMU_SECTION_PART:
@@ -154,7 +155,8 @@ static const char *section_title(const struct qemu_section *section, char *buf, 
                  section->section_id);
         break;
     case QEMU_COMMAND:
-        snprintf(buf, size, "command %#x", section->command);
+        snprintf(buf, size, "command %#x (%s)", section->command,
+                 name ? name : "not one of QEMU's");
         break;
     case QEMU_VMDESCRIPTION:
         snprintf(buf, size, "description of devices");

@@ -159,7 +159,7 @@ static void features_that_are_not_decoded_are_named_with_their_place(void **stat
     assert_walk_refused(f, EOPNOTSUPP, "version 3; only 4 is supported");
     begin(f);
     qemu_write_command(&f->w, QEMU_CMD_PACKAGED, "\0\0\0\0", 4);
-    assert_walk_refused(f, EOPNOTSUPP, "offset 14: command 0x7: postcopy");
+    assert_walk_refused(f, EOPNOTSUPP, "offset 14: command 0x7 (PACKAGED): postcopy");
     begin(f);
     writer_u8(&f->w, QEMU_SUBSECTION);
     writer_str8(&f->w, "configuration/capabilities");
