@@ -18,9 +18,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "lib/cleanup.h"
+#include "lib/clock.h"
 #include "lib/device/backend-vfio-user.h"
 #include "lib/error.h"
 
@@ -435,19 +435,6 @@ int vuc_start(struct vuc_conn *c, struct vuc_request *r, const struct iovec *iov
     return ended ? ended : error_set(err, rc, VMIG_STAGE_NONE, NULL, NULL, "%s", strerror(-rc));
 }
 
-static struct timespec deadline_after_ms(unsigned ms)
-{
-    struct timespec at;
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    at.tv_sec += ms / 1000;
-    at.tv_nsec += (long)(ms % 1000) * 1000000;
-    if (at.tv_nsec >= 1000000000) {
-        at.tv_nsec -= 1000000000;
-        at.tv_sec++;
-    }
-    return at;
-}
-
 /* Nobody waits for @r any more. */
 static void give_up_locked(struct vuc_conn *c, struct vuc_request *r)
 {
@@ -470,7 +457,7 @@ static void give_up_locked(struct vuc_conn *c, struct vuc_request *r)
 int vuc_wait(struct vuc_conn *c, struct vuc_request *r, unsigned timeout_ms, struct vmig_error *err)
 {
     char name[16];
-    struct timespec deadline = deadline_after_ms(timeout_ms);
+    struct timespec deadline = clock_timespec(clock_ns() + timeout_ms * NS_PER_MS);
     LOCK_SCOPE(&c->lock);
     if (r->state == VUC_IDLE)
         return -EINVAL;

@@ -16,10 +16,10 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "lib/cleanup.h"
+#include "lib/clock.h"
 #include "lib/device/backend-vfio-user.h"
 #include "lib/error.h"
 
@@ -66,13 +66,6 @@ static int take_socket_fd(const char *address, int *ret_fd, struct vmig_error *e
     return 0;
 }
 
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 static int connect_failed(const char *path, int code, struct vmig_error *err)
 {
     const char *hint = "";
@@ -93,7 +86,7 @@ static int connect_failed(const char *path, int code, struct vmig_error *err)
 static int connect_path(const char *path, unsigned timeout_ms, int *ret_fd, struct vmig_error *err)
 {
     struct sockaddr_un name = { .sun_family = AF_UNIX };
-    uint64_t deadline = now_ms() + timeout_ms;
+    uint64_t deadline = clock_ns() + timeout_ms * NS_PER_MS;
     if (path[0] == '\0' || strlen(path) >= sizeof(name.sun_path))
         return error_set(err, EINVAL, VMIG_STAGE_OPEN, NULL, NULL,
                          "socket path '%.200s' has %zu bytes, must have 1 to %zu", path,
@@ -103,7 +96,7 @@ static int connect_path(const char *path, unsigned timeout_ms, int *ret_fd, stru
     if (fd < 0)
         return connect_failed(path, errno, err);
     while (connect(fd, (struct sockaddr *)&name, sizeof(name)) < 0) {
-        if ((errno != EAGAIN && errno != EINTR) || now_ms() >= deadline)
+        if ((errno != EAGAIN && errno != EINTR) || clock_ns() >= deadline)
             return connect_failed(path, errno, err);
         poll(NULL, 0, CONNECT_RETRY_MS);
     }

@@ -188,6 +188,42 @@ static void what_was_read_ahead_is_in_the_sizes(void **state)
     side_stop(&a);
 }
 
+static void *read_all(void *arg)
+{
+    struct side *s = arg;
+    uint8_t *buf = malloc(MIB);
+    size_t total = 0;
+    ssize_t n;
+    while ((n = vmig_device_data_read(s->device, buf, MIB / 3, NULL)) > 0)
+        total += (size_t)n;
+    free(buf);
+    return (void *)(n < 0 ? 0 : total);
+}
+
+static void data_is_read_beside_other_calls(void **state)
+{
+    (void)state;
+    struct side a = { 0 };
+    uint64_t before, left = 1;
+    pthread_t reader;
+    void *total;
+    enum vmig_state at;
+    side_start(&a, NULL, 16 * MIB, 1, false);
+    go(&a, VMIG_STATE_STOP_COPY);
+    x(vmig_device_data_size(a.device, &before, &err));
+    assert_int_equal(pthread_create(&reader, NULL, read_all, &a), 0);
+    for (uint64_t last = before; left > 0; last = left) {
+        x(vmig_device_data_size(a.device, &left, &err));
+        assert_true(left <= last); /* what is under way is neither counted twice nor forgotten */
+        x(vmig_device_get_state(a.device, &at, &err));
+        assert_int_equal(at, VMIG_STATE_STOP_COPY);
+        get(&a, REFDEV_REG_SEED);
+    }
+    pthread_join(reader, &total);
+    assert_int_equal((uint64_t)(uintptr_t)total, before);
+    side_stop(&a);
+}
+
 /* ---- memory ---- */
 
 static void map(struct side *s, uint64_t iova, unsigned first, unsigned pages, bool with_fd)
@@ -330,6 +366,7 @@ int main(void)
         cmocka_unit_test(a_state_moves_through_reads_and_writes),
         cmocka_unit_test(it_moves_without_our_extensions_too),
         cmocka_unit_test(what_was_read_ahead_is_in_the_sizes),
+        cmocka_unit_test(data_is_read_beside_other_calls),
         cmocka_unit_test(the_device_reaches_memory_by_file_and_by_message),
         cmocka_unit_test(the_shared_bar_is_mapped),
         cmocka_unit_test(a_second_client_is_told_that_the_server_is_busy),
