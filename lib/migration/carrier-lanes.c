@@ -12,6 +12,15 @@
 #include "lib/error.h"
 #include "lib/migration/migration.h"
 
+/* A target that fails shuts its data channels first and says why on the main channel. */
+static void wait_for_reason(struct vmig_migration *m)
+{
+    uint64_t deadline = clock_ns() + NS_PER_S;
+    LOCK_SCOPE(&m->lock);
+    while (!m->aborted && clock_ns() < deadline)
+        run_wait_locked(m, deadline);
+}
+
 static int send_packet(struct lane *lane, struct iovec *iov, unsigned count, struct vmig_error *err)
 {
     struct vmig_migration *m = lane->migration;
@@ -24,6 +33,7 @@ static int send_packet(struct lane *lane, struct iovec *iov, unsigned count, str
         rc = channel_writev(lane->channel, iov, count);
     }
     if (rc < 0) {
+        wait_for_reason(m);
         int cause = run_check(m, err); /* shut down on purpose? */
         return cause < 0
                    ? cause

@@ -105,9 +105,14 @@ int load_run(struct participant *p, struct vmig_error *err)
         else if (item.kind == INBOX_INITIAL)
             rc = load_initial(p, err);
         inbox_give_back(&p->inbox, item.buf);
+        if (rc < 0) {
+            /* at once: who waits for this participant, here or at the source, would wait for ever
+             */
+            error_set(err, rc, VMIG_STAGE_NONE, p->id, NULL, "loading failed with errno %d", -rc);
+            error_locate(err, p->migration->stage, p->id);
+            run_abort(p->migration, err);
+        }
         inbox_loaded(&p->inbox);
-        if (rc < 0)
-            inbox_close(&p->inbox);
         if (rc < 0 || item.kind == INBOX_END)
             return rc;
     }
