@@ -100,6 +100,7 @@ int run_hold(struct vmig_migration *m)
     lanes_end(m);
     return_path_end(m);
     m->main = channel_free(m->main);
+    drain_cancel(m); /* who cancelled the migration did not mean to throw away what is held now */
     run_status(m, VMIG_STATUS_UNRESOLVED);
     LOCK_SCOPE(&m->lock);
     m->unresolved = true;
