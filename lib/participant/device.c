@@ -20,6 +20,7 @@ struct device_participant {
     struct vmig_migration_info info;
     bool precopy; /* in PRE_COPY, with an open stream */
     bool was_running;
+    bool loaded; /* target: it has the source's state */
     void *buf; /* WIRE_CHUNK_BYTES */
     struct pci_config_state config;
     bool has_config;
@@ -222,7 +223,8 @@ static int device_quiesce(void *opaque, struct vmig_error *err)
 static int device_stop(void *opaque, struct vmig_error *err)
 {
     struct device_participant *d = opaque;
-    return set_state(d, VMIG_STATE_STOP_COPY, VMIG_STATE_RUNNING, err);
+    return set_state(d, VMIG_STATE_STOP_COPY,
+                     d->was_running ? VMIG_STATE_RUNNING : VMIG_STATE_STOP, err);
 }
 
 /* A device that never ends its data would never end the pause either. */
@@ -261,8 +263,9 @@ static int device_resume_p2p(void *opaque, struct vmig_error *err)
 static int device_resume(void *opaque, struct vmig_error *err)
 {
     struct device_participant *d = opaque;
-    if (vmig_device_health(d->device) == VMIG_HEALTH_LOST)
-        return 0; /* named by the one who lost it */
+    /* named by the one who lost or reset it, and a change of state would make its health OK */
+    if (vmig_device_health(d->device) != VMIG_HEALTH_OK)
+        return 0;
     return set_state(d, d->was_running ? VMIG_STATE_RUNNING : VMIG_STATE_STOP, VMIG_STATE_ERROR,
                      err);
 }
@@ -276,7 +279,7 @@ static int device_load_setup(void *opaque, struct vmig_error *err)
     if (rc < 0)
         return rc;
     d->was_running = true;
-    d->has_config = false;
+    d->has_config = d->loaded = false;
     return set_state(d, VMIG_STATE_RESUMING, VMIG_STATE_RUNNING, err);
 }
 
@@ -304,6 +307,7 @@ static int device_load_complete(void *opaque, struct vmig_error *err)
     int rc = vmig_device_data_flush(d->device, err);
     if (rc == 0)
         rc = set_state(d, VMIG_STATE_STOP, VMIG_STATE_ERROR, err);
+    d->loaded = rc == 0;
     if (rc == 0 && d->has_config)
         rc = config_apply(d->device, &d->config, err);
     return rc;
@@ -312,7 +316,8 @@ static int device_load_complete(void *opaque, struct vmig_error *err)
 static int device_start_p2p(void *opaque, struct vmig_error *err)
 {
     struct device_participant *d = opaque;
-    return has_p2p(d) ? set_state(d, VMIG_STATE_RUNNING_P2P, VMIG_STATE_RUNNING, err) : 0;
+    /* refused: it must not run, the source may be told to */
+    return has_p2p(d) ? set_state(d, VMIG_STATE_RUNNING_P2P, VMIG_STATE_STOP, err) : 0;
 }
 
 static int device_start(void *opaque, struct vmig_error *err)
@@ -325,7 +330,11 @@ static int device_load_abort(void *opaque, struct vmig_error *err)
 {
     struct device_participant *d = opaque;
     enum vmig_state state;
-    if (vmig_device_get_state(d->device, &state, NULL) == 0 && state == VMIG_STATE_RUNNING)
+    /* RUNNING since before the load, or since a reset: RUNNING with what was loaded is neither */
+    if (!d->loaded && vmig_device_get_state(d->device, &state, NULL) == 0 &&
+        state == VMIG_STATE_RUNNING)
+        return 0;
+    if (vmig_device_health(d->device) == VMIG_HEALTH_RESET)
         return 0;
     return vmig_device_reset(d->device, err);
 }
