@@ -328,7 +328,12 @@ int lanes_accept(struct vmig_migration *m, int listen_fd, struct vmig_error *err
         if (rc < 0)
             return rc;
     }
-    for (unsigned i = 0; i < m->lanes_wanted; i++) {
+    return 0;
+}
+
+int lanes_start(struct vmig_migration *m, struct vmig_error *err)
+{
+    for (unsigned i = 0; i < m->num_lanes; i++) {
         int rc = start_lane(&m->lanes[i], err);
         if (rc < 0)
             return rc;

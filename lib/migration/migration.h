@@ -274,6 +274,8 @@ void return_path_end(struct vmig_migration *m);
 /* ---- lanes.c: data channels at both ends ---- */
 int lanes_connect(struct vmig_migration *m, const struct address *address, struct vmig_error *err);
 int lanes_accept(struct vmig_migration *m, int listen_fd, struct vmig_error *err);
+/* Target: read them, now that memory and devices are ready for it. */
+int lanes_start(struct vmig_migration *m, struct vmig_error *err);
 void lanes_shutdown(struct vmig_migration *m);
 void lanes_end(struct vmig_migration *m);
 /* Target: every lane has passed the barrier of @round. */

@@ -135,6 +135,9 @@ static int get_ready(struct target *t, struct vmig_error *err)
         return rc;
     t->ready = true;
     crew_post(m, STEP_LOAD);
+    rc = lanes_start(m, err);
+    if (rc < 0)
+        return rc;
     run_stage(m, VMIG_STAGE_ROUNDS);
     run_status(m, VMIG_STATUS_ACTIVE);
     if (m->one_way)
@@ -162,7 +165,7 @@ static int on_open_return_path(struct target *t, const uint8_t *data, uint32_t l
 static int on_hello(struct target *t, const uint8_t *data, uint32_t length, struct vmig_error *err)
 {
     struct vmig_migration *m = t->m;
-    if (t->greeted || m->one_way)
+    if (t->greeted || t->ready || m->one_way)
         return error_set(err, EPROTO, m->stage, NULL, "bad-stream", "HELLO came out of order");
     int rc = hello_accept(m, (const char *)data, length, err);
     if (rc < 0)
