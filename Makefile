@@ -50,6 +50,11 @@ fuzz: ## feed damaged bytes to every parser, SECONDS=60 for each
 	@[ "$(DEPS)" = no ] || scripts/deps test
 	scripts/fuzz $(SECONDS)
 
+.PHONY: soak
+soak: deps-build ## move workloads of all kinds for SECONDS=60, each verified
+	+@$(MAKE) --no-print-directory all
+	scripts/soak $(SECONDS)
+
 .PHONY: kernel-test
 kernel-test: all ## only the tests on a real kernel, in an emulated machine
 	scripts/rig/test --build $(BUILD)
