@@ -218,7 +218,7 @@ static void query_devices(struct vmig_migration *m, struct vmig_statistics *s)
         if (p->kind != PARTICIPANT_DEVICE)
             continue;
         struct vmig_device_statistics *d = &s->devices[s->num_devices++];
-        bool switched = p->step_ms[STEP_COMPLETE] > 0 || m->side == SIDE_TARGET;
+        bool switched = p->step_ms[STEP_COMPLETE] > 0 || p->step_ms[STEP_LOAD_COMPLETE] > 0;
         snprintf(d->id, sizeof(d->id), "%s", p->id);
         d->precopy_bytes = switched ? p->precopy_bytes : p->data_bytes;
         d->stop_copy_bytes = p->data_bytes - d->precopy_bytes;

@@ -10,6 +10,7 @@
 #include "lib/cleanup.h"
 #include "lib/error.h"
 #include "lib/migration/migration.h"
+#include "lib/stream/vfio-section.h"
 
 /* Pages of one RAM section: 4 MiB, the batch of the RAM participant. */
 #define PAGES_MAX (WIRE_RAM_BYTES_MAX / RAM_PAGE_SIZE)
@@ -50,10 +51,9 @@ static int sections_data(struct participant *p, const void *buf, size_t length,
     writer_init(&before);
     writer_init(&after);
     open_section(p, &before);
-    writer_u64(&before, QEMU_VFIO_DEV_DATA_STATE);
-    writer_u64(&before, length);
+    qemu_vfio_write_data_head(&before, length);
     if (!p->migration->completing) {
-        writer_u64(&after, QEMU_VFIO_END_OF_STATE);
+        qemu_vfio_write_end(&after);
         qemu_write_footer(&after, p->section_id);
     }
     struct iovec iov[3] = { { before.buf, before.length },
@@ -72,7 +72,7 @@ static int sections_initial_sent(struct participant *p, struct vmig_error *err)
     struct writer w;
     writer_init(&w);
     qemu_write_part(&w, p->section_id);
-    writer_u64(&w, QEMU_VFIO_DEV_INIT_DATA_SENT);
+    qemu_vfio_write_initial_sent(&w);
     qemu_write_footer(&w, p->section_id);
     int rc = main_send(p->migration, &w, err);
     writer_done(&w);
@@ -88,7 +88,7 @@ static int sections_end(struct participant *p, struct vmig_error *err)
     if (p->kind == PARTICIPANT_RAM)
         qemu_write_ram_item(&w, 0, QEMU_RAM_EOS, NULL);
     else
-        writer_u64(&w, QEMU_VFIO_END_OF_STATE);
+        qemu_vfio_write_end(&w);
     qemu_write_footer(&w, p->section_id);
     int rc = main_send(p->migration, &w, err);
     writer_done(&w);

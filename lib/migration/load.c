@@ -104,6 +104,7 @@ int load_run(struct participant *p, struct vmig_error *err)
             rc = load_one(p, &item, err);
         else if (item.kind == INBOX_INITIAL)
             rc = load_initial(p, err);
+        p->ended = item.kind == INBOX_END;
         inbox_give_back(&p->inbox, item.buf);
         if (rc < 0) {
             /* at once: who waits for this participant, here or at the source, would wait for ever

@@ -104,6 +104,7 @@ struct participant {
     /* target */
     struct inbox inbox;
     bool initial_loaded; /* under lock */
+    bool ended;          /* all its data was loaded */
 };
 
 /* One data channel. */

@@ -19,8 +19,8 @@ static void reset_participant(struct participant *p)
 {
     memset(p->step_ms, 0, sizeof(p->step_ms));
     p->pending = (struct vmig_pending) { 0 };
-    p->pending_exact = p->moved = p->end_open = p->initial_sent = p->initial_loaded = p->precopy =
-        false;
+    p->pending_exact = p->moved = p->end_open = p->initial_sent = p->ended = p->initial_loaded =
+        p->precopy = false;
     p->wanted = p->casualty = false;
     p->credit_bytes = 0;
     p->data_bytes = p->precopy_bytes = p->sequence = 0;

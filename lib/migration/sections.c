@@ -6,6 +6,7 @@
 #include "lib/error.h"
 #include "lib/migration/sections.h"
 #include "lib/participant/device.h"
+#include "lib/stream/vfio-section.h"
 
 /* QEMU's versions of what stands in these sections. */
 #define RAM_VERSION 4
@@ -14,11 +15,12 @@
 static void write_ram_start(struct vmig_migration *m, const struct participant *p, struct writer *w)
 {
     qemu_write_start(w, p->section_id, p->idstr, 0, RAM_VERSION);
-    qemu_write_ram_item(w, ram_size_bytes(m->ram), QEMU_RAM_MEM_SIZE, NULL);
+    struct qemu_ram_block list[RAM_BLOCKS_MAX] = { 0 };
     for (unsigned i = 0; i < m->ram->num_blocks; i++) {
-        writer_str8(w, m->ram->blocks[i].desc.name);
-        writer_u64(w, m->ram->blocks[i].desc.size_bytes);
+        snprintf(list[i].name, sizeof(list[i].name), "%s", m->ram->blocks[i].desc.name);
+        list[i].used_length = m->ram->blocks[i].desc.size_bytes;
     }
+    qemu_write_ram_blocks(w, list, m->ram->num_blocks);
     qemu_write_ram_item(w, 0, QEMU_RAM_EOS, NULL);
     qemu_write_footer(w, p->section_id);
 }
@@ -26,8 +28,7 @@ static void write_ram_start(struct vmig_migration *m, const struct participant *
 static void write_device_start(const struct participant *p, struct writer *w)
 {
     qemu_write_start(w, p->section_id, p->idstr, 0, VFIO_VERSION);
-    writer_u64(w, QEMU_VFIO_DEV_SETUP_STATE);
-    writer_u64(w, QEMU_VFIO_END_OF_STATE);
+    qemu_vfio_write_setup(w);
     qemu_write_footer(w, p->section_id);
 }
 
@@ -79,7 +80,7 @@ static int write_config(struct participant *p, struct writer *w, struct vmig_err
     qemu_write_full(w, p->section_id, p->idstr, 0, VFIO_VERSION);
     writer_u64(w, QEMU_VFIO_DEV_CONFIG_STATE);
     int rc = pci_config_write(w, config, err);
-    writer_u64(w, QEMU_VFIO_END_OF_STATE);
+    qemu_vfio_write_end(w);
     qemu_write_footer(w, p->section_id);
     return rc;
 }

@@ -19,30 +19,8 @@
 #include "lib/migration/handover.h"
 #include "lib/migration/migration.h"
 #include "lib/migration/sections.h"
+#include "lib/migration/target.h"
 #include "lib/participant/device.h"
-
-struct target {
-    struct vmig_migration *m;
-    struct reader reader;
-    struct qemu_stream stream;
-    int listen_fd;
-    bool greeted, ready, manifest_seen;
-    struct ram_block *block; /* of the RAM item before, across sections */
-    char only_id[256];       /* what the stream calls the only device here */
-    struct manifest manifest;
-};
-
-/* What is wrong with the stream, and where. */
-static int damaged(struct target *t, const struct qemu_section *s, struct vmig_error *err,
-                   const char *what)
-{
-    int rc = t->reader.error ? t->reader.error : -EPROTO;
-    return error_set(err, rc, t->m->stage, NULL, "bad-stream",
-                     "section \"%s\" at offset %" PRIu64 ", at byte %" PRIu64
-                     ": %s%s; nothing was started, send or save again",
-                     s->idstr, s->offset, t->reader.offset, what,
-                     t->reader.error == -ENODATA ? " (the stream is cut short)" : "");
-}
 
 /* ---- opening ---- */
 
@@ -190,9 +168,13 @@ static int on_round(struct target *t, const uint8_t *data, uint32_t length, stru
     uint32_t round =
         (uint32_t)data[0] << 24 | (uint32_t)data[1] << 16 | (uint32_t)data[2] << 8 | data[3];
     int rc = lanes_wait_barrier(m, round, err);
-    for (unsigned i = 0; rc == 0 && i < m->num_participants; i++)
-        if (m->participants[i]->ops->load && inbox_drain(&m->participants[i]->inbox) < 0)
+    for (unsigned i = 0; rc == 0 && i < m->num_participants; i++) {
+        struct participant *p = m->participants[i];
+        if (p->ops->load && inbox_drain(&p->inbox) < 0)
             rc = run_check(m, err);
+        if (m->carrier == &carrier_lanes && !p->ended) /* the last round is after the stop */
+            p->precopy_bytes = p->data_bytes;
+    }
     m->round = round;
     run_event(m, VMIG_EVENT_ROUND, NULL);
     return rc < 0 ? rc : main_return(m, WIRE_RP_ROUND_LOADED, data, length, err);
@@ -226,7 +208,7 @@ static int on_command(struct target *t, const struct qemu_section *s, struct vmi
         return error_set(err, ENOMEM, t->m->stage, NULL, NULL, "out of memory");
     reader_bytes(&t->reader, data, s->length);
     if (reader_failed(&t->reader))
-        return damaged(t, s, err, "a command is cut short");
+        return target_damaged(t, s, err, "a command is cut short");
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
         if (commands[i].command == s->command &&
             (commands[i].length == ANY_LENGTH || commands[i].length == s->length) &&
@@ -238,118 +220,12 @@ static int on_command(struct target *t, const struct qemu_section *s, struct vmi
                      s->command, s->length, s->offset);
 }
 
-/* ---- RAM sections ---- */
-
-static int on_ram_blocks(struct target *t, const struct qemu_section *s, uint64_t total,
-                         struct vmig_error *err)
-{
-    while (total && !reader_failed(&t->reader)) {
-        char name[256];
-        reader_str8(&t->reader, name);
-        uint64_t length = reader_u64(&t->reader);
-        struct ram_block *b = ram_find(t->m->ram, name);
-        if (reader_failed(&t->reader) || length > total)
-            return damaged(t, s, err, "the list of memory blocks does not add up");
-        if (!b || b->desc.size_bytes != length)
-            return error_set(err, EINVAL, t->m->stage, "ram", "layout-mismatch",
-                             "the stream has memory block \"%.60s\" of %" PRIu64
-                             " bytes, this side has %" PRIu64 "; make them the same",
-                             name, length, b ? b->desc.size_bytes : 0);
-        total -= length;
-    }
-    return 0;
-}
-
-static int on_ram_page(struct target *t, const struct qemu_section *s,
-                       const struct qemu_ram_item *item, struct vmig_error *err)
-{
-    if (item->has_block)
-        t->block = ram_find(t->m->ram, item->block);
-    if (!t->block || item->offset >= t->block->desc.size_bytes)
-        return damaged(t, s, err, "a page outside of all memory blocks");
-    if (item->flags & QEMU_RAM_ZERO) {
-        if (item->fill)
-            return damaged(t, s, err, "a filled page whose byte is not zero");
-        return ram_load_zero(t->block, item->offset, RAM_PAGE_SIZE, err);
-    }
-    bitmap_set(t->block->touched, item->offset / RAM_PAGE_SIZE);
-    reader_bytes(&t->reader, (char *)t->block->desc.vaddr + item->offset, RAM_PAGE_SIZE);
-    t->m->ram_received_bytes += RAM_PAGE_SIZE;
-    return 0;
-}
-
-static int on_ram(struct target *t, const struct qemu_section *s, struct participant *p,
-                  struct vmig_error *err)
-{
-    (void)p;
-    for (;;) {
-        struct qemu_ram_item item;
-        qemu_read_ram_item(&t->reader, &item);
-        if (reader_failed(&t->reader))
-            return damaged(t, s, err, "a memory item that is unknown or cut short");
-        int rc = 0;
-        if (item.flags & QEMU_RAM_EOS)
-            return 0;
-        if (item.flags & QEMU_RAM_MEM_SIZE)
-            rc = on_ram_blocks(t, s, item.offset, err);
-        else
-            rc = on_ram_page(t, s, &item, err);
-        if (rc < 0)
-            return rc;
-    }
-}
-
-/* ---- device sections ---- */
-
-static int on_record(struct target *t, const struct qemu_section *s, struct participant *p,
-                     struct vmig_error *err)
-{
-    uint64_t left = reader_u64(&t->reader);
-    while (left && !reader_failed(&t->reader)) {
-        size_t n = left < WIRE_CHUNK_BYTES ? left : WIRE_CHUNK_BYTES;
-        void *buf = inbox_buffer(&p->inbox);
-        if (!buf)
-            return error_set(err, ENOMEM, t->m->stage, p->id, NULL, "out of memory");
-        reader_bytes(&t->reader, buf, n);
-        if (reader_failed(&t->reader)) {
-            free(buf);
-            break;
-        }
-        int rc = load_data(p, buf, n, err);
-        if (rc < 0)
-            return rc;
-        left -= n;
-    }
-    return reader_failed(&t->reader) ? damaged(t, s, err, "device data is cut short") : 0;
-}
-
-static int on_device(struct target *t, const struct qemu_section *s, struct participant *p,
-                     struct vmig_error *err)
-{
-    for (;;) {
-        uint64_t word = reader_u64(&t->reader);
-        int rc = 0;
-        if (reader_failed(&t->reader))
-            return damaged(t, s, err, "a device section is cut short");
-        if (word == QEMU_VFIO_DEV_DATA_STATE)
-            rc = on_record(t, s, p, err);
-        else if (word == QEMU_VFIO_DEV_INIT_DATA_SENT)
-            return load_mark(p, INBOX_INITIAL, err);
-        else if (word == QEMU_VFIO_END_OF_STATE)
-            return s->type == QEMU_SECTION_END ? load_mark(p, INBOX_END, err) : 0;
-        else if (word == QEMU_VFIO_DEV_CONFIG_STATE && p->kind == PARTICIPANT_DEVICE)
-            rc = participant_device_read_config(p->opaque, &t->reader, err);
-        else if (word != QEMU_VFIO_DEV_SETUP_STATE)
-            return damaged(t, s, err, "a word that is no delimiter of a device section");
-        if (rc < 0)
-            return rc;
-    }
-}
+/* ---- the tail ---- */
 
 static int on_manifest(struct target *t, const struct qemu_section *s, struct vmig_error *err)
 {
     if (t->manifest_seen)
-        return damaged(t, s, err, "a second manifest");
+        return target_damaged(t, s, err, "a second manifest");
     t->manifest_seen = true;
     int rc = manifest_read(&t->reader, s->version_id, &t->manifest, err);
     if (rc == 0 && t->m->one_way)
@@ -398,7 +274,8 @@ static int on_participant(struct target *t, const struct qemu_section *s, struct
         if (rc < 0)
             return rc;
     }
-    return p->kind == PARTICIPANT_RAM ? on_ram(t, s, p, err) : on_device(t, s, p, err);
+    return p->kind == PARTICIPANT_RAM ? target_load_ram(t, s, err)
+                                      : target_load_device(t, s, p, err);
 }
 
 static int on_section(struct target *t, const struct qemu_section *s, struct vmig_error *err)
