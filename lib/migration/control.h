@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The control socket: one JSON object a line, {"execute": NAME, "arguments": {...}}, answered by
- * one line. It serves `vfio-migrate resolve`, and the other side when that must make this one
- * discard. status   {"status","side","migration"} cancel   {} resolve  {"what":"run"|"discard",
- * "other-side-gone":bool} yield    {"migration","number"}: the other side wants to run; returns
- * {"answer"} i-run    {"migration"}: the other side runs now Errors:
- * {"error":{"code","reason","text"}}.
+ * one line, {"return": {...}} or {"error": {"code","reason","text"}}. It serves `vfio-migrate
+ * resolve`, and the other side when that wants to run.
+ *
+ *   status    returns {"status","side","migration"}
+ *   cancel
+ *   resolve   {"what":"run"|"discard", "other-side-gone":bool}
+ *   yield     {"migration","number"}: the other side wants to run; returns {"answer"}
+ *   i-run     {"migration"}: the other side runs now
  */
 #ifndef LIB_MIGRATION_CONTROL_H
 #define LIB_MIGRATION_CONTROL_H

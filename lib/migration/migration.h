@@ -2,16 +2,16 @@
 /*
  * A migration from the inside. The story is told by source.c and target.c, top to bottom.
  *
- * | thread               | owns                                         | locks it may take |
- * |----------------------|----------------------------------------------|----------------------------|
- * | caller of send/      | the stages, convergence, statistics, the     | all | |   receive: engine
- * | main channel's reading at the target         |                            | | worker, one a |
- * its participant's state, at the source its   | main_write, lane, lock     | |   participant |
- * digest and counters; RAM's: dirty bitmaps    |                            | | return path
- * (source) | reading of the main channel's reverse        | lock                       | | lane
- * (target), one a | reading of its data channel; RAM lands from  | lock, inbox, ram           | |
- * data channel       | here                                         |                            |
- * | control              | the control socket                           | lock |
+ *   thread                         alone owns                                 may lock
+ *   caller of send or receive      stages, convergence, statistics; at the    all
+ *                                  target, reading of the main channel
+ *   worker, one a participant      its participant's state; at the source     main_write, lane,
+ *                                  its digest and counters; RAM's: the        lock
+ *                                  dirty bitmaps
+ *   return path (source)           reading of the main channel's reverse      lock
+ *   lane (target), one a channel   reading of its data channel; RAM lands     lock, inbox, ram
+ *                                  from here
+ *   control                        the control socket                         lock
  *
  * Lock order: main_write or a lane's lock, then an inbox's, then lock. Host callbacks and device
  * calls are made with none of them held.

@@ -21,7 +21,7 @@ struct device_participant {
     bool precopy; /* in PRE_COPY, with an open stream */
     bool was_running;
     bool loaded; /* target: it has the source's state */
-    void *buf; /* WIRE_CHUNK_BYTES */
+    void *buf;   /* WIRE_CHUNK_BYTES */
     struct pci_config_state config;
     bool has_config;
 };
@@ -223,8 +223,8 @@ static int device_quiesce(void *opaque, struct vmig_error *err)
 static int device_stop(void *opaque, struct vmig_error *err)
 {
     struct device_participant *d = opaque;
-    return set_state(d, VMIG_STATE_STOP_COPY,
-                     d->was_running ? VMIG_STATE_RUNNING : VMIG_STATE_STOP, err);
+    return set_state(d, VMIG_STATE_STOP_COPY, d->was_running ? VMIG_STATE_RUNNING : VMIG_STATE_STOP,
+                     err);
 }
 
 /* A device that never ends its data would never end the pause either. */
