@@ -3,13 +3,18 @@
 #include <stdlib.h>
 
 #include "lib/cleanup.h"
+#include "lib/clock.h"
 #include "lib/migration/inbox.h"
 
 void inbox_init(struct inbox *box, uint64_t bytes_max)
 {
     *box = (struct inbox) { .bytes_max = bytes_max };
     pthread_mutex_init(&box->lock, NULL);
-    pthread_cond_init(&box->changed, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&box->changed, &attr);
+    pthread_condattr_destroy(&attr);
 }
 
 static void drop_items(struct inbox *box)
@@ -37,7 +42,7 @@ void inbox_reset(struct inbox *box)
 {
     LOCK_SCOPE(&box->lock);
     drop_items(box);
-    box->busy = box->closed = false;
+    box->busy = box->closed = box->ended = false;
 }
 
 void inbox_close(struct inbox *box)
@@ -69,16 +74,42 @@ void inbox_give_back(struct inbox *box, void *buf)
     free(buf);
 }
 
-static int append(struct inbox *box, struct inbox_item *item, bool wait)
+static bool has_room(const struct inbox *box, size_t length_bytes)
+{
+    return box->bytes + length_bytes <= box->bytes_max;
+}
+
+/* With the lock held: until something changes, but never for long. */
+static void wait_a_little(struct inbox *box)
+{
+    struct timespec ts = clock_timespec(clock_ns() + 100 * NS_PER_MS);
+    pthread_cond_timedwait(&box->changed, &box->lock, &ts);
+}
+
+int inbox_wait_room(struct inbox *box, size_t length_bytes)
 {
     LOCK_SCOPE(&box->lock);
-    while (!box->closed && box->bytes + item->length_bytes > box->bytes_max) {
-        if (!wait)
-            return -EOVERFLOW;
-        pthread_cond_wait(&box->changed, &box->lock);
-    }
+    if (!box->closed && !box->ended && !has_room(box, length_bytes))
+        wait_a_little(box);
+    return box->closed || box->ended || has_room(box, length_bytes) ? 0 : -EAGAIN;
+}
+
+bool inbox_ended(struct inbox *box)
+{
+    LOCK_SCOPE(&box->lock);
+    return box->ended;
+}
+
+static int append(struct inbox *box, struct inbox_item *item)
+{
+    LOCK_SCOPE(&box->lock);
     if (box->closed)
         return -ECANCELED;
+    if (box->ended)
+        return -EPROTO;
+    if (!has_room(box, item->length_bytes))
+        return -EOVERFLOW;
+    box->ended = item->kind == INBOX_END;
     if (box->tail)
         box->tail->next = item;
     else
@@ -89,13 +120,13 @@ static int append(struct inbox *box, struct inbox_item *item, bool wait)
     return 0;
 }
 
-int inbox_put(struct inbox *box, enum inbox_kind kind, void *buf, size_t length_bytes, bool wait)
+int inbox_put(struct inbox *box, enum inbox_kind kind, void *buf, size_t length_bytes)
 {
     struct inbox_item *item = malloc(sizeof(*item));
     int rc = -ENOMEM;
     if (item) {
         *item = (struct inbox_item) { .kind = kind, .buf = buf, .length_bytes = length_bytes };
-        rc = append(box, item, wait);
+        rc = append(box, item);
     }
     if (rc < 0) {
         free(item);
@@ -133,7 +164,9 @@ void inbox_loaded(struct inbox *box)
 int inbox_drain(struct inbox *box)
 {
     LOCK_SCOPE(&box->lock);
-    while (!box->closed && (box->head || box->busy))
-        pthread_cond_wait(&box->changed, &box->lock);
-    return box->closed ? -ECANCELED : 0;
+    if (!box->closed && (box->head || box->busy))
+        wait_a_little(box);
+    if (box->closed)
+        return -ECANCELED;
+    return box->head || box->busy ? -EAGAIN : 0;
 }

@@ -32,6 +32,7 @@ struct inbox {
     uint64_t bytes, bytes_max;
     bool busy;   /* an item was taken and is being loaded */
     bool closed; /* nothing more goes in or out */
+    bool ended;  /* END went in */
     /* Buffers to use again: a fresh megabyte costs its page faults. */
     void *spare[4];
     unsigned num_spare;
@@ -49,14 +50,18 @@ void *inbox_buffer(struct inbox *box);
 /* NULL is fine. */
 void inbox_give_back(struct inbox *box, void *buf);
 
-/* @wait: wait for room; otherwise -EOVERFLOW when there is none. Takes @buf in any case.
- * -ECANCELED when closed. */
-int inbox_put(struct inbox *box, enum inbox_kind kind, void *buf, size_t length_bytes, bool wait);
+/* -EOVERFLOW when there is no room, -EPROTO after END, -ECANCELED when closed. Takes @buf in any
+ * case. */
+int inbox_put(struct inbox *box, enum inbox_kind kind, void *buf, size_t length_bytes);
+/* Wait a little for room for so much. -EAGAIN: look whether it is still wanted and wait again. */
+int inbox_wait_room(struct inbox *box, size_t length_bytes);
+bool inbox_ended(struct inbox *box);
 /* Wait for the next item. -ECANCELED when closed. The caller says inbox_loaded() when it is done
  * with it. */
 int inbox_take(struct inbox *box, struct inbox_item *ret);
 void inbox_loaded(struct inbox *box);
-/* Wait until all that was put has been loaded. -ECANCELED when closed. */
+/* Wait a little until all that was put has been loaded. -EAGAIN as above; -ECANCELED when closed.
+ */
 int inbox_drain(struct inbox *box);
 
 #endif

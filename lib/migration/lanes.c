@@ -343,12 +343,15 @@ int lanes_start(struct vmig_migration *m, struct vmig_error *err)
 
 int lanes_wait_barrier(struct vmig_migration *m, unsigned round, struct vmig_error *err)
 {
-    {
+    for (;;) {
+        int rc = run_check(m, err);
+        if (rc < 0)
+            return rc;
         LOCK_SCOPE(&m->lock);
-        while (m->num_lanes && m->barrier_round < round && !m->aborted)
-            run_wait_locked(m, UINT64_MAX);
+        if (!m->num_lanes || m->barrier_round >= round)
+            return 0;
+        run_wait_locked(m, UINT64_MAX);
     }
-    return run_check(m, err);
 }
 
 /* ---- both ---- */

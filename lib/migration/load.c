@@ -11,11 +11,21 @@
 #include "lib/error.h"
 #include "lib/migration/migration.h"
 
+static int after_end(struct participant *p, struct vmig_error *err)
+{
+    return error_set(err, EPROTO, p->migration->stage, p->id, "bad-stream",
+                     "data came after the end of its data; the stream is damaged, send again");
+}
+
 int load_data(struct participant *p, void *take_buf, size_t length, struct vmig_error *err)
 {
     struct vmig_migration *m = p->migration;
-    bool wait = m->carrier == &carrier_sections;
-    int rc = inbox_put(&p->inbox, INBOX_DATA, take_buf, length, wait);
+    int rc = -EAGAIN;
+    while (m->carrier == &carrier_sections && rc == -EAGAIN && run_check(m, NULL) == 0)
+        rc = inbox_wait_room(&p->inbox, length);
+    rc = inbox_put(&p->inbox, INBOX_DATA, take_buf, length);
+    if (rc == -EPROTO)
+        return after_end(p, err);
     if (rc == -EOVERFLOW)
         return error_set(err, EPROTO, m->stage, p->id, "bad-stream",
                          "the source sent more than the %u bytes it had credit for",
@@ -27,9 +37,11 @@ int load_data(struct participant *p, void *take_buf, size_t length, struct vmig_
 
 int load_mark(struct participant *p, enum inbox_kind kind, struct vmig_error *err)
 {
-    int rc = inbox_put(&p->inbox, kind, NULL, 0, true);
+    int rc = inbox_put(&p->inbox, kind, NULL, 0);
     if (rc == -ECANCELED)
         return run_check(p->migration, err);
+    if (rc == -EPROTO)
+        return after_end(p, err);
     return rc < 0 ? error_set(err, rc, p->migration->stage, p->id, NULL, "out of memory") : 0;
 }
 

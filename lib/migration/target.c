@@ -160,6 +160,14 @@ static int on_hello(struct target *t, const uint8_t *data, uint32_t length, stru
     return lanes_accept(m, t->listen_fd, err);
 }
 
+static int drain(struct participant *p, struct vmig_error *err)
+{
+    int rc = inbox_drain(&p->inbox), over = 0;
+    while (rc == -EAGAIN && (over = run_check(p->migration, err)) == 0)
+        rc = inbox_drain(&p->inbox);
+    return rc == -ECANCELED ? run_check(p->migration, err) : over;
+}
+
 /* All of a round is in memory and in the devices before it is acknowledged: then the source's
  * measurement is of the whole way. */
 static int on_round(struct target *t, const uint8_t *data, uint32_t length, struct vmig_error *err)
@@ -170,8 +178,8 @@ static int on_round(struct target *t, const uint8_t *data, uint32_t length, stru
     int rc = lanes_wait_barrier(m, round, err);
     for (unsigned i = 0; rc == 0 && i < m->num_participants; i++) {
         struct participant *p = m->participants[i];
-        if (p->ops->load && inbox_drain(&p->inbox) < 0)
-            rc = run_check(m, err);
+        if (p->ops->load)
+            rc = drain(p, err);
         if (m->carrier == &carrier_lanes && !p->ended) /* the last round is after the stop */
             p->precopy_bytes = p->data_bytes;
     }
@@ -302,6 +310,22 @@ static int read_stream(struct target *t, struct vmig_error *err)
     }
 }
 
+/* Each END precedes the stream's; a worker would wait for one that is missing for ever. */
+static int check_ended(struct vmig_migration *m, struct vmig_error *err)
+{
+    for (unsigned i = 0; i < m->num_participants; i++) {
+        struct participant *p = m->participants[i];
+        if (!p->ops->load || inbox_ended(&p->inbox))
+            continue;
+        int rc = run_check(m, err);
+        return rc < 0 ? rc
+                      : error_set(err, EPROTO, m->stage, p->id, "layout-mismatch",
+                                  "the stream ended without the end of its data; give the devices "
+                                  "that were sent, no others");
+    }
+    return 0;
+}
+
 /* All data is in the devices, and it is what was sent. */
 static int check_all(struct target *t, struct vmig_error *err)
 {
@@ -312,7 +336,9 @@ static int check_all(struct target *t, struct vmig_error *err)
         return error_set(err, EPROTO, m->stage, NULL, "bad-stream",
                          "the stream ended at offset %" PRIu64 " without any state",
                          t->reader.offset);
-    int rc = crew_wait(m, STEP_LOAD, err);
+    int rc = check_ended(m, err);
+    if (rc == 0)
+        rc = crew_wait(m, STEP_LOAD, err);
     if (rc == 0 && t->manifest_seen)
         rc = sections_check_manifest(m, &t->manifest, t->only_id, err);
     else if (rc == 0 && t->greeted)
