@@ -15,6 +15,7 @@
 #include <sys/time.h>
 
 #include "lib/cleanup.h"
+#include "lib/clock.h"
 #include "lib/error.h"
 #include "lib/migration/migration.h"
 
@@ -242,6 +243,24 @@ static int read_packet(struct lane *lane, struct vmig_error *err)
     return handlers[packet.kind].handle(lane, &packet, list, err);
 }
 
+/* How long the main channel has to explain why a data channel ended. */
+#define EXPLANATION_S 2
+
+/* A source that gives up closes its data channels after it has said so, and one whose target runs
+ * after that. Otherwise the link broke here, and both sides would wait for each other. */
+static int channel_ended(struct lane *lane, struct vmig_error *err)
+{
+    struct vmig_migration *m = lane->migration;
+    uint64_t deadline = clock_ns() + EXPLANATION_S * NS_PER_S;
+    LOCK_SCOPE(&m->lock);
+    while (!m->aborted && m->handover == HANDOVER_NONE && clock_ns() < deadline)
+        run_wait_locked(m, deadline);
+    if (m->aborted || m->handover != HANDOVER_NONE)
+        return 1;
+    return error_set(err, ECONNRESET, m->stage, NULL, "connection-lost",
+                     "data channel %u was cut; the source goes on, try again", lane->index);
+}
+
 static void *lane_main(void *opaque)
 {
     struct lane *lane = opaque;
@@ -250,6 +269,8 @@ static void *lane_main(void *opaque)
     do
         rc = read_packet(lane, &err);
     while (rc == 0);
+    if (rc == 1)
+        rc = channel_ended(lane, &err);
     if (rc < 0 && err.code)
         run_abort(lane->migration, &err);
     return NULL;
