@@ -54,8 +54,21 @@ static void reset_run(struct vmig_migration *m)
     m->lanes_wanted = 0;
 }
 
+/* The worker that was abandoned may still hold it. */
+static int refuse_lost(const struct vmig_migration *m, struct vmig_error *err)
+{
+    for (unsigned i = 0; i < m->num_participants; i++)
+        if (m->participants[i]->lost)
+            return error_set(err, EBUSY, VMIG_STAGE_PREPARE, m->participants[i]->id, "device-lost",
+                             "it hung in an earlier attempt and was abandoned; reset it, open it "
+                             "again and use a new migration");
+    return 0;
+}
+
 int run_begin(struct vmig_migration *m, enum side side, struct vmig_error *err)
 {
+    if (refuse_lost(m, err) < 0)
+        return -EBUSY;
     {
         LOCK_SCOPE(&m->lock);
         if (m->side != SIDE_NONE)
