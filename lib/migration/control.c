@@ -69,9 +69,9 @@ static int write_line(struct channel *c, json_t *take)
     return channel_writev(c, iov, 2);
 }
 
-static void be_patient(struct channel *c)
+static void be_patient(struct channel *c, int seconds)
 {
-    struct timeval tv = { .tv_sec = PATIENCE_S };
+    struct timeval tv = { .tv_sec = seconds };
     setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
     setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv));
 }
@@ -202,6 +202,8 @@ static void reap(struct control *control, bool all)
         struct connection *c = &control->connections[i];
         pthread_mutex_lock(&control->lock);
         bool over = c->used && (all || c->done);
+        if (over && !c->done)
+            shutdown(c->channel->fd, SHUT_RD); /* whoever is still talking; answers go out */
         pthread_mutex_unlock(&control->lock);
         if (!over)
             continue;
@@ -218,7 +220,7 @@ static void serve(struct control *control, struct channel *take_channel)
         if (c->used)
             continue;
         *c = (struct connection) { .control = control, .channel = take_channel, .used = true };
-        be_patient(take_channel);
+        be_patient(take_channel, PATIENCE_S);
         if (pthread_create(&c->thread, NULL, connection_main, c) == 0)
             return;
         c->used = false;
@@ -330,7 +332,9 @@ void control_note_peer(struct vmig_migration *m, json_t *where)
         m->peer_control = strdup(path);
 }
 
-static json_t *call(const char *path, json_t *take_request, bool *ret_sent, struct vmig_error *err)
+/* @patience_s: 0 waits as long as it takes. */
+static json_t *call(const char *path, json_t *take_request, int patience_s, bool *ret_sent,
+                    struct vmig_error *err)
 {
     struct address address = { .kind = ADDRESS_UNIX };
     struct channel *c;
@@ -346,7 +350,7 @@ static json_t *call(const char *path, json_t *take_request, bool *ret_sent, stru
         json_decref(take_request);
         return NULL;
     }
-    be_patient(c);
+    be_patient(c, patience_s);
     *ret_sent = true;
     int rc = write_line(c, take_request);
     json_t *answer = rc == 0 ? read_line(c) : NULL;
@@ -366,7 +370,7 @@ static json_t *call(const char *path, json_t *take_request, bool *ret_sent, stru
 json_t *control_call(const char *path, json_t *take_request, struct vmig_error *err)
 {
     bool sent;
-    return call(path, take_request, &sent, err);
+    return call(path, take_request, 0, &sent, err); /* resolving may take a device's time */
 }
 
 enum handover_answer control_ask_peer(struct vmig_migration *m, uint64_t number,
@@ -382,7 +386,7 @@ enum handover_answer control_ask_peer(struct vmig_migration *m, uint64_t number,
     identity_text(m, identity);
     json_t *request = json_pack("{s:s, s:{s:s, s:I}}", "execute", "yield", "arguments", "migration",
                                 identity, "number", (json_int_t)number);
-    json_t *result = call(m->peer_control, request, &sent, err);
+    json_t *result = call(m->peer_control, request, PATIENCE_S, &sent, err);
     const char *text = json_string_value(json_object_get(result, "answer"));
     enum handover_answer answer = sent ? ANSWER_LOST : ANSWER_UNREACHABLE;
     for (unsigned i = 0; text && i <= ANSWER_BUSY; i++)
@@ -397,8 +401,10 @@ void control_tell_peer(struct vmig_migration *m)
     char identity[33];
     if (!m->peer_control)
         return;
+    bool sent;
     identity_text(m, identity);
-    json_decref(control_call(
-        m->peer_control,
-        json_pack("{s:s, s:{s:s}}", "execute", "i-run", "arguments", "migration", identity), NULL));
+    json_decref(
+        call(m->peer_control,
+             json_pack("{s:s, s:{s:s}}", "execute", "i-run", "arguments", "migration", identity),
+             PATIENCE_S, &sent, NULL));
 }
