@@ -156,6 +156,12 @@ static int open_fd(const struct address *a, struct channel **ret, struct vmig_er
 static int open_file_write(const struct address *a, struct channel **ret, struct vmig_error *err)
 {
     CLEANUP_FREE char *temporary = NULL;
+    struct stat st;
+    if (stat(a->path, &st) == 0 && !S_ISREG(st.st_mode))
+        return error_set(err, EINVAL, VMIG_STAGE_OPEN, NULL, "bad-address",
+                         "%.300s is no regular file and would be replaced by one; use exec: or fd: "
+                         "to write into something else",
+                         a->path);
     if (asprintf(&temporary, "%s.XXXXXX", a->path) < 0)
         return fail(err, ENOMEM, "creating", a->path);
     int fd = mkostemp(temporary, O_CLOEXEC);
