@@ -33,6 +33,14 @@ VMIG_EXPORT const char *vmig_error_message(const struct vmig_error *err, char *b
     return buf;
 }
 
+/* Text may come from a peer or a file: nothing in it reaches a terminal as a command. */
+static void make_plain(char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < ' ' || *text == 0x7f)
+            *text = '?';
+}
+
 int error_set(struct vmig_error *err, int code, enum vmig_stage stage, const char *device,
               const char *reason, const char *format, ...)
 {
@@ -47,6 +55,9 @@ int error_set(struct vmig_error *err, int code, enum vmig_stage stage, const cha
     va_start(args, format);
     vsnprintf(err->text, sizeof(err->text), format, args);
     va_end(args);
+    make_plain(err->text);
+    make_plain(err->device);
+    make_plain(err->reason);
     return code;
 }
 
