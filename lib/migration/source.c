@@ -208,12 +208,24 @@ static bool acknowledged(struct vmig_migration *m)
     return !wanted || !m->switchover_ack || m->switchover_acked;
 }
 
-static bool initial_outstanding(struct vmig_migration *m)
+static const struct participant *initial_outstanding(struct vmig_migration *m)
 {
     for (unsigned i = 0; i < m->num_participants; i++)
         if (m->participants[i]->precopy && !m->participants[i]->initial_sent)
-            return true;
-    return false;
+            return m->participants[i];
+    return NULL;
+}
+
+/* A device that announces initial bytes for ever does not keep the migration going for ever. */
+static int wait_initial(struct vmig_migration *m, const struct participant *p,
+                        struct vmig_error *err)
+{
+    if (m->round < m->parameters[PARAMETER_MAX_ROUNDS])
+        return 0;
+    return error_set(err, ETIME, VMIG_STAGE_ROUNDS, p->id, "not-converging",
+                     "after %u rounds the device still has initial bytes to send; raise max-rounds "
+                     "or move it without pre-copy",
+                     m->round);
 }
 
 /* All initial bytes were sent: wait until they are loaded instead of going round meanwhile. */
@@ -245,8 +257,8 @@ static int source_rounds(struct vmig_migration *m, const struct address *address
             continue;
         if (acknowledged(m))
             return 0;
-        if (!initial_outstanding(m))
-            rc = wait_acknowledged(m, err);
+        const struct participant *behind = initial_outstanding(m);
+        rc = behind ? wait_initial(m, behind, err) : wait_acknowledged(m, err);
         /* the workload went on meanwhile: look again before switching */
     }
     return rc;
