@@ -64,7 +64,9 @@ kernel-shell: all ## a shell on that kernel
 	scripts/rig/shell
 
 .PHONY: install
-install: all ## install under PREFIX (default /usr/local; DESTDIR is honoured)
+install: $(BUILD)/build.ninja ## install under PREFIX (default /usr/local; DESTDIR is honoured)
+	meson configure $(BUILD) -Dprefix=$(PREFIX)
+	ninja -C $(BUILD)
 	DESTDIR=$(DESTDIR) meson install -C $(BUILD) --no-rebuild
 
 .PHONY: clean
