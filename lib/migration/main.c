@@ -9,6 +9,9 @@
 
 static int lost(struct vmig_migration *m, int rc, struct vmig_error *err)
 {
+    int cause = run_check(m, err); /* shut down on purpose? */
+    if (cause < 0)
+        return cause;
     return error_set(err, rc, m->stage, NULL, "connection-lost",
                      "writing to the other side after %llu bytes: %s",
                      (unsigned long long)atomic_load(&m->sent_bytes), strerror(-rc));
