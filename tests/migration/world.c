@@ -93,6 +93,11 @@ static void *serve(void *opaque)
     return NULL;
 }
 
+static bool is_target(const struct party *side)
+{
+    return side == side->world->target;
+}
+
 static void open_device(struct party *side, unsigned index, uint64_t seed)
 {
     struct world_plan *plan = &side->world->plan;
@@ -100,7 +105,9 @@ static void open_device(struct party *side, unsigned index, uint64_t seed)
     struct refdev_config config = { .local_bytes = plan->local_bytes };
     int ends[2];
     char address[64], id[32];
-    config.knobs.profile = refdev_profile_find(plan->profile ? plan->profile : "default");
+    const char *profile =
+        is_target(side) && plan->target_profile ? plan->target_profile : plan->profile;
+    config.knobs.profile = refdev_profile_find(profile ? profile : "default");
     config.knobs.seed = seed;
     config.knobs.transition_ns = plan->transition_ns;
     assert_non_null(config.knobs.profile);
@@ -119,15 +126,20 @@ static void open_device(struct party *side, unsigned index, uint64_t seed)
 static void add_ram(struct party *side)
 {
     struct world_plan *plan = &side->world->plan;
+    uint64_t size = plan->ram_bytes, iova = WORKLOAD_IOVA;
     if (plan->no_ram)
         return;
-    x(workload_new(&side->load, plan->ram_bytes, plan->devices, &err));
+    if (is_target(side) && plan->target_ram_bytes)
+        size = plan->target_ram_bytes;
+    if (is_target(side) && plan->target_iova)
+        iova = plan->target_iova;
+    x(workload_new(&side->load, size, plan->devices, &err));
     side->has_load = true;
     side->load.dirty_rate_pages = plan->dirty_rate_pages;
     struct vmig_ram_block block = {
         .name = "workload",
-        .iova = WORKLOAD_IOVA,
-        .size_bytes = plan->ram_bytes,
+        .iova = iova,
+        .size_bytes = size,
         .vaddr = side->load.memory,
         .fd = side->load.fd,
     };
@@ -148,7 +160,8 @@ static void open_side(struct world *w, struct party *side, const char *name, uin
         open_device(side, i, seed + i);
         if (side->has_load)
             x(workload_attach(&side->load, i, side->devices[i].device, &err));
-        x(vmig_migration_add_device(side->m, side->devices[i].device, &err));
+        if (!is_target(side) || !w->plan.target_lacks_one || i + 1 < w->plan.devices)
+            x(vmig_migration_add_device(side->m, side->devices[i].device, &err));
     }
     if (w->plan.control) {
         char path[100];

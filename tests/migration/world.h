@@ -43,9 +43,13 @@ struct world_plan {
     uint64_t transition_ns;
     bool lone_main; /* no data channels */
     unsigned channels;
-    bool control;                        /* control sockets on both sides */
-    bool relay;                          /* world.relay stands between; WORLD_UNIX */
-    bool still;                          /* nothing of the workload runs: for tests of refusals */
+    bool control; /* control sockets on both sides */
+    bool relay;   /* world.relay stands between; WORLD_UNIX */
+    bool still;   /* nothing of the workload runs: for tests of refusals */
+    /* where the target differs */
+    uint64_t target_ram_bytes, target_iova;
+    const char *target_profile;
+    bool target_lacks_one;               /* device */
     uint64_t dirty_rate_pages, dma_rate; /* 0: 500 pages a second each */
 };
 
