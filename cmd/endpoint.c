@@ -270,12 +270,11 @@ static int map_ram(struct endpoint_ram *ram, struct vmig_error *err)
  * both sides agree. */
 static int open_device(struct endpoint *e, unsigned index, struct vmig_error *err)
 {
-    char address[512], id[64];
+    char id[64];
     const char *comma = strstr(e->addresses[index], ",id=");
     size_t length = comma ? (size_t)(comma - e->addresses[index]) : strlen(e->addresses[index]);
-    if (length >= sizeof(address) || (comma && strlen(comma + 4) >= sizeof(id)))
-        return fail(err, EINVAL, "device address %s is too long", e->addresses[index]);
-    snprintf(address, sizeof(address), "%.*s", (int)length, e->addresses[index]);
+    if (comma && strlen(comma + 4) >= sizeof(id))
+        return fail(err, EINVAL, "device name in %s is too long", e->addresses[index]);
     snprintf(id, sizeof(id), comma ? "%s" : "device%s", comma ? comma + 4 : "");
     if (!comma)
         snprintf(id, sizeof(id), "device%u", index);
@@ -283,7 +282,9 @@ static int open_device(struct endpoint *e, unsigned index, struct vmig_error *er
     for (unsigned i = 0; i < e->num_parameters; i++)
         if (strcmp(e->parameters[i].name, "transition-timeout") == 0)
             options.transition_timeout_ms = (unsigned)e->parameters[i].value;
-    int rc = vmig_device_open(address, &options, &e->devices[index], err);
+    char *address = strndup(e->addresses[index], length);
+    int rc = address ? vmig_device_open(address, &options, &e->devices[index], err) : -ENOMEM;
+    free(address);
     if (rc == 0)
         e->num_devices = index + 1;
     return rc;
@@ -359,11 +360,16 @@ int endpoint_open(struct endpoint *e, struct vmig_error *err)
     return rc < 0 ? rc : add_devices(e, err);
 }
 
-void endpoint_close(struct endpoint *e)
+void endpoint_end_migration(struct endpoint *e)
 {
     progress_end(e);
     atomic_store(&to_cancel, NULL);
     e->migration = vmig_migration_free(e->migration);
+}
+
+void endpoint_close(struct endpoint *e)
+{
+    endpoint_end_migration(e);
     for (unsigned i = 0; i < e->num_devices; i++)
         e->devices[i] = vmig_device_close(e->devices[i]);
     for (unsigned i = 0; i < e->num_ram; i++) {

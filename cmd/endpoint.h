@@ -51,6 +51,8 @@ void endpoint_set(struct endpoint *e, const char *name, uint64_t value);
 
 /* Open devices and memory, make the migration, set its parameters, catch SIGINT and SIGTERM. */
 int endpoint_open(struct endpoint *e, struct vmig_error *err);
+/* The migration is over, its control socket goes; devices and memory stay. */
+void endpoint_end_migration(struct endpoint *e);
 void endpoint_close(struct endpoint *e);
 
 /* The exit code that @rc and @err of send or receive mean. */

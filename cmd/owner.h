@@ -7,7 +7,8 @@
 
 /* The hand-over is unresolved: hold everything until `vfio-migrate resolve` or a signal. */
 enum cmd_exit owner_settle(struct endpoint *e);
-/* The devices run here: hold them until a signal. */
-enum cmd_exit owner_keep(struct endpoint *e);
+/* The devices run here: hold them until a signal or, with @command, become a shell that runs it and
+ * has their descriptors; returns then only after a failure. */
+enum cmd_exit owner_keep(struct endpoint *e, const char *command);
 
 #endif

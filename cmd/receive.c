@@ -6,9 +6,11 @@
 #include "cmd/endpoint.h"
 #include "cmd/owner.h"
 
+enum { KEY_EXEC = 0x1001 };
+
 struct receive {
     struct endpoint end;
-    const char *address;
+    const char *address, *exec;
 };
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -17,6 +19,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &r->end;
+        return 0;
+    case KEY_EXEC:
+        r->exec = arg;
         return 0;
     case ARGP_KEY_ARG:
         if (r->address)
@@ -32,11 +37,21 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
+static const struct argp_option options[] = {
+    { "exec", KEY_EXEC, "COMMAND", 0,
+      "When the devices run here, become a shell that runs COMMAND and has their descriptors: "
+      "VFIO_MIGRATE_DEVICES=\"ID=ADDRESS ...\" in its environment. Without it this command stays "
+      "and "
+      "holds the devices until SIGTERM or ^C",
+      0 },
+    { 0 },
+};
+
 int cmd_receive(int argc, char **argv)
 {
     static const struct argp_child children[] = { { &endpoint_argp, 0, NULL, 0 }, { 0 } };
     static const struct argp argp = {
-        NULL,
+        options,
         parse,
         "--device DEVICE... ADDRESS",
         "Receive devices, and the memory they reach, from a `vfio-migrate send`.\v"
@@ -58,7 +73,7 @@ int cmd_receive(int argc, char **argv)
     if (code == CMD_UNRESOLVED)
         code = owner_settle(&r.end);
     if (code == CMD_DONE)
-        code = owner_keep(&r.end);
+        code = owner_keep(&r.end, r.exec);
     endpoint_close(&r.end);
     return code;
 }

@@ -7,6 +7,8 @@
  *   vfio-user:fd:N          a connected vfio-user socket, taken over
  *   DDDD:BB:SS.F            a PCI device bound to a VFIO driver (kernel group and type1 container)
  *   UUID                    a mediated device (same)
+ *   vfio-user:fd:N,established=..., fd:DEVICE,GROUP,CONTAINER,NAME
+ *                           what vmig_device_hand_on() wrote: goes on where the last owner stopped
  * Device state numbers and flags are those of linux/vfio.h.
  *
  * Threads: every call may be made from any thread. Control calls of one device are serialised
@@ -63,6 +65,31 @@ int vmig_device_open(const char *address, const struct vmig_device_options *opti
 
 /* Close; NULL is fine. A kernel device loses its migration state here. Returns NULL. */
 struct vmig_device *vmig_device_close(struct vmig_device *device);
+
+/* Let another owner have the device, as it is: a program that this process exec()s or forks, or one
+ * that gets the descriptors by SCM_RIGHTS. Closing instead would end the state of a kernel device
+ * and take memory and interrupts from a vfio-user device.
+ * On success the address that the new owner opens is in @ret (@size_bytes of it, 4,096 do for 30
+ * mappings), the descriptors in it are open without close-on-exec and the caller's, and @device is
+ * dead: every call on it returns -ENODEV, and vmig_device_close() leaves the descriptors alone.
+ * Over SCM_RIGHTS descriptors arrive with other numbers: the sender passes N (and the number behind
+ * "twin=", if there is one), or DEVICE, GROUP and CONTAINER; the receiver writes its numbers into
+ * the address in their place and leaves the rest as it is. The sender then closes its copies.
+ *
+ * In the new owner: the state, the registers, interrupts (to the old eventfds, until set anew) and
+ * DMA mappings are as they were. Memory that a vfio-user server reaches by messages answers it with
+ * EFAULT until the new owner maps it; a vmig_device_dma_map() of the same IOVA, size, access and
+ * file goes on with the old mapping, anything else there is refused with -EEXIST until
+ * vmig_device_dma_unmap() of the old one. A kernel's mappings cannot be compared: mapping there is
+ * always refused so. When opening is refused with -EINVAL the descriptors stay as they are, and
+ * open.
+ *
+ * Blocks until the device's threads have stopped. The last call on @device; no other may be under
+ * way. 0, -EBUSY in a state with a data stream or with the DMA log on, or replies are owed; -ENOSPC
+ * @ret is too small; -ENOTTY the backend cannot: nothing has changed. Other errors: the connection
+ * broke, the device is of no use any more. */
+int vmig_device_hand_on(struct vmig_device *device, char *ret, size_t size_bytes,
+                        struct vmig_error *err);
 
 const char *vmig_device_id(const struct vmig_device *device);
 const char *vmig_device_address(const struct vmig_device *device);

@@ -25,20 +25,28 @@
 #include "lib/device/uapi.h"
 #include "lib/error.h"
 
+#define PREFIX_FD "fd:"
+
 struct group_device {
     struct kernel_device kernel; /* first: its operations are rows of our table */
     bool opened;                 /* kernel is initialised */
     char name[SYSFS_NAME_MAX];
     unsigned group;
     int container_fd, group_fd;
+    bool inherited; /* opened by another process, which may have left DMA mappings */
     bool no_mmap;
 };
 _Static_assert(offsetof(struct group_device, kernel) == 0,
                "rows of kernel.h take the same pointer");
 
+static bool is_handed_on(const char *address)
+{
+    return !strncmp(address, PREFIX_FD, strlen(PREFIX_FD));
+}
+
 static bool group_matches(const char *address)
 {
-    return sysfs_is_pci(address) || sysfs_is_uuid(address);
+    return sysfs_is_pci(address) || sysfs_is_uuid(address) || is_handed_on(address);
 }
 
 /* ---- opening, step by step ---- */
@@ -153,6 +161,97 @@ static int make_running(struct group_device *self, struct vmig_error *err)
     return rc;
 }
 
+/* ---- taking over what another process opened ---- */
+
+static int parse_handed_on(const char *address, int fds[3], char name[SYSFS_NAME_MAX],
+                           struct vmig_error *err)
+{
+    int end = -1;
+    if (sscanf(address, PREFIX_FD "%d,%d,%d,%n", &fds[0], &fds[1], &fds[2], &end) == 3 && end > 0 &&
+        fds[0] >= 0 && fds[1] >= 0 && fds[2] >= 0 && fds[0] != fds[1] && fds[0] != fds[2] &&
+        fds[1] != fds[2] && (sysfs_is_pci(address + end) || sysfs_is_uuid(address + end))) {
+        sysfs_name(address + end, name);
+        return 0;
+    }
+    return error_set(err, EINVAL, VMIG_STAGE_OPEN, NULL, NULL,
+                     "address '%.200s' is not fd:DEVICE,GROUP,CONTAINER,NAME with three different "
+                     "file descriptors; pass it on exactly as it was given",
+                     address);
+}
+
+/* Do the descriptors answer as what they are said to be? */
+static int check_handed_on(const int fds[3], struct vmig_error *err)
+{
+    struct vfio_device_info info = { .argsz = sizeof(info) };
+    struct vfio_group_status status = { .argsz = sizeof(status) };
+    const char *wrong = NULL;
+    int fd = -1;
+    if (ioctl(fds[0], VFIO_DEVICE_GET_INFO, &info))
+        wrong = "device", fd = fds[0];
+    else if (ioctl(fds[1], VFIO_GROUP_GET_STATUS, &status))
+        wrong = "IOMMU group", fd = fds[1];
+    else if (ioctl(fds[2], VFIO_GET_API_VERSION) != VFIO_API_VERSION)
+        wrong = "container", fd = fds[2];
+    if (!wrong)
+        return 0;
+    return error_set(err, EINVAL, VMIG_STAGE_OPEN, NULL, NULL,
+                     "file descriptor %d is no VFIO %s; was it closed on the way here?", fd, wrong);
+}
+
+/* Asks, as mtty wants before it answers other questions, but changes nothing. */
+static int take_over(const char *address, struct group_device *self, struct vmig_error *err)
+{
+    int fds[3];
+    enum vmig_state state;
+    struct vmig_migration_info migration;
+    int rc = parse_handed_on(address, fds, self->name, err);
+    if (!rc)
+        rc = check_handed_on(fds, err);
+    if (rc)
+        return rc;
+    kernel_device_init(&self->kernel, fds[0], self->name, self->no_mmap);
+    self->opened = true;
+    self->group_fd = fds[1];
+    self->container_fd = fds[2];
+    self->inherited = true;
+    rc = kernel_migration_info(&self->kernel, &migration, err);
+    if (!rc && migration.flags)
+        rc = kernel_get_state(&self->kernel, &state, err);
+    for (unsigned i = 0; i < 3 && !rc; i++)
+        fcntl(fds[i], F_SETFD, FD_CLOEXEC);
+    if (rc) /* closing them would end the device's state */
+        self->kernel.fd = self->group_fd = self->container_fd = -1;
+    return rc;
+}
+
+static int group_hand_on(void *opaque, char *ret, size_t size, struct vmig_error *err)
+{
+    struct group_device *self = opaque;
+    int *fds[3] = { &self->kernel.fd, &self->group_fd, &self->container_fd };
+    int n = snprintf(ret, size, PREFIX_FD "%d,%d,%d,%s", *fds[0], *fds[1], *fds[2], self->name);
+    if (n < 0 || (size_t)n >= size)
+        return error_set(err, ENOSPC, VMIG_STAGE_NONE, NULL, NULL,
+                         "its address for the next process has %d bytes, there is room for %zu", n,
+                         size);
+    kernel_drop_stream(&self->kernel);
+    for (unsigned i = 0; i < 3; i++) {
+        fcntl(*fds[i], F_SETFD, 0);
+        *fds[i] = -1;
+    }
+    return 0;
+}
+
+/* The kernel does not tell what is mapped: it must judge itself. */
+static bool group_inherits(void *opaque, uint64_t iova, uint64_t size)
+{
+    const struct group_device *self = opaque;
+    (void)iova;
+    (void)size;
+    return self->inherited;
+}
+
+/* ---- the handle ---- */
+
 static int (*const open_steps[])(struct group_device *self, struct vmig_error *err) = {
     open_container, open_group, check_viable, join_container, open_device, make_running,
 };
@@ -167,6 +266,15 @@ static void group_close(void *opaque)
     free(self);
 }
 
+static int open_group_of(const char *address, struct group_device *self, struct vmig_error *err)
+{
+    sysfs_name(address, self->name);
+    int rc = sysfs_find_group("/sys", self->name, &self->group, err);
+    for (unsigned i = 0; !rc && i < sizeof(open_steps) / sizeof(open_steps[0]); i++)
+        rc = open_steps[i](self, err);
+    return rc;
+}
+
 static int group_open(const char *address, const struct backend_options *options, void **ret_self,
                       struct vmig_error *err)
 {
@@ -175,10 +283,8 @@ static int group_open(const char *address, const struct backend_options *options
         return error_set(err, ENOMEM, VMIG_STAGE_OPEN, NULL, NULL, "out of memory");
     self->container_fd = self->group_fd = -1;
     self->no_mmap = options->no_mmap;
-    sysfs_name(address, self->name);
-    int rc = sysfs_find_group("/sys", self->name, &self->group, err);
-    for (unsigned i = 0; !rc && i < sizeof(open_steps) / sizeof(open_steps[0]); i++)
-        rc = open_steps[i](self, err);
+    int rc =
+        is_handed_on(address) ? take_over(address, self, err) : open_group_of(address, self, err);
     if (rc) {
         group_close(self);
         return rc;
@@ -256,4 +362,6 @@ const struct backend_ops backend_group = {
     .dma_log_start = kernel_dma_log_start,
     .dma_log_stop = kernel_dma_log_stop,
     .dma_log_report = kernel_dma_log_report,
+    .hand_on = group_hand_on,
+    .inherits = group_inherits,
 };

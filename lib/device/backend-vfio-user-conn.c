@@ -18,6 +18,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "lib/cleanup.h"
 #include "lib/clock.h"
@@ -289,16 +291,17 @@ static int receive_message(struct vuc_conn *c, struct vuser_socket *s, struct vm
     return rc;
 }
 
-/* The twin goes first: what the server wrote into memory before it replied on the main socket must
- * be marked before that reply is acted on. */
+/* NULL: stop. The twin goes first: what the server wrote into memory before it replied on the main
+ * socket must be marked before that reply is acted on. */
 static struct vuser_socket *next_socket(struct vuc_conn *c)
 {
-    struct pollfd p[2] = { { .fd = c->twin.fd, .events = POLLIN },
-                           { .fd = c->main.fd, .events = POLLIN } };
-    if (c->twin.fd < 0)
-        return &c->main;
-    while (poll(p, 2, -1) < 0 && errno == EINTR)
+    struct pollfd p[3] = { { .fd = c->twin.fd, .events = POLLIN },
+                           { .fd = c->main.fd, .events = POLLIN },
+                           { .fd = c->wake_fd, .events = POLLIN } };
+    while (poll(p, 3, -1) < 0 && errno == EINTR)
         ;
+    if (p[2].revents)
+        return NULL;
     return p[0].revents ? &c->twin : &c->main;
 }
 
@@ -306,14 +309,16 @@ static void *receiver_main(void *arg)
 {
     struct vuc_conn *c = arg;
     struct vmig_error err = { 0 };
-    int rc = receive_message(c, &c->main, &err); /* the answer to VERSION, nothing else is legal */
+    /* The answer to VERSION, nothing else is legal. */
+    int rc = c->established ? 0 : receive_message(c, &c->main, &err);
     pthread_mutex_lock(&c->lock);
     while (!rc && !c->ready && !c->dead.code)
         pthread_cond_wait(&c->done, &c->lock);
     pthread_mutex_unlock(&c->lock);
-    while (!rc)
-        rc = receive_message(c, next_socket(c), &err);
-    vuc_conn_kill(c, rc, "%s", err.text);
+    for (struct vuser_socket *s; !rc && (s = next_socket(c));)
+        rc = receive_message(c, s, &err);
+    if (rc)
+        vuc_conn_kill(c, rc, "%s", err.text);
     return NULL;
 }
 
@@ -322,9 +327,9 @@ static void *receiver_main(void *arg)
 static bool next_answer(struct vuc_conn *c, struct vuc_answer *ret)
 {
     LOCK_SCOPE(&c->lock);
-    while (c->num_answers == 0 && !c->dead.code)
+    while (c->num_answers == 0 && !c->dead.code && !c->leaving)
         pthread_cond_wait(&c->work, &c->lock);
-    if (c->dead.code)
+    if (c->dead.code || c->num_answers == 0)
         return false;
     *ret = c->answers[c->answers_at];
     c->answers_at = (c->answers_at + 1) % VUC_ANSWERS_MAX;
@@ -529,16 +534,21 @@ static void init_locks(struct vuc_conn *c)
     pthread_cond_init(&c->room, NULL);
 }
 
-int vuc_conn_start(struct vuc_conn *c, int take_fd, struct vuc_dma *dma, unsigned stall_timeout_ms,
-                   struct vmig_error *err)
+int vuc_conn_start(struct vuc_conn *c, int take_fd, struct vuc_dma *dma, bool established,
+                   unsigned stall_timeout_ms, struct vmig_error *err)
 {
     memset(c, 0, sizeof(*c));
     c->dma = dma;
     c->last = &c->first;
     c->main.fd = c->twin.fd = -1;
+    c->established = established;
     init_locks(c);
+    c->wake_fd = eventfd(0, EFD_CLOEXEC);
+    int no_wake = c->wake_fd < 0 ? -errno : 0;
     /* Replies are bounded by what was asked, commands by what was announced: no limit here. */
     int rc = vuser_socket_init(&c->main, take_fd, UINT32_MAX, stall_timeout_ms);
+    if (!rc)
+        rc = no_wake;
     if (!rc)
         rc = start_thread(&c->receiver, receiver_main, c);
     c->receiver_runs = !rc;
@@ -563,6 +573,46 @@ int vuc_conn_ready(struct vuc_conn *c, int take_twin_fd, unsigned stall_timeout_
     return rc;
 }
 
+static int refuse_busy(struct vuc_conn *c, struct vmig_error *err)
+{
+    LOCK_SCOPE(&c->lock);
+    if (c->dead.code)
+        return error_copy(err, &c->dead);
+    if (!c->first && c->num_abandoned == 0)
+        return 0;
+    return error_set(err, EBUSY, VMIG_STAGE_NONE, NULL, NULL,
+                     "the vfio-user server still owes replies (%u of them to requests that timed "
+                     "out), which its next client could not understand",
+                     c->num_abandoned);
+}
+
+static void stop_between_messages(struct vuc_conn *c)
+{
+    uint64_t one = 1;
+    if (write(c->wake_fd, &one, sizeof(one)) < 0) /* cannot be: the counter is at 0 */
+        vuc_conn_kill(c, -errno, "stopping the connection: %s", strerror(errno));
+    pthread_join(c->receiver, NULL);
+    pthread_mutex_lock(&c->lock);
+    c->leaving = true;
+    pthread_cond_broadcast(&c->work);
+    pthread_mutex_unlock(&c->lock);
+    pthread_join(c->responder, NULL);
+    c->receiver_runs = c->responder_runs = false;
+}
+
+int vuc_conn_release(struct vuc_conn *c, int *ret_fd, int *ret_twin_fd, struct vmig_error *err)
+{
+    int rc = refuse_busy(c, err);
+    if (rc)
+        return rc;
+    stop_between_messages(c);
+    if (c->dead.code)
+        return error_copy(err, &c->dead);
+    *ret_fd = vuser_socket_release(&c->main);
+    *ret_twin_fd = vuser_socket_release(&c->twin);
+    return 0;
+}
+
 void vuc_conn_stop(struct vuc_conn *c)
 {
     if (!c->last) /* zeroed */
@@ -574,6 +624,7 @@ void vuc_conn_stop(struct vuc_conn *c)
         pthread_join(c->responder, NULL);
     vuser_socket_done(&c->main);
     vuser_socket_done(&c->twin);
+    cleanup_fd_(&c->wake_fd);
     pthread_cond_destroy(&c->done);
     pthread_cond_destroy(&c->work);
     pthread_cond_destroy(&c->room);

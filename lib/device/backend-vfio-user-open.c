@@ -41,26 +41,34 @@ static int parse_fd(const char *address, int *ret, struct vmig_error *err)
     char *end;
     errno = 0;
     long number = strtol(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end || errno || number > INT_MAX)
+    if (text[0] < '0' || text[0] > '9' || (*end && *end != ',') || errno || number > INT_MAX)
         return error_set(err, EINVAL, VMIG_STAGE_OPEN, NULL, NULL,
                          "address '%.200s': fd: wants the number of a file descriptor", address);
     *ret = (int)number;
     return 0;
 }
 
+static int check_socket(const char *address, int fd, struct vmig_error *err)
+{
+    int domain = -1, type = -1;
+    socklen_t size = sizeof(int);
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 &&
+        getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && domain == AF_UNIX &&
+        type == SOCK_STREAM)
+        return 0;
+    return error_set(err, EINVAL, VMIG_STAGE_OPEN, NULL, NULL,
+                     "address '%.200s': file descriptor %d is no connected UNIX stream socket",
+                     address, fd);
+}
+
 static int take_socket_fd(const char *address, int *ret_fd, struct vmig_error *err)
 {
-    int fd = -1, domain = -1, type = -1;
-    socklen_t size = sizeof(int);
+    int fd = -1;
     int rc = parse_fd(address, &fd, err);
+    if (!rc)
+        rc = check_socket(address, fd, err);
     if (rc)
         return rc;
-    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) < 0 ||
-        getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0 || domain != AF_UNIX ||
-        type != SOCK_STREAM)
-        return error_set(err, EINVAL, VMIG_STAGE_OPEN, NULL, NULL,
-                         "address '%.200s': file descriptor %d is no connected UNIX stream socket",
-                         address, fd);
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     *ret_fd = fd;
     return 0;
@@ -154,6 +162,13 @@ static int check_version(const struct vuser_capabilities *ours,
                      peer->minor, ours->major, ours->minor);
 }
 
+static unsigned stall_timeout(const struct vuc *v)
+{
+    return v->options.transition_timeout_ms > v->options.command_timeout_ms
+               ? v->options.transition_timeout_ms
+               : v->options.command_timeout_ms;
+}
+
 /* What the server says to VERSION, in words that help. */
 static int version_failed(const struct vuc *v, int rc, struct vmig_error *cause,
                           struct vmig_error *err)
@@ -200,12 +215,10 @@ static int connect_and_agree(struct vuc *v, struct vmig_error *err)
     struct vmig_error cause = { 0 };
     struct vuser_fds fds = { 0 };
     int fd = -1, twin = -1;
-    unsigned stall = v->options.transition_timeout_ms > v->options.command_timeout_ms
-                         ? v->options.transition_timeout_ms
-                         : v->options.command_timeout_ms;
+    unsigned stall = stall_timeout(v);
     int rc = get_socket(v, &fd, err);
     if (!rc)
-        rc = vuc_conn_start(&v->conn, fd, &v->dma, stall, err);
+        rc = vuc_conn_start(&v->conn, fd, &v->dma, false, stall, err);
     if (rc)
         return rc;
     rc = exchange_version(v, &fds, &cause);
@@ -220,6 +233,38 @@ static int connect_and_agree(struct vuc *v, struct vmig_error *err)
     }
     vuc_conn_stop(&v->conn);
     return version_failed(v, rc, &cause, err);
+}
+
+/* ---- a connection that somebody handed on ---- */
+
+static const char *established_parts(const struct vuc *v)
+{
+    const char *comma = strchr(v->address, ',');
+    return comma && !strncmp(v->address, PREFIX_FD, strlen(PREFIX_FD)) ? comma + 1 : NULL;
+}
+
+static int take_established(struct vuc *v, const char *parts, struct vmig_error *err)
+{
+    struct vuc_established e;
+    int fd = -1;
+    int rc = vuc_established_parse(v, parts, &e, err);
+    if (!rc && e.twin_fd >= 0)
+        rc = check_socket(v->address, e.twin_fd, err);
+    if (!rc)
+        rc = take_socket_fd(v->address, &fd, err);
+    if (!rc)
+        rc = vuc_conn_start(&v->conn, fd, &v->dma, true, stall_timeout(v), err);
+    if (rc)
+        return rc;
+    if (e.twin_fd >= 0)
+        fcntl(e.twin_fd, F_SETFD, FD_CLOEXEC);
+    v->no_features = e.no_features;
+    v->conn.peer = e.peer;
+    v->conn.extensions = e.peer.extensions;
+    rc = vuc_conn_ready(&v->conn, e.twin_fd, stall_timeout(v));
+    if (!rc)
+        vuc_stream_limits(&v->stream, &v->conn);
+    return rc;
 }
 
 /* ---- what it can do ---- */
@@ -335,7 +380,8 @@ int vuc_open(const char *address, const struct backend_options *options, void **
     struct vuc *v = vuc_new(address, options);
     if (!v)
         return error_set(err, ENOMEM, VMIG_STAGE_OPEN, NULL, NULL, "out of memory");
-    int rc = connect_and_agree(v, err);
+    const char *parts = established_parts(v);
+    int rc = parts ? take_established(v, parts, err) : connect_and_agree(v, err);
     if (!rc)
         rc = ask_migration(v, err);
     if (rc == 1)
@@ -368,6 +414,7 @@ void vuc_close(void *self)
     free(v->regions);
     vuc_stream_done(&v->stream);
     vuc_dma_done(&v->dma);
+    free(v->windows);
     free(v->address);
     free(v);
 }

@@ -350,6 +350,15 @@ static int vuc_set_irqs(void *self, unsigned index, unsigned start, unsigned cou
 
 /* ---- memory ---- */
 
+static int room_for_window(struct vuc *v, const struct vuc_window *window, struct vmig_error *err)
+{
+    if (v->num_windows >= v->conn.peer.max_dma_maps)
+        return error_set(err, ENOSPC, VMIG_STAGE_NONE, NULL, NULL,
+                         "the vfio-user server takes %" PRIu64 " DMA mappings, this is number %u",
+                         v->conn.peer.max_dma_maps, v->num_windows + 1);
+    return vuc_window_add(v, window);
+}
+
 static int vuc_dma_map(void *self, const struct vmig_dma_map *map, struct vmig_error *err)
 {
     struct vuc *v = self;
@@ -364,20 +373,28 @@ static int vuc_dma_map(void *self, const struct vmig_dma_map *map, struct vmig_e
     };
     struct vuc_request r = { .command = VUSER_DMA_MAP };
     struct iovec iov = { command, sizeof(command) };
-    if (v->dma.count >= v->conn.peer.max_dma_maps)
-        return error_set(err, ENOSPC, VMIG_STAGE_NONE, NULL, NULL,
-                         "the vfio-user server takes %" PRIu64 " DMA mappings, this is number %u",
-                         v->conn.peer.max_dma_maps, v->dma.count + 1);
-    /* First: the server may use it before we see its reply. */
-    int rc = vuc_dma_add(&v->dma, map);
+    struct vuc_window window;
+    int rc = vuc_window_describe(map, with_fd, &window);
     if (rc)
         return rc;
+    /* First: the server may use it before we see its reply. */
+    rc = vuc_dma_add(&v->dma, map);
+    if (rc)
+        return rc;
+    rc = vuc_window_take_over(v, &window, err);
+    if (rc == 1)
+        return 0;
+    if (!rc)
+        rc = room_for_window(v, &window, err);
     vuser_dma_map_encode(&wire, command);
-    rc = vuc_start(&v->conn, &r, &iov, 1, &map->fd, with_fd, err);
+    if (!rc)
+        rc = vuc_start(&v->conn, &r, &iov, 1, &map->fd, with_fd, err);
     if (!rc)
         rc = vuc_wait(&v->conn, &r, vuc_command_timeout(v), err);
-    if (rc)
+    if (rc) {
         vuc_dma_remove(&v->dma, map->iova, map->size_bytes);
+        vuc_window_remove(v, window.iova, window.size_bytes, true);
+    }
     return rc;
 }
 
@@ -391,9 +408,12 @@ static int vuc_dma_unmap(void *self, uint64_t iova, uint64_t size, struct vmig_e
                              .fixed_bytes = sizeof(reply) };
     vuser_dma_unmap_encode(&wire, command);
     int rc = vuc_call(&v->conn, &r, command, sizeof(command), vuc_command_timeout(v), err);
+    bool inherited = vuc_inherits(v, iova, size);
     /* Whatever the server said: from now on it does not reach that memory through us. */
     int removed = vuc_dma_remove(&v->dma, iova, size);
-    return rc ? rc : removed;
+    if (!rc || !inherited)
+        vuc_window_remove(v, iova, size, !inherited);
+    return rc || inherited ? rc : removed;
 }
 
 /* ---- migration ---- */
@@ -564,4 +584,6 @@ const struct backend_ops backend_vfio_user = {
     .dma_log_start = vuc_dma_log_start,
     .dma_log_stop = vuc_dma_log_stop,
     .dma_log_report = vuc_dma_log_report,
+    .hand_on = vuc_hand_on,
+    .inherits = vuc_inherits,
 };

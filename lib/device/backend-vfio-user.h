@@ -7,6 +7,7 @@
  *   backend-vfio-user-dma.c     the memory the server may reach, and what it wrote there
  *   backend-vfio-user-data.c    the data stream: requests pipelined both ways
  *   backend-vfio-user-open.c    connecting, VERSION, what the server can do
+ *   backend-vfio-user-hand-on.c a connection goes to another process, or comes from one
  *   backend-vfio-user.c         the rest of the operations, one command each
  *
  * Threads
@@ -115,12 +116,15 @@ struct vuc_conn {
     unsigned extensions; /* announced by both */
     struct vuc_dma *dma;
     pthread_t receiver, responder;
+    int wake_fd;      /* an eventfd: the receiver is to stop between two messages */
+    bool established; /* VERSION was exchanged by somebody before us */
     bool receiver_runs, responder_runs; /* the opener's and closer's */
 
     pthread_mutex_t lock;   /* guards what follows, and each request's state */
     pthread_cond_t done;    /* a request is DONE, or the handshake is over */
     pthread_cond_t work;    /* the responder has something to do */
     pthread_cond_t room;    /* the queue of answers has room again */
+    bool leaving;           /* the responder is to stop when all answers are given */
     bool ready;             /* VERSION is settled: twin may be read */
     struct vmig_error dead; /* code 0: alive */
     uint16_t next_id;
@@ -133,13 +137,17 @@ struct vuc_conn {
     unsigned answers_at, num_answers;
 };
 
-/* Take over @take_fd and start the threads. On failure it is closed. */
-int vuc_conn_start(struct vuc_conn *conn, int take_fd, struct vuc_dma *dma,
+/* Take over @take_fd and start the threads. On failure it is closed. @established: no reply to
+ * VERSION will come. */
+int vuc_conn_start(struct vuc_conn *conn, int take_fd, struct vuc_dma *dma, bool established,
                    unsigned stall_timeout_ms, struct vmig_error *err);
 /* VERSION is settled: the receiver goes on, with @take_twin_fd if that is not -1. */
 int vuc_conn_ready(struct vuc_conn *conn, int take_twin_fd, unsigned stall_timeout_ms);
 /* Close and join. A zeroed one is fine. */
 void vuc_conn_stop(struct vuc_conn *conn);
+/* Stop the threads between two messages, all answers given, and let go of the sockets, which stay
+ * open and connected. -EBUSY, nothing changed: replies are owed to us. */
+int vuc_conn_release(struct vuc_conn *conn, int *ret_fd, int *ret_twin_fd, struct vmig_error *err);
 /* The connection cannot be used any more: everybody who waits fails with @code and the text. The
  * first reason stays. */
 void vuc_conn_kill(struct vuc_conn *conn, int code, const char *format, ...)
@@ -213,12 +221,23 @@ struct vuc_region {
     void *maps[VUSER_AREAS_MAX];
 };
 
+/* Memory that the server was told to reach. */
+struct vuc_window {
+    uint64_t iova, size_bytes;
+    bool writable;
+    bool by_message; /* no file went along */
+    bool ours;       /* in vuc.dma; else mapped before the device was handed on to us */
+    uint64_t dev, ino, fd_offset; /* the file */
+};
+
 struct vuc {
     char *address;
     struct backend_options options;
     struct vuc_conn conn;
     struct vuc_dma dma;
     struct vuc_stream stream;
+    struct vuc_window *windows; /* control calls only */
+    unsigned num_windows;
     bool no_features;            /* asking DEVICE_FEATURE broke the connection before */
     atomic_bool logging;         /* START succeeded */
     _Atomic uint64_t log_pgsize; /* as START chose */
@@ -252,6 +271,25 @@ bool vuc_matches(const char *address);
 int vuc_open(const char *address, const struct backend_options *options, void **ret,
              struct vmig_error *err);
 void vuc_close(void *self);
+
+/* backend-vfio-user-hand-on.c */
+struct vuc_established {
+    struct vuser_capabilities peer;
+    int twin_fd; /* -1: none */
+    bool no_features;
+};
+/* What follows "vfio-user:fd:N," in an address; adds windows that are not ours. */
+int vuc_established_parse(struct vuc *v, const char *parts, struct vuc_established *ret,
+                          struct vmig_error *err);
+int vuc_window_describe(const struct vmig_dma_map *map, bool with_fd, struct vuc_window *ret);
+int vuc_window_add(struct vuc *v, const struct vuc_window *window);
+struct vuc_window *vuc_window_find(struct vuc *v, uint64_t iova, uint64_t size);
+void vuc_window_remove(struct vuc *v, uint64_t iova, uint64_t size, bool ours);
+/* 1: the server has @wanted since before the device was handed on, now it is ours; 0: nothing is
+ * there; -EEXIST: something else is. */
+int vuc_window_take_over(struct vuc *v, const struct vuc_window *wanted, struct vmig_error *err);
+int vuc_hand_on(void *self, char *ret, size_t size, struct vmig_error *err);
+bool vuc_inherits(void *self, uint64_t iova, uint64_t size);
 
 /* backend-vfio-user-data.c */
 int vuc_stream_init(struct vuc_stream *s);

@@ -61,6 +61,15 @@ struct backend_ops {
     int (*dma_log_stop)(void *self, struct vmig_error *err);
     int (*dma_log_report)(void *self, uint64_t iova, uint64_t size, uint64_t pgsize,
                           uint64_t *bitmap, struct vmig_error *err);
+
+    /* Stop using the descriptors, leave them open without close-on-exec, and write an address into
+     * @ret of @size bytes with which open() goes on in their new owner. Only close() follows, which
+     * leaves them alone. No data stream and no DMA log is open. After -ENOSPC and -EBUSY nothing
+     * has changed; after other errors the device is of no use any more. */
+    int (*hand_on)(void *self, char *ret, size_t size, struct vmig_error *err);
+    /* Did whoever handed the device on leave a DMA mapping there, which this owner has not mapped
+     * again? NULL: never. */
+    bool (*inherits)(void *self, uint64_t iova, uint64_t size);
 };
 
 extern const struct backend_ops backend_vfio_user; /* backend-vfio-user.c */

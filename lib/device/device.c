@@ -69,6 +69,8 @@ static bool device_is_lost(const struct vmig_device *device)
 
 static int device_refuse_lost(const struct vmig_device *device, struct vmig_error *err)
 {
+    if (atomic_load(&device->handed_on))
+        return device_refuse(device, err, ENODEV, "the device was handed on; close this handle");
     return device_refuse(device, err, ENODEV, "the device is lost; close it and open it again");
 }
 
@@ -340,6 +342,41 @@ VMIG_EXPORT struct vmig_device *vmig_device_close(struct vmig_device *device)
     if (device)
         device_unref(device);
     return NULL;
+}
+
+/* ---- to another owner ---- */
+
+static int refuse_to_hand_on(struct vmig_device *device, struct vmig_error *err)
+{
+    enum vmig_state state = VMIG_STATE_RUNNING;
+    if (device->logging)
+        return device_refuse(device, err, EBUSY, "its DMA log is on; stop it first");
+    int rc = device->migration.flags ? device->ops->get_state(device->backend, &state, err) : 0;
+    if (rc || state == VMIG_STATE_RUNNING || state == VMIG_STATE_RUNNING_P2P ||
+        state == VMIG_STATE_STOP)
+        return rc;
+    return device_refuse(device, err, EBUSY,
+                         "it is in %s, whose data stream cannot be handed on; RUNNING, RUNNING_P2P "
+                         "and STOP can",
+                         vmig_state_name(state));
+}
+
+VMIG_EXPORT int vmig_device_hand_on(struct vmig_device *device, char *ret, size_t size_bytes,
+                                    struct vmig_error *err)
+{
+    int rc = device_enter(device, err);
+    if (rc)
+        return rc;
+    rc = device->ops->hand_on ? refuse_to_hand_on(device, err) : -ENOTTY;
+    if (!rc)
+        rc = device->ops->hand_on(device->backend, ret, size_bytes, err);
+    if (!rc) {
+        LOCK_SCOPE(&device->lock);
+        atomic_store(&device->handed_on, true);
+        atomic_store(&device->health, VMIG_HEALTH_LOST);
+        pthread_cond_broadcast(&device->turn);
+    }
+    return device_leave(device, rc, err, "handing it on");
 }
 
 /* ---- what is known without asking ---- */

@@ -51,10 +51,11 @@ struct vmig_device {
     unsigned turn_timeout_ms;
     bool no_mmap;
 
-    atomic_uint refs;   /* the handle's and one per call inside */
-    atomic_int health;  /* enum vmig_health; LOST is final */
-    atomic_int state;   /* where our own last request left the device: tells a stream's meaning */
-    atomic_bool broken; /* a write was refused in RESUMING: only a reset leaves it */
+    atomic_uint refs;  /* the handle's and one per call inside */
+    atomic_int health; /* enum vmig_health; LOST is final */
+    atomic_int state;  /* where our own last request left the device: tells a stream's meaning */
+    atomic_bool handed_on; /* and so LOST for this handle */
+    atomic_bool broken;    /* a write was refused in RESUMING: only a reset leaves it */
 
     pthread_mutex_t lock;
     pthread_cond_t turn;

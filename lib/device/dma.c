@@ -135,7 +135,11 @@ VMIG_EXPORT int vmig_device_dma_map(struct vmig_device *device, const struct vmi
 static int unmap(struct vmig_device *device, uint64_t iova, uint64_t size_bytes,
                  struct vmig_error *err)
 {
-    if (!is_mapping(device, iova, size_bytes))
+    bool known = is_mapping(device, iova, size_bytes);
+    bool inherited = !known && !overlaps_mapping(device, iova, size_bytes) &&
+                     device->ops->inherits &&
+                     device->ops->inherits(device->backend, iova, size_bytes);
+    if (!known && !inherited)
         return device_refuse(device, err, ENOENT,
                              "unmapping %" PRIu64 " bytes at IOVA 0x%" PRIx64
                              ": no mapping is exactly that",
@@ -143,7 +147,7 @@ static int unmap(struct vmig_device *device, uint64_t iova, uint64_t size_bytes,
     if (!device->ops->dma_unmap)
         return -ENOTTY;
     int rc = device->ops->dma_unmap(device->backend, iova, size_bytes, err);
-    if (!rc)
+    if (!rc && known)
         remove_mapping(device, iova);
     return rc;
 }

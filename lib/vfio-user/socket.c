@@ -38,6 +38,13 @@ void vuser_socket_done(struct vuser_socket *s)
     pthread_mutex_destroy(&s->write_lock);
 }
 
+int vuser_socket_release(struct vuser_socket *s)
+{
+    if (s->fd >= 0)
+        pthread_mutex_destroy(&s->write_lock);
+    return take_fd(&s->fd);
+}
+
 void vuser_socket_shutdown(struct vuser_socket *s)
 {
     if (s->fd >= 0)

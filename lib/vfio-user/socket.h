@@ -31,6 +31,8 @@ int vuser_socket_init(struct vuser_socket *socket, int take_fd, uint64_t max_byt
                       unsigned stall_timeout_ms);
 /* Close. An all-zero or never opened one with fd -1 is fine. */
 void vuser_socket_done(struct vuser_socket *socket);
+/* Let go without closing: the fd is the caller's, connected still; -1 when there is none. */
+int vuser_socket_release(struct vuser_socket *socket);
 /* Wake everybody: they see end of stream. Any thread. */
 void vuser_socket_shutdown(struct vuser_socket *socket);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The client and the reference device's server, through the public interface. */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -314,6 +315,189 @@ static void the_shared_bar_is_mapped(void **state)
     side_stop(&s);
 }
 
+/* ---- handing on ---- */
+
+static int open_fds(void)
+{
+    int count = 0;
+    for (int fd = 0; fd < 256; fd++)
+        count += fcntl(fd, F_GETFD) >= 0;
+    return count;
+}
+
+/* Hand the device on to this very process. */
+static void hand_on(struct side *s, char *address, size_t size)
+{
+    x(vmig_device_hand_on(s->device, address, size, &err));
+    vmig_device_close(s->device);
+    x(vmig_device_open(address, NULL, &s->device, &err));
+}
+
+static void a_device_handed_on_keeps_state_memory_and_interrupts(void **state)
+{
+    (void)state;
+    struct side s = { 0 };
+    enum vmig_state now;
+    char address[4096];
+    int irq = eventfd(0, EFD_CLOEXEC);
+    uint64_t by_file = BASE, by_message = BASE + PAGES / 2 * 4096ull;
+    side_start(&s, NULL, MIB, 1, false);
+    for (unsigned i = 0; i < PAGES * 4096; i++)
+        s.memory[i] = (uint8_t)(i * 31 >> 3);
+    map(&s, by_file, 0, PAGES / 2, true);
+    map(&s, by_message, PAGES / 2, PAGES / 2, false);
+    enable_dma(&s);
+    x(vmig_device_set_irqs(s.device, VMIG_IRQ_MSIX, REFDEV_VECTOR_COPY, 1, &irq, &err));
+    put(&s, REFDEV_REG_SCRATCH, 0x5151);
+    int fds = open_fds();
+    for (int round = 0; round < 3; round++) { /* an address that was handed on can be so again */
+        hand_on(&s, address, sizeof(address));
+        x(vmig_device_get_state(s.device, &now, &err));
+        assert_int_equal(now, VMIG_STATE_RUNNING);
+        assert_int_equal(get(&s, REFDEV_REG_SCRATCH), 0x5151);
+        assert_int_equal(open_fds(), fds);
+        /* Nothing was mapped and no interrupt set up since. */
+        copy(&s, by_file, by_file + 5 * 4096, 4096, irq);
+        assert_memory_equal(s.memory, s.memory + 5 * 4096, 4096);
+    }
+    map(&s, by_file, 0, PAGES / 2, true);
+    map(&s, by_message, PAGES / 2, PAGES / 2, false);
+    copy(&s, by_message, by_file + 7 * 4096, 4096, irq);
+    assert_memory_equal(s.memory + PAGES / 2 * 4096, s.memory + 7 * 4096, 4096);
+    x(vmig_device_dma_unmap(s.device, by_file, PAGES / 2 * 4096ull, &err));
+    map(&s, by_file, 0, PAGES / 2, true); /* that the server knows of it too */
+    side_stop(&s);
+    close(irq);
+}
+
+static void other_memory_than_before_is_refused_until_that_is_unmapped(void **state)
+{
+    (void)state;
+    struct side s = { 0 };
+    char address[4096];
+    side_start(&s, NULL, MIB, 1, false);
+    map(&s, BASE, 0, 8, true);
+    hand_on(&s, address, sizeof(address));
+    struct vmig_dma_map wrong = { .iova = BASE,
+                                  .size_bytes = 8 * 4096,
+                                  .vaddr = s.memory,
+                                  .fd = s.memory_fd,
+                                  .fd_offset = 4096,
+                                  .writable = true };
+    struct vmig_error why = { 0 };
+    assert_int_equal(vmig_device_dma_map(s.device, &wrong, &why), -EEXIST);
+    assert_non_null(strstr(why.text, "unmap it first"));
+    assert_int_equal(vmig_device_dma_unmap(s.device, BASE, 4096, NULL), -ENOENT);
+    x(vmig_device_dma_unmap(s.device, BASE, 8 * 4096, &err));
+    assert_int_equal(vmig_device_dma_unmap(s.device, BASE, 8 * 4096, NULL), -ENOENT);
+    x(vmig_device_dma_map(s.device, &wrong, &err));
+    side_stop(&s);
+}
+
+static void a_device_that_was_handed_on_migrates(void **state)
+{
+    (void)state;
+    struct side a = { 0 }, b = { 0 };
+    char address[4096];
+    uint8_t *buf = malloc(MIB);
+    side_start(&a, NULL, 4 * MIB, 11, false);
+    side_start(&b, NULL, 4 * MIB, 22, false);
+    put(&a, REFDEV_REG_SCRATCH, 0x77);
+    hand_on(&a, address, sizeof(address));
+    hand_on(&b, address, sizeof(address));
+    go(&b, VMIG_STATE_RESUMING);
+    go(&a, VMIG_STATE_PRE_COPY);
+    assert_true(move(&a, &b, buf, MIB) > 0);
+    go(&a, VMIG_STATE_STOP_COPY);
+    move(&a, &b, buf, MIB);
+    x(vmig_device_data_flush(b.device, &err));
+    go(&b, VMIG_STATE_RUNNING);
+    assert_int_equal(get(&b, REFDEV_REG_SCRATCH), 0x77);
+    assert_int_equal(get(&b, REFDEV_REG_SEED), 11);
+    side_stop(&a);
+    side_stop(&b);
+    free(buf);
+}
+
+static void after_a_refusal_to_hand_on_the_device_is_as_before(void **state)
+{
+    (void)state;
+    struct side s = { 0 };
+    struct vmig_error why = { 0 };
+    char address[4096] = "untouched";
+    side_start(&s, NULL, MIB, 1, false);
+    assert_int_equal(vmig_device_hand_on(s.device, address, 20, &why), -ENOSPC);
+    assert_non_null(strstr(why.text, "20 bytes"));
+    go(&s, VMIG_STATE_PRE_COPY);
+    why = (struct vmig_error) { 0 };
+    assert_int_equal(vmig_device_hand_on(s.device, address, sizeof(address), &why), -EBUSY);
+    assert_non_null(strstr(why.text, "PRE_COPY"));
+    go(&s, VMIG_STATE_RUNNING);
+    assert_string_equal(address, "untouched");
+    put(&s, REFDEV_REG_SCRATCH, 9);
+    hand_on(&s, address, sizeof(address));
+    assert_int_equal(get(&s, REFDEV_REG_SCRATCH), 9);
+    side_stop(&s);
+}
+
+static void a_handle_that_was_handed_on_is_dead(void **state)
+{
+    (void)state;
+    struct side s = { 0 };
+    enum vmig_state now;
+    struct vmig_error why = { 0 };
+    char address[4096];
+    side_start(&s, NULL, MIB, 1, false);
+    x(vmig_device_hand_on(s.device, address, sizeof(address), &err));
+    assert_int_equal(vmig_device_get_state(s.device, &now, &why), -ENODEV);
+    assert_non_null(strstr(why.text, "handed on"));
+    vmig_device_close(s.device);
+    x(vmig_device_open(address, NULL, &s.device, &err));
+    side_stop(&s);
+}
+
+static void a_malformed_address_is_refused_and_leaves_the_connection(void **state)
+{
+    (void)state;
+    struct side s = { 0 };
+    char good[4096], base[4096], address[5000];
+    static const struct {
+        const char *format, *text;
+    } wrong[] = {
+        { "%s,", "''" },
+        { "%s,shoe=1", "shoe=1" },
+        { "%s,extensions=1", "comes twice" },
+        { "%s,twin=-1", "twin=-1" },
+        { "%s,twin=99999999999", "no file descriptor" },
+        { "%s,twin=200", "200 is no connected" },
+        { "%s,dma=", "describes no memory" },
+        { "%s,dma=1000+0+w+message", "describes no memory" },
+        { "%s,dma=1000+1001+w+message", "describes no memory" },
+        { "%s,dma=1000+1000+x+message", "describes no memory" },
+        { "%s,dma=1000+1000+w+1+2", "describes no memory" },
+        { "%s,dma=fffffffffffff000+2000+w+message", "describes no memory" },
+        { "%s,dma=1000+2000+w+message,dma=2000+1000+w+message", "overlaps" },
+    };
+    side_start(&s, NULL, MIB, 1, false);
+    x(vmig_device_hand_on(s.device, good, sizeof(good), &err));
+    vmig_device_close(s.device);
+    char *twin = strstr(good, ",twin=");
+    snprintf(base, sizeof(base), "%.*s", twin ? (int)(twin - good) : (int)strlen(good), good);
+    for (unsigned i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        struct vmig_error why = { 0 };
+        snprintf(address, sizeof(address), wrong[i].format, base);
+        assert_int_equal(vmig_device_open(address, NULL, &s.device, &why), -EINVAL);
+        if (!strstr(why.text, wrong[i].text))
+            fail_msg("%s: '%s' does not say '%s'", address, why.text, wrong[i].text);
+    }
+    for (char *comma = good; (comma = strchr(comma, ',')); comma++) { /* cut anywhere */
+        snprintf(address, sizeof(address), "%.*s", (int)(comma + 5 - good), good);
+        assert_int_equal(vmig_device_open(address, NULL, &s.device, NULL), -EINVAL);
+    }
+    x(vmig_device_open(good, NULL, &s.device, &err));
+    side_stop(&s);
+}
+
 /* ---- several clients ---- */
 
 static void *run(void *arg)
@@ -369,6 +553,12 @@ int main(void)
         cmocka_unit_test(data_is_read_beside_other_calls),
         cmocka_unit_test(the_device_reaches_memory_by_file_and_by_message),
         cmocka_unit_test(the_shared_bar_is_mapped),
+        cmocka_unit_test(a_device_handed_on_keeps_state_memory_and_interrupts),
+        cmocka_unit_test(other_memory_than_before_is_refused_until_that_is_unmapped),
+        cmocka_unit_test(a_device_that_was_handed_on_migrates),
+        cmocka_unit_test(after_a_refusal_to_hand_on_the_device_is_as_before),
+        cmocka_unit_test(a_handle_that_was_handed_on_is_dead),
+        cmocka_unit_test(a_malformed_address_is_refused_and_leaves_the_connection),
         cmocka_unit_test(a_second_client_is_told_that_the_server_is_busy),
     };
     return cmocka_run_group_tests_name("vfio-user client and reference device", tests, NULL, NULL);
