@@ -76,6 +76,14 @@ static void fill(void *at, uint64_t bytes, enum contents contents)
     }
 }
 
+/* A forked child has the memory but not its page table entries yet: their faults are not what is
+ * measured. */
+static void populate(void *at, uint64_t bytes)
+{
+    if (madvise(at, bytes, MADV_POPULATE_WRITE) != 0)
+        die("populating memory");
+}
+
 /* ---- the limit: raw loopback ---- */
 
 static int listen_loopback(struct sockaddr_in *addr)
@@ -90,8 +98,13 @@ static int listen_loopback(struct sockaddr_in *addr)
     return fd;
 }
 
+static int populated[2];
+
 static void raw_receiver(int listen_fd, char *at, uint64_t bytes)
 {
+    populate(at, bytes);
+    if (write(populated[1], "p", 1) != 1)
+        die("pipe");
     int fd = accept(listen_fd, NULL, NULL);
     for (uint64_t done = 0; done < bytes;) {
         uint64_t left = bytes - done;
@@ -109,9 +122,16 @@ static double raw_rate(char *source, char *target, uint64_t bytes)
 {
     struct sockaddr_in addr;
     int listen_fd = listen_loopback(&addr);
+    char ready;
+    if (pipe(populated) != 0)
+        die("pipe");
     pid_t pid = fork();
     if (pid == 0)
         raw_receiver(listen_fd, target, bytes);
+    if (read(populated[0], &ready, 1) != 1)
+        die("pipe");
+    close(populated[0]);
+    close(populated[1]);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) != 0)
         die("connecting");
@@ -156,8 +176,10 @@ static struct vmig_migration *one_block(const struct vmig_host *host, void *at, 
     return m;
 }
 
-static void engine_receiver(void *at, int fd, uint64_t bytes)
+static void engine_receiver(void *at, int fd, uint64_t bytes, bool touched)
 {
+    if (touched)
+        populate(at, bytes);
     struct vmig_host host = { .size = sizeof(host), .event = tell_address };
     struct vmig_error err = { 0 };
     struct vmig_migration *m = one_block(&host, at, fd, bytes);
@@ -167,7 +189,8 @@ static void engine_receiver(void *at, int fd, uint64_t bytes)
 
 /* Bytes of guest memory a second over the stages that move it: setup (tracking starts), rounds, the
  * pause. */
-static double engine_rate(void *source, int source_fd, void *target, int target_fd, uint64_t bytes)
+static double engine_rate(void *source, int source_fd, void *target, int target_fd, uint64_t bytes,
+                          bool touched)
 {
     char address[100];
     struct vmig_error err = { 0 };
@@ -176,7 +199,7 @@ static double engine_rate(void *source, int source_fd, void *target, int target_
         die("pipe");
     pid_t pid = fork();
     if (pid == 0)
-        engine_receiver(target, target_fd, bytes);
+        engine_receiver(target, target_fd, bytes, touched);
     if (read(address_pipe[0], address, sizeof(address)) <= 0)
         die("pipe");
     close(address_pipe[0]);
@@ -237,7 +260,7 @@ static void run(const char *name, enum contents contents, uint64_t bytes, int re
         base[i] = contents == RANDOM  ? raw_rate(source, sink, bytes)
                   : contents == ZEROS ? read_rate((const uint64_t *)source, bytes)
                                       : 1;
-        rate[i] = engine_rate(source, source_fd, sink, target_fd, bytes);
+        rate[i] = engine_rate(source, source_fd, sink, target_fd, bytes, contents == RANDOM);
         if (contents == RANDOM) { /* and once more, so that drift shows */
             double again = raw_rate(source, sink, bytes);
             base[i] = (base[i] + again) / 2;
