@@ -9,8 +9,9 @@
  * size the device reports. A state change first collects what is in flight: an empty reply from
  * before it means "drained for now" and must not be taken for the end of the stream behind it.
  *
- * The window starts at one and doubles with every full reply: a small state costs no empty replies,
- * and memory is touched only as far as it is used.
+ * The window starts at one, doubles with every full reply and falls to one with an empty reply: a
+ * small state costs no empty replies, a drained device is left alone until somebody wants data, and
+ * memory is touched only as far as it is used.
  *
  * A reply that was lost (time-out, dead connection) is a hole in the stream. From then on it only
  * fails, until the device starts a new one.
@@ -134,9 +135,7 @@ static int ask_ahead(struct vuc *v, struct vmig_error *err)
     struct vuc_stream *s = &v->stream;
     unsigned limit = window_limit(s), want = s->window < limit ? s->window : limit;
     int rc = 0;
-    if (s->count == 0)
-        s->drained = false;
-    while (!rc && !s->drained && s->count < want)
+    while (!rc && s->count < want)
         rc = ask(v, err);
     return rc;
 }
@@ -165,10 +164,8 @@ static int collect(struct vuc *v, struct vuc_slot *slot, struct vmig_error *err)
         s->padded = true;
     if (got.size_bytes == slot->wanted_bytes && s->window < VUC_READS_MAX)
         s->window *= 2;
-    if (got.size_bytes == 0) {
-        s->drained = true;
-        s->window = 1;
-    }
+    if (got.size_bytes == 0)
+        s->window = 1; /* nothing is asked for beyond what somebody waits for */
     return 0;
 }
 
@@ -259,7 +256,6 @@ static void collect_all(struct vuc *v)
         kept++;
     }
     s->count = kept;
-    s->drained = false;
 }
 
 /* ---- writing ---- */
@@ -339,7 +335,7 @@ static void forget_reading(struct vuc_stream *s)
 {
     s->first = s->count = 0;
     s->window = 1;
-    s->drained = s->padded = s->initial_over = false;
+    s->padded = s->initial_over = false;
     s->fetched_bytes = s->consumed_bytes = s->initial_end_bytes = 0;
     s->read_error = (struct vmig_error) { 0 };
 }

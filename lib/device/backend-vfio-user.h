@@ -196,8 +196,7 @@ struct vuc_stream {
     /* Reading: slots[(first + i) % VUC_READS_MAX] for i < count are asked for, oldest first. */
     struct vuc_slot slots[VUC_READS_MAX];
     unsigned first, count;
-    unsigned window; /* how many to keep in flight: grows as long as replies are full */
-    bool drained;    /* an empty reply came: ask for nothing new until the ring is empty */
+    unsigned window; /* how many to keep in flight */
     bool padded;     /* the server fills replies up with zeros: many empty ones are expensive */
     uint64_t fetched_bytes, consumed_bytes; /* of this stream */
     uint64_t initial_end_bytes; /* fetched when initial_bytes was last seen above 0 or reached 0 */

@@ -374,6 +374,39 @@ static void the_same_on_a_twin_socket(void **state)
     fake_close(&f, c);
 }
 
+/* Writes without wanting a reply, then answers: that order is all it relies on. */
+static bool quiet_write(struct fake *fake, const struct vuser_header *h, const uint8_t *payload,
+                        size_t length, const struct vuser_fds *fds)
+{
+    (void)payload, (void)length, (void)fds;
+    if (h->command != VUSER_REGION_WRITE)
+        return false;
+    uint8_t *message = calloc(1, 16 + 12 * 4096);
+    struct vuser_header quiet = vuser_command_header(1, VUSER_DMA_WRITE, 16 + 12 * 4096);
+    quiet.flags |= VUSER_NO_REPLY;
+    vuser_dma_access_encode(&(struct vuser_dma_access) { 0x100000, 12 * 4096 }, message);
+    vuser_socket_send_buf(&fake->twin, &quiet, message, 16 + 12 * 4096);
+    free(message);
+    return false;
+}
+
+static void what_was_written_before_a_reply_is_marked_when_it_is_here(void **state)
+{
+    (void)state;
+    fake_init(&f);
+    f.caps.twin_socket = true;
+    f.hook = quiet_write;
+    void *c = start();
+    map_memory(c, 0x100000, 0, 16, true, false);
+    for (unsigned i = 0; i < 300; i++) {
+        uint64_t bitmap = 0;
+        x(OPS.region_write(c, 1, 0, "x", 1, &err));
+        x(OPS.dma_log_report(c, 0x100000, 0x10000, 4096, &bitmap, &err));
+        assert_int_equal(bitmap, 0xfff);
+    }
+    fake_close(&f, c);
+}
+
 static bool dma_before_unmap(struct fake *fake, const struct vuser_header *h,
                              const uint8_t *payload, size_t length, const struct vuser_fds *fds)
 {
@@ -725,6 +758,7 @@ int main(void)
         cmocka_unit_test(more_mappings_than_the_server_takes_are_refused),
         cmocka_unit_test(the_server_reaches_mapped_memory_by_message),
         cmocka_unit_test(the_same_on_a_twin_socket),
+        cmocka_unit_test(what_was_written_before_a_reply_is_marked_when_it_is_here),
         cmocka_unit_test(unmapped_memory_cannot_be_reached),
         cmocka_unit_test(the_devices_log_is_read_in_whole_mappings),
         cmocka_unit_test(a_report_in_larger_pages_merges_them),

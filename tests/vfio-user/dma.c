@@ -189,6 +189,9 @@ static void a_devices_bitmap_is_merged_in_its_own_page_size(void **state)
     assert_true(bit(64));
 
     memset(bitmap, 0, sizeof(bitmap));
+    bitmap[0] = 1ull << 40; /* far beyond the mapping */
+    assert_int_equal(vuc_dma_merge(&dma, 0, PAGES * PAGE, 16 * PAGE, bitmap), 0);
+    assert_int_equal(take(0, PAGES * PAGE, PAGE), 0);
     bitmap[0] = 2 | 1ull << 12; /* pages of 16: the second, and the last, of which half is there */
     assert_int_equal(vuc_dma_merge(&dma, 0, PAGES * PAGE, 16 * PAGE, bitmap), 0);
     assert_int_equal(take(0, PAGES * PAGE, PAGE), 16 + 8);

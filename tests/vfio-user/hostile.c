@@ -352,6 +352,29 @@ static void more_data_than_came_or_was_asked_for_is_refused(void **state)
     data_reply(UINT32_MAX, 8);
 }
 
+static void not_even_within_the_slack_of_a_reply(void **state)
+{
+    (void)state;
+    uint8_t buf[64];
+    struct vmig_error refusal = { 0 };
+    fake_init(&f);
+    f.caps.max_data_xfer_size = 16;
+    f.save_bytes = 100;
+    f.hook = script;
+    action = NULL;
+    fake_start(&f);
+    void *c = fake_open(&f, &fake_options);
+    assert_int_equal(OPS.set_state(c, VMIG_STATE_STOP_COPY, NULL), 0);
+    memset(odd_reply, 0, sizeof(odd_reply));
+    odd_reply[4] = 17;
+    odd_bytes = 8 + 17;
+    act_on = VUSER_MIG_DATA_READ;
+    action = answer_odd;
+    assert_int_equal(OPS.data_read(c, buf, sizeof(buf), &refusal), -EPROTO);
+    assert_non_null(strstr(refusal.text, "claims 17 bytes"));
+    fake_close(&f, c);
+}
+
 /* ---- descriptions ---- */
 
 static void check_odd_region(const struct vuser_region_info *info, uint32_t more, const char *text)
@@ -812,6 +835,7 @@ int main(void)
         cmocka_unit_test(an_error_reply_is_an_error_whatever_its_number),
         cmocka_unit_test(a_state_that_is_none_is_refused),
         cmocka_unit_test(more_data_than_came_or_was_asked_for_is_refused),
+        cmocka_unit_test(not_even_within_the_slack_of_a_reply),
         cmocka_unit_test(regions_are_checked),
         cmocka_unit_test(a_file_smaller_than_its_region_is_not_mapped),
         cmocka_unit_test(huge_numbers_of_regions_and_interrupts_are_refused),
