@@ -292,17 +292,19 @@ static int receive_message(struct vuc_conn *c, struct vuser_socket *s, struct vm
 }
 
 /* NULL: stop. The twin goes first: what the server wrote into memory before it replied on the main
- * socket must be marked before that reply is acted on. */
+ * socket must be marked before that reply is acted on. The kernel looks at the files in the order of
+ * this list, so the main socket stands before the twin: a twin that is found empty was so after the
+ * main socket was found readable. */
 static struct vuser_socket *next_socket(struct vuc_conn *c)
 {
-    struct pollfd p[3] = { { .fd = c->twin.fd, .events = POLLIN },
-                           { .fd = c->main.fd, .events = POLLIN },
+    struct pollfd p[3] = { { .fd = c->main.fd, .events = POLLIN },
+                           { .fd = c->twin.fd, .events = POLLIN },
                            { .fd = c->wake_fd, .events = POLLIN } };
     while (poll(p, 3, -1) < 0 && errno == EINTR)
         ;
     if (p[2].revents)
         return NULL;
-    return p[0].revents ? &c->twin : &c->main;
+    return p[1].revents ? &c->twin : &c->main;
 }
 
 static void *receiver_main(void *arg)

@@ -10,7 +10,6 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <limits.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,6 +26,7 @@ static const struct {
     { "precopy_info", VUSER_EXT_PRECOPY_INFO },
     { "large_writes", VUSER_EXT_LARGE_WRITES },
 };
+#define REAL_EXACT_MAX 9007199254740992.0 /* 2^53: a double holds any whole number below */
 #define EXTENSIONS (sizeof(extensions) / sizeof(extensions[0]))
 
 static void json_cleanup(json_t **json)
@@ -171,11 +171,12 @@ static int get_number(const json_t *object, const char *name, uint64_t min, uint
     double real = json_number_value(value);
     if (!value)
         return 0;
-    bool whole = json_is_integer(value) ||
-                 (json_is_real(value) && real == floor(real) && fabs(real) < 9007199254740992.0);
-    json_int_t number = json_is_integer(value) ? json_integer_value(value)
-                        : whole                ? (json_int_t)real
-                                               : -1;
+    json_int_t number = json_integer_value(value);
+    bool whole = json_is_integer(value);
+    if (json_is_real(value) && real >= 0 && real < REAL_EXACT_MAX) {
+        number = (json_int_t)real;
+        whole = (double)number == real;
+    }
     if (!whole || number < 0 || (uint64_t)number < min)
         return error_set(err, EINVAL, VMIG_STAGE_NONE, NULL, NULL,
                          "VERSION: \"%s\" must be a whole number of at least %" PRIu64, name, min);
