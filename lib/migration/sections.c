@@ -54,6 +54,26 @@ static const enum manifest_kind manifest_kinds[] = {
     [PARTICIPANT_OTHER] = MANIFEST_OTHER,
 };
 
+/* Nothing else would notice a damaged config record: most of its bytes may have any value. */
+static int add_config_digest(const struct pci_config_state *config, uint64_t *digest,
+                             struct vmig_error *err)
+{
+    struct writer w;
+    writer_init(&w);
+    int rc = pci_config_write(&w, config, err);
+    if (rc == 0)
+        rc = w.error;
+    if (rc == 0)
+        *digest = XXH3_64bits_withSeed(w.buf, w.length, *digest);
+    writer_done(&w);
+    return rc;
+}
+
+static const struct pci_config_state *config_of(const struct participant *p)
+{
+    return p->kind == PARTICIPANT_DEVICE ? participant_device_config(p->opaque) : NULL;
+}
+
 /* RAM is counted and not hashed: its pages change while they are sent, so a digest taken on the way
  * would give false alarms. */
 static int add_entry(struct manifest *list, struct participant *p, const char *id,
@@ -68,13 +88,13 @@ static int add_entry(struct manifest *list, struct participant *p, const char *i
     };
     snprintf(entry.id, sizeof(entry.id), "%s", id);
     snprintf(entry.identity, sizeof(entry.identity), "%s", p->identity);
-    return manifest_add(list, &entry, err);
+    int rc = config_of(p) ? add_config_digest(config_of(p), &entry.digest, err) : 0;
+    return rc < 0 ? rc : manifest_add(list, &entry, err);
 }
 
 static int write_config(struct participant *p, struct writer *w, struct vmig_error *err)
 {
-    const struct pci_config_state *config =
-        p->kind == PARTICIPANT_DEVICE ? participant_device_config(p->opaque) : NULL;
+    const struct pci_config_state *config = config_of(p);
     if (!config)
         return 0;
     qemu_write_full(w, p->section_id, p->idstr, 0, VFIO_VERSION);
