@@ -361,21 +361,23 @@ void world_join(struct world *w)
 {
     struct party *sides[2] = { w->source, w->target };
     for (int n = 0; n < 2; n++) {
+        int first = -1;
         {
             LOCK_SCOPE(&w->lock);
             while (!(sides[0]->busy && sides[0]->done) && !(sides[1]->busy && sides[1]->done) &&
                    (sides[0]->busy || sides[1]->busy))
                 pthread_cond_wait(&w->changed, &w->lock);
+            for (int i = 1; i >= 0; i--)
+                if (sides[i]->busy && sides[i]->done)
+                    first = i;
         }
-        for (int i = 0; i < 2; i++)
-            if (sides[i]->busy && sides[i]->done) {
-                party_join(sides[i]);
-                if (w->pair[!i] >= 0) {
-                    close(w->pair[!i]);
-                    w->pair[!i] = -1;
-                }
-                break;
-            }
+        if (first < 0)
+            continue;
+        party_join(sides[first]);
+        if (w->pair[!first] >= 0) {
+            close(w->pair[!first]);
+            w->pair[!first] = -1;
+        }
     }
 }
 

@@ -97,17 +97,13 @@ static void answer_version(struct fake *f, const struct vuser_header *h)
 {
     void *payload;
     size_t length;
-    int pair[2] = { -1, -1 };
-    if (f->caps.twin_socket) {
-        socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair);
-        vuser_socket_init(&f->twin, pair[0], MESSAGE_MAX, 20000);
-    }
     vuser_version_build(&f->caps, &payload, &length);
     struct vuser_header reply = vuser_reply_header(h, (uint32_t)length);
     struct iovec iov = { payload, length };
-    vuser_socket_send(&f->main, &reply, &iov, 1, &pair[1], pair[1] >= 0);
-    if (pair[1] >= 0)
-        close(pair[1]);
+    vuser_socket_send(&f->main, &reply, &iov, 1, &f->twin_client_fd, f->twin_client_fd >= 0);
+    if (f->twin_client_fd >= 0)
+        close(f->twin_client_fd);
+    f->twin_client_fd = -1;
     free(payload);
 }
 
@@ -359,7 +355,7 @@ void fake_init(struct fake *f)
     f->caps.extensions = VUSER_EXT_ALL;
     f->flags = VMIG_MIGRATION_STOP_COPY | VMIG_MIGRATION_P2P | VMIG_MIGRATION_PRE_COPY;
     f->state = VMIG_STATE_RUNNING;
-    f->main.fd = f->twin.fd = f->client_fd = f->region_fd = -1;
+    f->main.fd = f->twin.fd = f->client_fd = f->twin_client_fd = f->region_fd = -1;
     for (unsigned i = 0; i < FAKE_MAPS_MAX; i++)
         f->map_fds[i] = -1;
 }
@@ -372,8 +368,12 @@ void fake_start(struct fake *f)
     f->client_fd = pair[1];
     f->region_fd = memfd_create("region", MFD_CLOEXEC);
     assert_int_equal(ftruncate(f->region_fd, FAKE_REGION_BYTES), 0);
-    if (f->caps.twin_socket)
+    if (f->caps.twin_socket) {
         f->caps.twin_fd_index = 0;
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+        assert_int_equal(vuser_socket_init(&f->twin, pair[0], MESSAGE_MAX, 20000), 0);
+        f->twin_client_fd = pair[1];
+    }
     f->message = malloc(MESSAGE_MAX);
     assert_int_equal(pthread_create(&f->thread, NULL, server_main, f), 0);
 }
@@ -389,6 +389,8 @@ void fake_stop(struct fake *f)
         if (f->map_fds[i] >= 0)
             close(f->map_fds[i]);
     close(f->region_fd);
+    if (f->twin_client_fd >= 0)
+        close(f->twin_client_fd);
     free(f->message);
 }
 

@@ -36,7 +36,7 @@ struct fake {
 
     int client_fd; /* the test's end, given to the client */
     struct vuser_socket main, twin;
-    int twin_client_fd;
+    int twin_client_fd; /* until VERSION has sent it */
     pthread_t thread;
     uint8_t *message;
 
