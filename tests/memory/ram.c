@@ -138,6 +138,44 @@ static void pages_written_through_the_fd_are_populated(void **state)
     region_free(&region);
 }
 
+/* Pages of this process's page table and pages that only the file has, in runs that begin and end
+ * in each other. */
+static void data_is_found_in_the_page_table_and_beside_it(void **state)
+{
+    struct region region = region_new(REGION_MEMFD, 3000);
+    char *dropped = (char *)region.memory;
+
+    (void)state;
+    for (uint64_t page = 10; page < 20; page++)
+        region_write(&region, page);
+    madvise(dropped + 12 * RAM_PAGE_SIZE, 3 * RAM_PAGE_SIZE, MADV_DONTNEED); /* in the middle */
+    madvise(dropped + 19 * RAM_PAGE_SIZE, RAM_PAGE_SIZE, MADV_DONTNEED);     /* at the end */
+    assert_int_equal(pwrite(region.fd, "x", 1, 9 * RAM_PAGE_SIZE), 1);
+    assert_int_equal(pwrite(region.fd, "x", 1, 1500 * RAM_PAGE_SIZE), 1);
+    assert_int_equal(pwrite(region.fd, "x", 1, 2999 * RAM_PAGE_SIZE), 1);
+    region_write(&region, 1502);
+    ok(ram_mark_populated(region.ram, &err));
+    assert_dirty(&region, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 1500, 1502, 2999);
+    region_free(&region);
+}
+
+/* More regions than one scan returns. */
+static void many_separate_pages_are_found(void **state)
+{
+    struct region region = region_new(REGION_MEMFD, 6000);
+
+    (void)state;
+    for (uint64_t page = 0; page < 6000; page += 3)
+        region_write(&region, page);
+    for (uint64_t page = 0; page < 6000; page += 9)
+        madvise(region.memory + page * RAM_PAGE_SIZE, RAM_PAGE_SIZE, MADV_DONTNEED);
+    ok(ram_mark_populated(region.ram, &err));
+    assert_int_equal(ram_dirty_pages(region.ram), 2000);
+    for (uint64_t page = 0; page < 6000; page += 3)
+        assert_true(bitmap_test(region.block->dirty, page));
+    region_free(&region);
+}
+
 static void nothing_is_marked_in_untouched_memory(void **state)
 {
     (void)state;
@@ -294,6 +332,8 @@ int main(void)
         cmocka_unit_test(only_populated_pages_of_anonymous_memory_are_marked),
         cmocka_unit_test(only_data_of_a_memfd_is_marked),
         cmocka_unit_test(pages_written_through_the_fd_are_populated),
+        cmocka_unit_test(data_is_found_in_the_page_table_and_beside_it),
+        cmocka_unit_test(many_separate_pages_are_found),
         cmocka_unit_test(nothing_is_marked_in_untouched_memory),
         cmocka_unit_test(everything_is_marked_where_nothing_can_tell),
         cmocka_unit_test(everything_is_marked_in_a_private_mapping_of_the_fd),
