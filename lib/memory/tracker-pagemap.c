@@ -120,13 +120,37 @@ static uint64_t chunks_end_bytes(const struct pagemap_block *block, uint64_t end
     return end < block->desc->size_bytes ? end : block->desc->size_bytes;
 }
 
-/* Put protection and markers over chunks [first, end). The scan protects twice as fast as
- * UFFDIO_WRITEPROTECT does, and makes markers as well (bench/memory: start_ms). */
+/* Protect [offset, offset + length) whatever is there, by markers where nothing is. A scan without
+ * conditions and without an output does that three times as fast as UFFDIO_WRITEPROTECT, and a
+ * third faster than a scan that lists what it finds (bench/memory: start_ms). */
+static int protect_all(struct tracker_pagemap *self, const struct pagemap_block *block,
+                       uint64_t offset, uint64_t length)
+{
+    uint64_t start = (uint64_t)(uintptr_t)block->desc->vaddr + offset;
+    struct uapi_scan scan = { .size = sizeof(scan),
+                              .flags = UAPI_SCAN_PROTECT | UAPI_SCAN_CHECK_ASYNC,
+                              .start = start,
+                              .end = start + length };
+
+    while (scan.start < scan.end) {
+        if (ioctl(self->pagemap, UAPI_PAGEMAP_SCAN, &scan) < 0) {
+            if (errno == EINTR)
+                continue;
+            return -errno;
+        }
+        if (scan.walk_end <= scan.start)
+            return -EIO;
+        scan.start = scan.walk_end;
+    }
+    return 0;
+}
+
+/* Put protection and markers over chunks [first, end). */
 static int cover(struct tracker_pagemap *self, struct pagemap_block *block, uint64_t first,
                  uint64_t end)
 {
     uint64_t offset = first * CHUNK_BYTES;
-    int ret = scan_written(self, block, offset, chunks_end_bytes(block, end) - offset, NULL);
+    int ret = protect_all(self, block, offset, chunks_end_bytes(block, end) - offset);
 
     if (!ret)
         bitmap_set_range(block->covered, first, end - first);
@@ -177,8 +201,20 @@ static int cover_wanted(struct tracker_pagemap *self, struct data_found *found)
     }
 }
 
-/* Chunks that got data since the last time: cover them and report their data in @dirty (or NULL).
- */
+/* At the start: cover the chunks that hold data. What this process's page table shows need not be
+ * asked of the file. */
+static int cover_data(struct tracker_pagemap *self, struct pagemap_block *block)
+{
+    CLEANUP_FREE uint64_t *wanted = bitmap_new(block->chunks);
+    struct data_found found = { .block = block, .wanted = wanted };
+
+    if (!wanted)
+        return -ENOMEM;
+    holes_populated(block->desc, want_chunks, &found);
+    return cover_wanted(self, &found);
+}
+
+/* Chunks that got data since the last time: cover them and report their data in @dirty. */
 static int cover_new_data(struct tracker_pagemap *self, struct pagemap_block *block,
                           uint64_t *dirty)
 {
@@ -238,7 +274,7 @@ static int start_block(struct tracker_pagemap *self, struct pagemap_block *block
     if (!block->covered)
         return -ENOMEM;
     if (block->kind == MAPPING_FILE)
-        return cover_new_data(self, block, NULL);
+        return cover_data(self, block);
     return cover(self, block, 0, block->chunks); /* without an fd holes cannot be asked for */
 }
 

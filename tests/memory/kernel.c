@@ -137,6 +137,42 @@ static void markers_stand_for_pages_of_shared_memory(void **state)
     region_free(&region);
 }
 
+/* The tracker's start relies on it: without conditions and output it protects what is there, puts
+ * markers where nothing is, and so where there is not even a page table. */
+static void a_scan_without_output_protects_everything(void **state)
+{
+    int pagemap = pagemap_or_skip(), uffd = open_with(UAPI_UFFD_WP_ASYNC);
+    struct region region = region_new(REGION_MEMFD, 3 * 1024);
+    struct uapi_scan scan = { .size = sizeof(scan),
+                              .flags = UAPI_SCAN_PROTECT | UAPI_SCAN_CHECK_ASYNC,
+                              .start = (uint64_t)(uintptr_t)region.memory,
+                              .end = (uint64_t)(uintptr_t)region.memory + region.bytes };
+
+    (void)state;
+    if (uffd < 0)
+        skip();
+    region_write(&region, 0);
+    region_write(&region, 1);
+    madvise(region.memory + RAM_PAGE_SIZE, RAM_PAGE_SIZE, MADV_DONTNEED); /* only in the file */
+    assert_int_equal(ioctl(pagemap, UAPI_PAGEMAP_SCAN, &scan), -1);       /* not registered */
+    assert_int_equal(errno, EPERM);
+    ok(userfault_register(uffd, &region.block->desc, UFFDIO_REGISTER_MODE_WP, &err));
+    assert_int_equal(ioctl(pagemap, UAPI_PAGEMAP_SCAN, &scan), 0);
+    assert_int_equal(scan.walk_end, scan.end);
+    assert_int_equal(categories(pagemap, &region, UAPI_PAGE_WRITTEN), 0);
+    assert_int_equal(region_populated(&region), 2);
+    for (uint64_t page = 0; page < 3 * 1024; page += 512) {
+        struct region one = { .memory = region.memory + page * RAM_PAGE_SIZE,
+                              .bytes = RAM_PAGE_SIZE };
+        uint64_t all = UAPI_PAGE_PRESENT | UAPI_PAGE_SWAPPED | UAPI_PAGE_WRITTEN;
+        assert_int_equal(categories(pagemap, &one, all),
+                         page ? UAPI_PAGE_SWAPPED : UAPI_PAGE_PRESENT);
+    }
+    close(uffd);
+    close(pagemap);
+    region_free(&region);
+}
+
 static void a_reserved_page_without_data_is_a_hole(void **state)
 {
     struct region region = region_new(REGION_MEMFD, 16);
@@ -184,6 +220,7 @@ int main(void)
         cmocka_unit_test(the_scan_knows_its_size_and_no_other),
         cmocka_unit_test(the_categories_mean_what_we_think),
         cmocka_unit_test(markers_stand_for_pages_of_shared_memory),
+        cmocka_unit_test(a_scan_without_output_protects_everything),
         cmocka_unit_test(a_reserved_page_without_data_is_a_hole),
         cmocka_unit_test(the_kinds_of_mappings_are_recognised),
     };
