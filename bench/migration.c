@@ -4,11 +4,12 @@
  * memory of the same size, touched on both sides beforehand (fresh memory measures page faults),
  * sent and received in pieces of 1 MiB by one thread each.
  *
- *   bench/migration [--ram 1024] [--repeat 3]      sizes in MiB
+ *   bench/migration [--ram 1024] [--repeat 3] [--only NAME]      sizes in MiB
  *
  * Prints one JSON object a line: name, GiB/s, ratio, and what was asked for.
  */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -426,23 +427,37 @@ static void run_pause(unsigned count, unsigned latency_ms, int repeat, double wa
     fflush(stdout);
 }
 
+static bool is_wanted(const char *only, const char *name)
+{
+    return !only || strcmp(only, name) == 0;
+}
+
 int main(int argc, char **argv)
 {
     uint64_t mib = 1024;
     int repeat = 3;
+    const char *only = NULL;
     for (int i = 1; i + 1 < argc; i += 2) {
         if (strcmp(argv[i], "--ram") == 0)
             mib = strtoull(argv[i + 1], NULL, 0);
         else if (strcmp(argv[i], "--repeat") == 0)
             repeat = atoi(argv[i + 1]);
+        else if (strcmp(argv[i], "--only") == 0)
+            only = argv[i + 1];
     }
     if (repeat < 1 || repeat > REPEAT_MAX || mib < 1)
         return 2;
-    run("ram-incompressible", RANDOM, mib * MIB, repeat, 0.7);
-    run("ram-zeros", ZEROS, mib * MIB, repeat, 0.7);
-    run("ram-never-touched", UNTOUCHED, 16 * mib * MIB, repeat, 40);
-    run_read(mib / 2 * MIB, repeat, 0.25);
-    run_state(mib / 2 * MIB, repeat, 0.25);
-    run_pause(8, 50, 1, 2);
+    if (is_wanted(only, "ram-incompressible"))
+        run("ram-incompressible", RANDOM, mib * MIB, repeat, 0.7);
+    if (is_wanted(only, "ram-zeros"))
+        run("ram-zeros", ZEROS, mib * MIB, repeat, 0.7);
+    if (is_wanted(only, "ram-never-touched"))
+        run("ram-never-touched", UNTOUCHED, 16 * mib * MIB, repeat, 40);
+    if (is_wanted(only, "device-state-read"))
+        run_read(mib / 2 * MIB, repeat, 0.25);
+    if (is_wanted(only, "device-state-live"))
+        run_state(mib / 2 * MIB, repeat, 0.25);
+    if (is_wanted(only, "pause-of-8-devices"))
+        run_pause(8, 50, 1, 2);
     return 0;
 }
