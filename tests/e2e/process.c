@@ -179,6 +179,8 @@ int end(struct process *p)
     if (p->pid <= 0)
         return -1;
     fclose(p->to);
+    while (fgetc(p->from) != EOF)
+        ;
     fclose(p->from);
     waitpid(p->pid, &status, 0);
     p->pid = 0;
@@ -194,10 +196,13 @@ void kill_hard(struct process *p)
 
 struct process device(const char *name, const char *profile)
 {
-    /* its first line says that it listens */
+    const char *path = at(name);
+    bool bulk = strcmp(profile, "default") == 0; /* the others have a size of their own */
     struct process p =
-        start("refdev", "--socket-path", at(name), "--profile", profile, "--json", "--quiet",
-              "--seed", "5", "--state-size", strcmp(profile, "default") == 0 ? "64K" : "32K");
+        bulk ? start("refdev", "--socket-path", path, "--profile", profile, "--json", "--quiet",
+                     "--seed", "5", "--state-size", "64K")
+             : start("refdev", "--socket-path", path, "--profile", profile, "--json", "--quiet");
+    /* its first line says that it listens */
     char line[1000];
     assert_non_null(fgets(line, sizeof(line), p.from));
     return p;

@@ -297,7 +297,7 @@ void party_await_stage(struct party *side, enum vmig_stage stage)
         pthread_cond_wait(&side->world->changed, &side->world->lock);
 }
 
-static void await_listening(struct party *side, char *ret, size_t size)
+void party_await_listening(struct party *side, char *ret, size_t size)
 {
     LOCK_SCOPE(&side->world->lock);
     while (!side->listening[0] && !side->done)
@@ -312,7 +312,7 @@ static void begin_listening(struct world *w)
     if (w->plan.link == WORLD_UNIX)
         snprintf(address, sizeof(address), "unix:%s/link", w->directory);
     party_start(w->target, false, address);
-    await_listening(w->target, address, sizeof(address));
+    party_await_listening(w->target, address, sizeof(address));
     if (w->plan.relay) {
         snprintf(relay, sizeof(relay), "unix:%s/relay", w->directory);
         relay_connect(w->relay, relay + 5, address + 5);

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Exit codes: each of them from a command that has earned it; and cancelling by signal and through
+ * the control socket. */
+#include <signal.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/e2e/process.h"
+#include "tests/migration/relay.h"
+
+static struct process source_device, target_device;
+static char from[200], to[200];
+
+static int begin(void **state)
+{
+    (void)state;
+    folder_make();
+    source_device = device("source", "default");
+    target_device = device("target", "default");
+    snprintf(from, sizeof(from), "vfio-user:%s", at("source"));
+    snprintf(to, sizeof(to), "vfio-user:%s", at("target"));
+    return 0;
+}
+
+static int finish(void **state)
+{
+    (void)state;
+    kill_hard(&source_device);
+    kill_hard(&target_device);
+    folder_remove();
+    return 0;
+}
+
+static void nap(void)
+{
+    nanosleep(&(struct timespec) { .tv_nsec = 5000000 }, NULL);
+}
+
+static const char *unix_address(const char *name)
+{
+    static char address[4][200];
+    static unsigned next;
+    char *text = address[next++ % 4];
+    snprintf(text, sizeof(address[0]), "unix:%s", at(name));
+    return text;
+}
+
+/* Wait until the side that listens at control socket @name says @what of itself. */
+static void await_status(const char *name, const char *what)
+{
+    for (;; nap()) {
+        struct result r = run("resolve", at(name), "status");
+        if (r.exit_code == 0 && strstr(r.out, what))
+            return;
+    }
+}
+
+/* A peer that takes the connection and says nothing. */
+static int silent_peer(const char *name)
+{
+    struct sockaddr_un sun = { .sun_family = AF_UNIX };
+    snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", at(name));
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
+    assert_int_equal(listen(fd, 4), 0);
+    return fd;
+}
+
+/* ---- codes ---- */
+
+static void done_is_0(void **state)
+{
+    (void)state;
+    expect(run("save", from, "--to", at("file")), 0, "completed");
+    expect(run("--version"), 0, NULL);
+}
+
+static void failed_is_1_and_the_source_runs(void **state)
+{
+    (void)state;
+    expect(run("send", "--device", from, unix_address("nobody")), 1, "nobody");
+    expect(run("send", "--device", from, "--json", unix_address("nobody")), 1,
+           "\"status\": \"failed\"");
+    expect_state("source", "RUNNING");
+}
+
+static void usage_is_2(void **state)
+{
+    (void)state;
+    expect(run("send"), 2, "--device");
+    expect(run("send", "--device", from), 2, "ADDRESS");
+    expect(run("send", "--downtime-limit", "soon", "--device", from, "unix:x"), 2,
+           "--downtime-limit");
+    expect(run("save", from), 2, "--to");
+    expect(run("resolve", "x", "perhaps"), 2, "discard");
+    expect(run("nonsense"), 2, "nonsense");
+}
+
+static void blocker_is_3_and_nothing_was_touched(void **state)
+{
+    (void)state;
+    char one[200], other[200];
+    struct process a = device("a", "hisi_acc"), b = device("b", "hisi_acc");
+    snprintf(one, sizeof(one), "vfio-user:%s", at("a"));
+    snprintf(other, sizeof(other), "vfio-user:%s", at("b"));
+    expect(run("send", "--device", one, "--device", other, unix_address("nobody")), 3, "P2P");
+    expect(run("send", "--json", "--device", one, "--device", other, unix_address("nobody")), 3,
+           "vfio-multiple-without-p2p");
+    expect_state("a", "RUNNING");
+    kill_hard(&a);
+    kill_hard(&b);
+}
+
+static void unresolved_is_4(void **state)
+{
+    (void)state;
+    struct relay *relay = relay_new(&(struct relay_plan) { .inside_go = true });
+    struct process receive =
+        start("receive", "--device", to, "--control", at("target.control"), unix_address("link"));
+    await_status("target.control", "target");
+    while (access(at("link"), F_OK) != 0)
+        nap();
+    relay_connect(relay, at("relay"), at("link"));
+    struct process send =
+        start("send", "--device", from, "--control", at("source.control"), unix_address("relay"));
+    await_status("source.control", "unresolved");
+    await_status("target.control", "unresolved");
+    /* told to end it does, and says that it is not settled */
+    kill(send.pid, SIGINT);
+    assert_int_equal(end(&send), 4);
+    expect(run("resolve", at("target.control"), "run"), 1, "--other-side-gone");
+    expect(run("resolve", at("target.control"), "run", "--other-side-gone"), 0, "running");
+    /* now it owns the device until it is told */
+    kill(receive.pid, SIGTERM);
+    assert_int_equal(end(&receive), 0);
+    relay_free(relay);
+}
+
+static void device_that_was_lost_is_5(void **state)
+{
+    (void)state;
+    int peer = silent_peer("link");
+    struct process send =
+        start("send", "--device", from, "--control", at("source.control"), unix_address("link"));
+    int fd = accept(peer, NULL, NULL);
+    await_status("source.control", "source");
+    /* a target's first words, so that the device enters PRE_COPY, and finds nobody */
+    kill_hard(&source_device);
+    static const char hello[] = "{\"protocol\":1,\"window\":8388608}";
+    uint8_t head[4] = { 0x56, 0x01, 0, sizeof(hello) - 1 };
+    assert_int_equal(write(fd, head, 4), 4);
+    assert_int_equal(write(fd, hello, sizeof(hello) - 1), sizeof(hello) - 1);
+    int lane = accept(peer, NULL, NULL);
+    assert_int_equal(end(&send), 5);
+    close(lane);
+    close(fd);
+    close(peer);
+}
+
+static void cancelled_by_a_signal_is_130(void **state)
+{
+    (void)state;
+    static const int signals[] = { SIGINT, SIGTERM };
+    for (int i = 0; i < 2; i++) {
+        int peer = silent_peer(i ? "link1" : "link0");
+        struct process send = start("send", "--device", from, unix_address(i ? "link1" : "link0"));
+        int fd = accept(peer, NULL, NULL);
+        kill(send.pid, signals[i]);
+        assert_int_equal(end(&send), 130);
+        expect_state("source", "RUNNING");
+        close(fd);
+        close(peer);
+    }
+    struct process receive =
+        start("receive", "--device", to, "--control", at("control"), unix_address("link"));
+    await_status("control", "target");
+    kill(receive.pid, SIGINT);
+    assert_int_equal(end(&receive), 130);
+    expect_state("target", "RUNNING");
+}
+
+static void cancelled_through_the_control_socket_is_130(void **state)
+{
+    (void)state;
+    int peer = silent_peer("link");
+    struct process send =
+        start("send", "--device", from, "--control", at("control"), unix_address("link"));
+    int fd = accept(peer, NULL, NULL);
+    struct sockaddr_un sun = { .sun_family = AF_UNIX };
+    snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", at("control"));
+    int control = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(control, (struct sockaddr *)&sun, sizeof(sun)), 0);
+    static const char line[] = "{\"execute\":\"cancel\"}\n";
+    char answer[100] = "";
+    assert_int_equal(write(control, line, sizeof(line) - 1), sizeof(line) - 1);
+    assert_true(read(control, answer, sizeof(answer) - 1) > 0);
+    assert_string_equal(answer, "{\"return\":{}}\n");
+    assert_int_equal(end(&send), 130);
+    expect_state("source", "RUNNING");
+    close(control);
+    close(fd);
+    close(peer);
+}
+
+static void devices_move_between_two_commands(void **state)
+{
+    (void)state;
+    struct process receive =
+        start("receive", "--device", to, "--control", at("control"), unix_address("link"));
+    while (access(at("link"), F_OK) != 0)
+        nap();
+    expect(run("send", "--device", from, unix_address("link")), 0, "completed");
+    expect_state("source", "STOP");
+    await_status("control", "completed");
+    kill(receive.pid, SIGTERM);
+    assert_int_equal(end(&receive), 0);
+    expect_state("target", "RUNNING");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, finish)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(done_is_0),
+        TEST(failed_is_1_and_the_source_runs),
+        TEST(usage_is_2),
+        TEST(blocker_is_3_and_nothing_was_touched),
+        TEST(unresolved_is_4),
+        TEST(device_that_was_lost_is_5),
+        TEST(cancelled_by_a_signal_is_130),
+        TEST(cancelled_through_the_control_socket_is_130),
+        TEST(devices_move_between_two_commands),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
