@@ -12,14 +12,6 @@
 #include "tests/migration/relay.h"
 #include "tests/migration/world.h"
 
-/* The workload's threads write pages while the engine sends them. That is what trackers are for,
- * and to the thread sanitizer it is a race. */
-const char *__tsan_default_suppressions(void);
-const char *__tsan_default_suppressions(void)
-{
-    return "race:refdev_pattern_fill\nrace:refdev_pattern_matches\n";
-}
-
 /* ---- the host's side of things ---- */
 
 static struct party *other(struct party *side)

@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The engine's parts by themselves: packets, inboxes, workers, and the arithmetic of the pause. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/clock.h"
+#include "tests/migration/world.h"
+
+/* ---- packets ---- */
+
+static void packet_comes_back_as_it_was(void **state)
+{
+    (void)state;
+    struct wire_extent extents[2] = { { 0, 1, 4096 }, { 3, 0xffffffff, UINT64_C(1) << 40 } };
+    struct wire_packet p = { .kind = WIRE_PACKET_RAM,
+                             .participant = 7,
+                             .count = 2,
+                             .length = 8192,
+                             .sequence = 1ull << 33 };
+    uint8_t bytes[WIRE_PACKET_BYTES + 2 * WIRE_EXTENT_BYTES];
+    assert_int_equal(wire_packet_encode(&p, extents, bytes), sizeof(bytes));
+    struct wire_packet q;
+    assert_int_equal(wire_packet_decode(bytes, &q), 0);
+    assert_int_equal(q.kind, p.kind);
+    assert_int_equal(q.participant, 7);
+    assert_int_equal(q.count, 2);
+    assert_int_equal(q.length, 8192);
+    assert_int_equal(q.sequence, 1ull << 33);
+    for (int i = 0; i < 2; i++) {
+        struct wire_extent e;
+        wire_extent_decode(bytes + WIRE_PACKET_BYTES + i * WIRE_EXTENT_BYTES, &e);
+        assert_int_equal(e.block, extents[i].block);
+        assert_int_equal(e.pages, extents[i].pages);
+        assert_int_equal(e.offset_bytes, extents[i].offset_bytes);
+    }
+    assert_true(wire_packet_intact(bytes, bytes + WIRE_PACKET_BYTES, 2));
+}
+
+/* As the manual has it: magic 0, kind 4, participant 8, count 12, length 16, sequence 24. */
+static void packet_is_big_endian(void **state)
+{
+    static const uint8_t want[32] = { 'V', 'M', 'D', '1', 0, 4, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0,
+                                      0,   0,   0,   0,   0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 3, 4 };
+    (void)state;
+    struct wire_packet p = {
+        .kind = WIRE_PACKET_DATA, .participant = 9, .length = 0x102, .sequence = 0x304
+    };
+    uint8_t bytes[WIRE_PACKET_BYTES];
+    assert_int_equal(wire_packet_encode(&p, NULL, bytes), WIRE_PACKET_BYTES);
+    assert_memory_equal(bytes, want, sizeof(want));
+}
+
+static int decodes(enum wire_packet_kind kind, uint32_t count, uint64_t length)
+{
+    struct wire_packet p = { .kind = kind, .length = length }, q;
+    uint8_t bytes[WIRE_PACKET_BYTES];
+    wire_packet_encode(&p, NULL, bytes);
+    bytes[12] = (uint8_t)(count >> 24);
+    bytes[13] = (uint8_t)(count >> 16);
+    bytes[14] = (uint8_t)(count >> 8);
+    bytes[15] = (uint8_t)count;
+    return wire_packet_decode(bytes, &q);
+}
+
+static void each_kind_has_its_limits(void **state)
+{
+    static const struct {
+        enum wire_packet_kind kind;
+        uint32_t count_max;
+        uint64_t min, max;
+    } rows[] = {
+        { WIRE_PACKET_HELLO, 0, 16, 16 }, { WIRE_PACKET_RAM, 256, 1, 4u << 20 },
+        { WIRE_PACKET_ZERO, 256, 0, 0 },  { WIRE_PACKET_DATA, 0, 1, 1u << 20 },
+        { WIRE_PACKET_INITIAL, 0, 0, 0 }, { WIRE_PACKET_END, 0, 0, 0 },
+        { WIRE_PACKET_BARRIER, 0, 0, 0 }, { WIRE_PACKET_FILL, 0, 1, 1u << 20 },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        assert_int_equal(decodes(rows[i].kind, 0, rows[i].min), 0);
+        assert_int_equal(decodes(rows[i].kind, rows[i].count_max, rows[i].max), 0);
+        assert_int_equal(decodes(rows[i].kind, 0, rows[i].max + 1), -EPROTO);
+        assert_int_equal(decodes(rows[i].kind, rows[i].count_max + 1, rows[i].max), -EPROTO);
+        assert_int_equal(decodes(rows[i].kind, UINT32_MAX, rows[i].max), -EPROTO);
+        assert_int_equal(decodes(rows[i].kind, 0, UINT64_MAX), -EPROTO);
+        if (rows[i].min)
+            assert_int_equal(decodes(rows[i].kind, 0, rows[i].min - 1), -EPROTO);
+    }
+    assert_int_equal(decodes((enum wire_packet_kind)0, 0, 0), -EPROTO);
+    assert_int_equal(decodes(WIRE_PACKET_KINDS, 0, 0), -EPROTO);
+}
+
+static void flipped_bit_in_a_packet_is_noticed(void **state)
+{
+    (void)state;
+    struct wire_extent extents[3] = { { 0, 1, 0 }, { 0, 2, 8192 }, { 1, 3, 0 } };
+    struct wire_packet p = { .kind = WIRE_PACKET_ZERO, .count = 3 }, q;
+    uint8_t bytes[WIRE_PACKET_BYTES + 3 * WIRE_EXTENT_BYTES];
+    wire_packet_encode(&p, extents, bytes);
+    for (size_t bit = 0; bit < sizeof(bytes) * 8; bit++) {
+        bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        bool noticed = wire_packet_decode(bytes, &q) < 0 || q.count > 3 ||
+                       !wire_packet_intact(bytes, bytes + WIRE_PACKET_BYTES, q.count);
+        if (!noticed)
+            fail_msg("bit %zu", bit);
+        bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    }
+    assert_true(wire_packet_intact(bytes, bytes + WIRE_PACKET_BYTES, 3));
+}
+
+/* ---- inboxes ---- */
+
+static void *letter(struct inbox *box, char c)
+{
+    char *buf = inbox_buffer(box);
+    assert_non_null(buf);
+    *buf = c;
+    return buf;
+}
+
+static void inbox_keeps_the_order(void **state)
+{
+    (void)state;
+    struct inbox box;
+    struct inbox_item item;
+    inbox_init(&box, 100);
+    for (char c = 'a'; c < 'd'; c++)
+        assert_int_equal(inbox_put(&box, INBOX_DATA, letter(&box, c), 1), 0);
+    assert_int_equal(inbox_put(&box, INBOX_END, NULL, 0), 0);
+    for (char c = 'a'; c < 'd'; c++) {
+        assert_int_equal(inbox_take(&box, &item), 0);
+        assert_int_equal(*(char *)item.buf, c);
+        inbox_give_back(&box, item.buf);
+        inbox_loaded(&box);
+    }
+    assert_int_equal(inbox_take(&box, &item), 0);
+    assert_int_equal(item.kind, INBOX_END);
+    inbox_loaded(&box);
+    assert_int_equal(inbox_drain(&box), 0);
+    inbox_done(&box);
+}
+
+static void inbox_takes_its_limit_and_no_byte_more(void **state)
+{
+    (void)state;
+    for (size_t length = 99; length <= 101; length++) {
+        struct inbox box;
+        inbox_init(&box, 100);
+        assert_int_equal(inbox_put(&box, INBOX_DATA, letter(&box, 'x'), length),
+                         length <= 100 ? 0 : -EOVERFLOW);
+        assert_int_equal(inbox_put(&box, INBOX_DATA, letter(&box, 'y'), 1),
+                         length == 100 ? -EOVERFLOW : 0);
+        inbox_done(&box);
+    }
+}
+
+static void *wait_for_room(void *opaque)
+{
+    struct inbox *box = opaque;
+    int rc;
+    do
+        rc = inbox_wait_room(box, 60);
+    while (rc == -EAGAIN);
+    return (void *)(intptr_t)rc;
+}
+
+static void reader_waits_for_room_and_goes_on_when_there_is(void **state)
+{
+    (void)state;
+    struct inbox box;
+    struct inbox_item item;
+    pthread_t thread;
+    void *rc;
+    inbox_init(&box, 100);
+    assert_int_equal(inbox_put(&box, INBOX_DATA, letter(&box, 'x'), 60), 0);
+    assert_int_equal(inbox_wait_room(&box, 41), -EAGAIN);
+    assert_int_equal(inbox_wait_room(&box, 40), 0);
+    assert_int_equal(pthread_create(&thread, NULL, wait_for_room, &box), 0);
+    assert_int_equal(inbox_take(&box, &item), 0);
+    pthread_join(thread, &rc);
+    assert_int_equal((intptr_t)rc, 0);
+    inbox_give_back(&box, item.buf);
+    inbox_done(&box);
+}
+
+static void what_was_taken_is_not_loaded_before_it_is_said(void **state)
+{
+    (void)state;
+    struct inbox box;
+    struct inbox_item item;
+    inbox_init(&box, 100);
+    assert_int_equal(inbox_put(&box, INBOX_DATA, letter(&box, 'x'), 1), 0);
+    assert_int_equal(inbox_drain(&box), -EAGAIN);
+    assert_int_equal(inbox_take(&box, &item), 0);
+    assert_int_equal(inbox_drain(&box), -EAGAIN);
+    inbox_loaded(&box);
+    assert_int_equal(inbox_drain(&box), 0);
+    inbox_give_back(&box, item.buf);
+    inbox_done(&box);
+}
+
+static void nothing_follows_the_end(void **state)
+{
+    (void)state;
+    struct inbox box;
+    inbox_init(&box, 100);
+    assert_false(inbox_ended(&box));
+    assert_int_equal(inbox_put(&box, INBOX_END, NULL, 0), 0);
+    assert_true(inbox_ended(&box));
+    assert_int_equal(inbox_put(&box, INBOX_DATA, letter(&box, 'x'), 1), -EPROTO);
+    assert_int_equal(inbox_put(&box, INBOX_END, NULL, 0), -EPROTO);
+    inbox_reset(&box);
+    assert_int_equal(inbox_put(&box, INBOX_DATA, letter(&box, 'x'), 1), 0);
+    inbox_done(&box);
+}
+
+static void closing_wakes_who_waits(void **state)
+{
+    (void)state;
+    struct inbox box;
+    struct inbox_item item;
+    pthread_t thread;
+    void *rc;
+    inbox_init(&box, 100);
+    assert_int_equal(inbox_put(&box, INBOX_DATA, letter(&box, 'x'), 60), 0);
+    assert_int_equal(pthread_create(&thread, NULL, wait_for_room, &box), 0);
+    inbox_close(&box);
+    pthread_join(thread, &rc);
+    assert_int_equal((intptr_t)rc, -ECANCELED);
+    assert_int_equal(inbox_take(&box, &item), -ECANCELED);
+    assert_int_equal(inbox_drain(&box), -ECANCELED);
+    assert_int_equal(inbox_put(&box, INBOX_END, NULL, 0), -ECANCELED);
+    inbox_reset(&box);
+    assert_int_equal(inbox_drain(&box), 0);
+    inbox_done(&box);
+}
+
+/* ---- workers ---- */
+
+static int answer(void *arg, struct vmig_error *err)
+{
+    int rc = *(int *)arg;
+    if (rc < 0) {
+        err->code = rc;
+        strcpy(err->text, "as told");
+    }
+    return rc;
+}
+
+static void worker_does_job_after_job(void **state)
+{
+    (void)state;
+    struct worker *w = worker_new();
+    static int results[] = { 0, -EIO, 5 };
+    for (int i = 0; i < 3; i++) {
+        struct vmig_error err = { 0 };
+        worker_post(w, answer, &results[i]);
+        assert_true(worker_wait(w, UINT64_MAX));
+        assert_int_equal(worker_result(w, &err), results[i]);
+        assert_string_equal(err.text, results[i] < 0 ? "as told" : "");
+    }
+    assert_null(worker_free(w));
+    assert_null(worker_free(NULL));
+}
+
+struct hung {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool go, last;
+};
+
+static int hang(void *arg, struct vmig_error *err)
+{
+    struct hung *h = arg;
+    (void)err;
+    pthread_mutex_lock(&h->lock);
+    while (!h->go)
+        pthread_cond_wait(&h->changed, &h->lock);
+    pthread_mutex_unlock(&h->lock);
+    return 0;
+}
+
+static void note_last(void *arg)
+{
+    struct hung *h = arg;
+    pthread_mutex_lock(&h->lock);
+    h->last = true;
+    pthread_cond_broadcast(&h->changed);
+    pthread_mutex_unlock(&h->lock);
+}
+
+static void hung_worker_is_abandoned_and_frees_what_it_was_given(void **state)
+{
+    (void)state;
+    struct hung h = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
+    struct worker *w = worker_new();
+    worker_post(w, hang, &h);
+    assert_false(worker_wait(w, clock_ns()));
+    worker_abandon(w, note_last, &h);
+    pthread_mutex_lock(&h.lock);
+    assert_false(h.last);
+    h.go = true;
+    pthread_cond_broadcast(&h.changed);
+    while (!h.last)
+        pthread_cond_wait(&h.changed, &h.lock);
+    pthread_mutex_unlock(&h.lock);
+}
+
+/* ---- the pause ---- */
+
+/* One participant of memory with @bytes to send. */
+static struct vmig_migration *with_pending(uint64_t precopy, uint64_t stop_copy)
+{
+    static char memory[8192] __attribute__((aligned(4096)));
+    struct vmig_migration *m = vmig_migration_new(NULL, NULL);
+    struct vmig_ram_block block = {
+        .name = "m", .size_bytes = sizeof(memory), .vaddr = memory, .fd = -1
+    };
+    x(vmig_migration_add_ram(m, &block, &err));
+    m->participants[0]->pending =
+        (struct vmig_pending) { .precopy_bytes = precopy, .stop_copy_bytes = stop_copy };
+    return m;
+}
+
+/* 2 + 3 + 10,000,000 / 100,000 a ms + 2 * 4 = 113 ms. */
+static void pause_is_the_sum_of_its_terms(void **state)
+{
+    (void)state;
+    struct vmig_migration *m = with_pending(6000000, 4000000);
+    m->model =
+        (struct time_model) { .stop_ms = 2, .sync_ms = 3, .round_trip_ms = 4, .bandwidth = 100000 };
+    uint64_t bytes = convergence_remaining(m);
+    assert_int_equal(bytes, 10000000);
+    assert_int_equal((int)(convergence_predict_ms(m, bytes) + 0.5), 113);
+    /* a bandwidth that was given counts instead of the measured: 10 MB at 20 MB/s */
+    x(vmig_migration_set(m, "avail-switchover-bandwidth", 20000000, &err));
+    assert_int_equal((int)(convergence_predict_ms(m, bytes) + 0.5), 513);
+    vmig_migration_free(m);
+}
+
+static void sums_do_not_wrap_round(void **state)
+{
+    (void)state;
+    struct vmig_migration *m = with_pending(UINT64_MAX, 2);
+    assert_int_equal(convergence_remaining(m), UINT64_MAX);
+    vmig_migration_free(m);
+}
+
+/* The limit itself is kept, a hair more is not; and the last round decides. */
+static void pause_at_the_limit_switches_and_above_it_gives_up(void **state)
+{
+    (void)state;
+    for (int over = 0; over < 2; over++) {
+        struct vmig_migration *m = with_pending(over ? 30100000 : 30000000, 0);
+        struct vmig_error err = { 0 };
+        double best_ms = 0;
+        m->model.bandwidth = 100000; /* 300 ms, 301 ms */
+        m->round = 30;
+        enum verdict verdict = convergence_decide(m, &best_ms, &err);
+        assert_int_equal(verdict, over ? VERDICT_GIVE_UP : VERDICT_SWITCH);
+        if (over) {
+            assert_int_equal(err.code, -ETIME);
+            assert_non_null(strstr(err.text, "301 ms, 1 ms more than the downtime-limit of 300"));
+        }
+        vmig_migration_free(m);
+    }
+}
+
+static void goes_on_while_it_gains_and_rounds_are_left(void **state)
+{
+    (void)state;
+    struct vmig_migration *m = with_pending(20000000, 0);
+    double best_ms = 0;
+    m->model.bandwidth = 100000; /* 200 ms: under the limit, and a round may shorten it */
+    m->round = 1;
+    assert_int_equal(convergence_decide(m, &best_ms, NULL), VERDICT_GO_ON);
+    m->round = 2;
+    m->participants[0]->pending.precopy_bytes = 19000000; /* 5 % less is not worth a round */
+    assert_int_equal(convergence_decide(m, &best_ms, NULL), VERDICT_SWITCH);
+    vmig_migration_free(m);
+}
+
+static void large_rounds_teach_bandwidth_and_small_ones_the_round_trip(void **state)
+{
+    (void)state;
+    struct vmig_migration *m = with_pending(0, 0);
+    convergence_learn_round(m, 1u << 20, 8);
+    assert_int_equal((int)m->model.bandwidth, (1 << 20) / 8);
+    convergence_learn_round(m, 1000, 3);
+    assert_int_equal((int)m->model.bandwidth, (1 << 20) / 8);
+    assert_int_equal((int)m->model.round_trip_ms, 3);
+    convergence_learn_round(m, 1u << 30, 0);
+    assert_int_equal((int)m->model.bandwidth, (1 << 20) / 8);
+    vmig_migration_free(m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(packet_comes_back_as_it_was),
+        cmocka_unit_test(packet_is_big_endian),
+        cmocka_unit_test(each_kind_has_its_limits),
+        cmocka_unit_test(flipped_bit_in_a_packet_is_noticed),
+        cmocka_unit_test(inbox_keeps_the_order),
+        cmocka_unit_test(inbox_takes_its_limit_and_no_byte_more),
+        cmocka_unit_test(reader_waits_for_room_and_goes_on_when_there_is),
+        cmocka_unit_test(what_was_taken_is_not_loaded_before_it_is_said),
+        cmocka_unit_test(nothing_follows_the_end),
+        cmocka_unit_test(closing_wakes_who_waits),
+        cmocka_unit_test(worker_does_job_after_job),
+        cmocka_unit_test(hung_worker_is_abandoned_and_frees_what_it_was_given),
+        cmocka_unit_test(pause_is_the_sum_of_its_terms),
+        cmocka_unit_test(sums_do_not_wrap_round),
+        cmocka_unit_test(pause_at_the_limit_switches_and_above_it_gives_up),
+        cmocka_unit_test(goes_on_while_it_gains_and_rounds_are_left),
+        cmocka_unit_test(large_rounds_teach_bandwidth_and_small_ones_the_round_trip),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
