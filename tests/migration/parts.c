@@ -226,7 +226,7 @@ static void closing_wakes_who_waits(void **state)
     assert_int_equal(pthread_create(&thread, NULL, wait_for_room, &box), 0);
     inbox_close(&box);
     pthread_join(thread, &rc);
-    assert_int_equal((intptr_t)rc, -ECANCELED);
+    assert_int_equal((intptr_t)rc, 0); /* and the next call says why */
     assert_int_equal(inbox_take(&box, &item), -ECANCELED);
     assert_int_equal(inbox_drain(&box), -ECANCELED);
     assert_int_equal(inbox_put(&box, INBOX_END, NULL, 0), -ECANCELED);
