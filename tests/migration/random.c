@@ -148,7 +148,7 @@ static int connect_to(const char *path)
 }
 
 /* Everything up to the target's READY. */
-static void open_main(struct world *w, int fd)
+static void open_main(const char *identity, int fd)
 {
     struct writer out;
     char hello[900];
@@ -158,7 +158,7 @@ static void open_main(struct world *w, int fd)
              "{\"id\":\"ram\",\"kind\":\"ram\",\"identity\":\"\",\"precopy\":false},"
              "{\"id\":\"device0\",\"kind\":\"device\",\"identity\":\"%s\",\"precopy\":true}],"
              "\"ram\":[{\"name\":\"workload\",\"iova\":1048576,\"size\":4194304}]}",
-             participant_find(w->target->m, "device0")->identity);
+             identity);
     writer_init(&out);
     qemu_write_header(&out);
     qemu_write_configuration(&out, "by-hand");
@@ -213,13 +213,14 @@ static void nonsense_on_a_data_channel_is_refused(void **state)
     (void)state;
     random_state = 192837465;
     world_open(&w, &(struct world_plan) { .devices = 1, .still = true });
+    const char *identity = participant_find(w.target->m, "device0")->identity;
     for (unsigned i = 0; i < 1500; i++) {
         snprintf(address, sizeof(address), "unix:%s/link", w.directory);
         party_start(w.target, false, address);
         party_await_listening(w.target, address, sizeof(address));
         int main_fd = connect_to(address + 5);
         int data_fd = connect_to(address + 5);
-        open_main(&w, main_fd);
+        open_main(identity, main_fd);
         struct wire_packet hello = { .kind = WIRE_PACKET_HELLO, .length = 16 };
         uint8_t *end = buf + wire_packet_encode(&hello, NULL, buf);
         for (uint8_t n = 0; n < 16; n++)

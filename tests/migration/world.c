@@ -289,6 +289,12 @@ void party_await_stage(struct party *side, enum vmig_stage stage)
         pthread_cond_wait(&side->world->changed, &side->world->lock);
 }
 
+bool party_was_in(struct party *side, enum vmig_stage stage)
+{
+    LOCK_SCOPE(&side->world->lock);
+    return side->stages_seen & 1u << stage;
+}
+
 void party_await_listening(struct party *side, char *ret, size_t size)
 {
     LOCK_SCOPE(&side->world->lock);
