@@ -82,6 +82,14 @@ through_a_file() {
             >"$scratch/report" 2>"$received" & receiver=$!; } &&
         wait_for grep -q completed "$scratch/report" && let_go && register_is "$target" 0x71
 }
+# The device lives on in the program that the target becomes.
+handed_on() {
+    set_register "$source" 0x62 && set_register "$target" 0 &&
+        receive tcp:127.0.0.1:0 --device "$target,id=uart" --exec \
+            '"$RIG_BUILD/rig-region" "${VFIO_MIGRATE_DEVICES#uart=}" 0 7' &&
+        exits 0 "$VFIO_MIGRATE" send --device "$source,id=uart" "$address" && ends 0 &&
+        wait_for grep -q '^0x62$' "$scratch/report"
+}
 
 target_has_memory() { [ "$(stat -c %b /dev/shm/target)" != 0 ]; }
 
@@ -138,6 +146,7 @@ check "two devices move together" two_devices
 check "a device moves there and back" there_and_back
 check "a device moves with the memory it reaches" with_memory
 check "a device moves through a file" through_a_file
+check "a device is handed on with what is in its registers" handed_on
 check "the source is killed: both devices are usable with what they had" \
     slow_migration_where_dies source
 end_receiver
