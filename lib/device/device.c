@@ -159,6 +159,15 @@ void device_abandon(struct vmig_device *device)
 
 /* ---- open ---- */
 
+/* What names the device in @address: without what an established connection agreed on. */
+static size_t naming_length(const char *address)
+{
+    static const char prefix[] = "vfio-user:fd:";
+    const char *agreed = strstr(address, ",established=");
+    bool is_fd = strncmp(address, prefix, strlen(prefix)) == 0;
+    return is_fd && agreed ? (size_t)(agreed - address) : strlen(address);
+}
+
 /* The id is at most 63 bytes, it goes on the wire: of a long address the end tells more. */
 static int set_names(struct vmig_device *device, const char *address, const char *id,
                      struct vmig_error *err)
@@ -167,8 +176,9 @@ static int set_names(struct vmig_device *device, const char *address, const char
     if (!device->address)
         return error_set(err, ENOMEM, VMIG_STAGE_OPEN, id, NULL, "out of memory");
     if (!id) {
-        size_t length = strlen(address), max = sizeof(device->id) - 1;
-        snprintf(device->id, sizeof(device->id), "%s", address + (length > max ? length - max : 0));
+        size_t length = naming_length(address), max = sizeof(device->id) - 1;
+        size_t skip = length > max ? length - max : 0;
+        snprintf(device->id, sizeof(device->id), "%.*s", (int)(length - skip), address + skip);
         return 0;
     }
     if (!id[0] || strlen(id) >= sizeof(device->id))

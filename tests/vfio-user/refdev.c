@@ -433,6 +433,14 @@ static void after_a_refusal_to_hand_on_the_device_is_as_before(void **state)
     assert_int_equal(vmig_device_hand_on(s.device, address, sizeof(address), &why), -EBUSY);
     assert_non_null(strstr(why.text, "PRE_COPY"));
     go(&s, VMIG_STATE_RUNNING);
+    struct vmig_dma_range range = { BASE, 8 * 4096 };
+    uint64_t pgsize = 4096;
+    map(&s, BASE, 0, 8, true);
+    x(vmig_device_dma_log_start(s.device, &range, 1, &pgsize, &err));
+    why = (struct vmig_error) { 0 };
+    assert_int_equal(vmig_device_hand_on(s.device, address, sizeof(address), &why), -EBUSY);
+    assert_non_null(strstr(why.text, "DMA log"));
+    x(vmig_device_dma_log_stop(s.device, &err));
     assert_string_equal(address, "untouched");
     put(&s, REFDEV_REG_SCRATCH, 9);
     hand_on(&s, address, sizeof(address));
@@ -453,6 +461,21 @@ static void a_handle_that_was_handed_on_is_dead(void **state)
     assert_non_null(strstr(why.text, "handed on"));
     vmig_device_close(s.device);
     x(vmig_device_open(address, NULL, &s.device, &err));
+    side_stop(&s);
+}
+
+static void without_a_name_of_its_own_it_is_named_by_its_descriptor(void **state)
+{
+    (void)state;
+    struct side s = { 0 };
+    char address[4096], name[4096];
+    side_start(&s, NULL, MIB, 1, false);
+    map(&s, BASE, 0, 8, true);
+    hand_on(&s, address, sizeof(address));
+    snprintf(name, sizeof(name), "%.*s", (int)strcspn(address, ","), address);
+    assert_int_equal(strncmp(name, "vfio-user:fd:", 13), 0);
+    assert_string_equal(vmig_device_id(s.device), name);
+    assert_string_equal(vmig_device_address(s.device), address);
     side_stop(&s);
 }
 
@@ -558,6 +581,7 @@ int main(void)
         cmocka_unit_test(a_device_that_was_handed_on_migrates),
         cmocka_unit_test(after_a_refusal_to_hand_on_the_device_is_as_before),
         cmocka_unit_test(a_handle_that_was_handed_on_is_dead),
+        cmocka_unit_test(without_a_name_of_its_own_it_is_named_by_its_descriptor),
         cmocka_unit_test(a_malformed_address_is_refused_and_leaves_the_connection),
         cmocka_unit_test(a_second_client_is_told_that_the_server_is_busy),
     };
