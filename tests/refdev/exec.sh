@@ -26,32 +26,48 @@ wait_for() {
     done
 }
 
-echo 1..5
-truncate -s 16M "$folder/source.ram" "$folder/target.ram"
-for side in source target; do
-    knobs=()
-    [ $side = source ] && knobs=(--dma-rate 2000 --dma-slots 1024@0x100000)
-    "$program" refdev --socket-path "$folder/$side.sock" --state-size 1M "${knobs[@]}" \
-        2>"$folder/$side.log" >&2 &
-done
-wait_for [ -S "$folder/source.sock" ] && wait_for [ -S "$folder/target.sock" ]
+# serve PAIR: two devices, the source's with a workload, and memory for both.
+serve() {
+    local side
+    local -a knobs
+    for side in source target; do
+        truncate -s 16M "$folder/$side$1.ram"
+        knobs=()
+        [ $side = source ] && knobs=(--dma-rate 2000 --dma-slots 1024@0x100000)
+        "$program" refdev --socket-path "$folder/$side$1.sock" --state-size 1M "${knobs[@]}" \
+            2>"$folder/$side$1.log" >&2 &
+    done
+    wait_for [ -S "$folder/source$1.sock" ] && wait_for [ -S "$folder/target$1.sock" ]
+}
+# receive PAIR COMMAND, send PAIR: the two ends; the target is $receiver.
+receive() {
+    "$program" receive --device "vfio-user:$folder/target$1.sock,id=card" \
+        --ram-file "$folder/target$1.ram@0x100000" --exec "$2" "unix:$folder/link$1" \
+        >"$folder/out" 2>"$folder/receive$1.log" &
+    receiver=$!
+    wait_for [ -S "$folder/link$1" ]
+}
+send() {
+    "$program" send --device "vfio-user:$folder/source$1.sock,id=card" \
+        --ram-file "$folder/source$1.ram@0x100000" "unix:$folder/link$1" >"$folder/send$1.log" 2>&1
+}
+memory_changed() { ! cmp -s "$folder/target$1.ram" "$folder/before"; }
+# Somebody writes into the target's memory.
+memory_changes() {
+    cp "$folder/target$1.ram" "$folder/before" && wait_for memory_changed "$1"
+}
 
+echo 1..8
 cat >"$folder/next" <<'END'
 echo "$$" >"$folder/pid"
 echo "$VFIO_MIGRATE_DEVICES" >"$folder/devices"
-cp "$folder/target.ram" "$folder/before"
-while cmp -s "$folder/target.ram" "$folder/before"; do sleep 0.02; done
+cp "$folder/target1.ram" "$folder/before"
+while cmp -s "$folder/target1.ram" "$folder/before"; do sleep 0.02; done
 touch "$folder/grew"
 "$program" probe --json "${VFIO_MIGRATE_DEVICES#card=}" >"$folder/probe"
 touch "$folder/done"
 END
-"$program" receive --device "vfio-user:$folder/target.sock,id=card" \
-    --ram-file "$folder/target.ram@0x100000" --exec '. "$folder/next"' unix:"$folder/link" \
-    >"$folder/out" 2>"$folder/receive.log" &
-receiver=$!
-wait_for [ -S "$folder/link" ]
-"$program" send --device "vfio-user:$folder/source.sock,id=card" \
-    --ram-file "$folder/source.ram@0x100000" "unix:$folder/link" >"$folder/send.log" 2>&1
+serve 1 && receive 1 '. "$folder/next"' && send 1
 check 'a device with a workload moves to a receive with --exec'
 wait_for [ -e "$folder/pid" ] && [ "$(cat "$folder/pid")" = $receiver ]
 check 'the command runs in the same process'
@@ -62,4 +78,18 @@ wait_for [ -e "$folder/grew" ]
 check 'the device goes on writing into its memory while nobody talks to it'
 wait_for [ -e "$folder/done" ] && grep -q '"state": *"RUNNING"' "$folder/probe"
 check 'a program that opens the address finds it RUNNING'
+
+# exec is refused: arguments and environment have 160 KB, the kernel takes a quarter of the stack's
+# limit, and that is 128 KB once the target runs.
+padding=$(printf '%080d' 0) && padding=$(printf "$padding%.0s" {1..1000})
+serve 2 && PADDING=$padding receive 2 ": $padding; touch '$folder/executed'" &&
+    prlimit --pid $receiver --stack=524288: && send 2 &&
+    wait_for grep -q 'cannot be handed on: Argument list too long; holding' "$folder/receive2.log"
+check 'a command that cannot be executed is reported'
+kill -0 $receiver && memory_changes 2
+check 'the devices are held then, and go on'
+kill -TERM $receiver
+wait $receiver
+[ $? -eq 1 ] && ! [ -e "$folder/executed" ]
+check 'until SIGTERM, and the exit status says that it failed'
 exit $status
