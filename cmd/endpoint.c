@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -209,14 +210,9 @@ bool endpoint_interrupted(void)
 
 void endpoint_wait_signal(void)
 {
-    sigset_t block, old;
-    sigemptyset(&block);
-    sigaddset(&block, SIGINT);
-    sigaddset(&block, SIGTERM);
-    sigprocmask(SIG_BLOCK, &block, &old);
+    /* another thread may take the signal, and then nothing interrupts this one */
     while (!interrupted)
-        sigsuspend(&old);
-    sigprocmask(SIG_SETMASK, &old, NULL);
+        poll(NULL, 0, 100);
 }
 
 /* ---- opening ---- */
@@ -245,7 +241,16 @@ static int refuse_shared(struct endpoint_ram *ram, struct vmig_error *err)
                 ram->path);
 }
 
-static int map_ram(struct endpoint_ram *ram, struct vmig_error *err)
+/* Is the same file given twice? Then it is this program that has it open. */
+static bool given_before(const struct endpoint *e, const struct endpoint_ram *ram)
+{
+    for (const struct endpoint_ram *other = e->ram; other < ram; other++)
+        if (strcmp(other->path, ram->path) == 0)
+            return true;
+    return false;
+}
+
+static int map_ram(struct endpoint *e, struct endpoint_ram *ram, struct vmig_error *err)
 {
     struct stat st;
     ram->fd = open(ram->path, O_RDWR | O_CLOEXEC);
@@ -254,6 +259,9 @@ static int map_ram(struct endpoint_ram *ram, struct vmig_error *err)
     if (st.st_size == 0 || st.st_size % 4096)
         return fail(err, EINVAL,
                     "memory file %s must have a size that is a multiple of 4096 bytes and not 0",
+                    ram->path);
+    if (given_before(e, ram))
+        return fail(err, EINVAL, "memory file %s is given twice; give each block a file of its own",
                     ram->path);
     int rc = refuse_shared(ram, err);
     if (rc < 0)
@@ -352,7 +360,7 @@ int endpoint_open(struct endpoint *e, struct vmig_error *err)
 {
     int rc = make_migration(e, err);
     for (unsigned i = 0; rc == 0 && i < e->num_ram; i++)
-        rc = map_ram(&e->ram[i], err);
+        rc = map_ram(e, &e->ram[i], err);
     for (unsigned i = 0; rc == 0 && i < e->num_addresses; i++)
         rc = open_device(e, i, err);
     if (rc == 0)

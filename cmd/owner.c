@@ -24,12 +24,14 @@ enum cmd_exit owner_settle(struct endpoint *e)
                "then lost");
     }
     int rc = vmig_migration_wait_resolved(e->migration, &err);
-    if (rc < 0)
+    if (rc == -ECANCELED)
         return CMD_UNRESOLVED;
+    if (rc < 0)
+        return endpoint_fail(e, &err);
     say(e, rc == 1 ? "resolved: this side runs" : "resolved: this side let go");
     bool source = strcmp(e->name, "send") == 0;
-    /* the target that runs goes on to own its devices; the others are at their end */
-    return rc == 1 && !source ? CMD_DONE : CMD_FAILED;
+    /* moved after all: the target runs, or the source let go for it */
+    return source == (rc == 0) ? CMD_DONE : CMD_FAILED;
 }
 
 #define ADDRESS_MAX 65536u /* bytes; the kernel takes 128 KiB in one variable */

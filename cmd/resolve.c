@@ -71,6 +71,17 @@ static void print_result(const struct resolve *r, json_t *result)
     }
 }
 
+/* Still unresolved, or was there something else? */
+static enum cmd_exit exit_of(const struct vmig_error *err)
+{
+    static const char *const unresolved[] = { "other-side-unreachable", "other-side-runs",
+                                              "other-side-asks", "question-open", "resolving" };
+    for (size_t i = 0; i < sizeof(unresolved) / sizeof(unresolved[0]); i++)
+        if (strcmp(err->reason, unresolved[i]) == 0)
+            return CMD_UNRESOLVED;
+    return endpoint_exit(err);
+}
+
 int cmd_resolve(int argc, char **argv)
 {
     static const struct argp argp = {
@@ -91,7 +102,7 @@ int cmd_resolve(int argc, char **argv)
     argp_parse(&argp, argc, argv, 0, NULL, &r);
     json_t *result = control_call(r.control, request(&r), &err);
     if (!result)
-        return cmd_fail("resolve", r.json, err.code == -EBUSY ? CMD_UNRESOLVED : CMD_FAILED, &err);
+        return cmd_fail("resolve", r.json, exit_of(&err), &err);
     print_result(&r, result);
     json_decref(result);
     return CMD_DONE;

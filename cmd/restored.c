@@ -30,7 +30,12 @@ int restored_identity(const char *path, char ret[33], struct vmig_error *err)
     fseek(file, size > (long)TAIL_BYTES ? size - (long)TAIL_BYTES : 0, SEEK_SET);
     size_t length = tail ? fread(tail, 1, TAIL_BYTES, file) : 0;
     const size_t name = strlen(MANIFEST_IDSTR);
-    const unsigned char *at = tail ? memmem(tail, length, MANIFEST_IDSTR, name) : NULL;
+    const unsigned char *at = NULL,
+                        *next = tail ? memmem(tail, length, MANIFEST_IDSTR, name) : NULL;
+    while (next) { /* the last one: data of a device may hold the name, too */
+        at = next;
+        next = memmem(at + 1, length - (size_t)((const char *)at + 1 - tail), MANIFEST_IDSTR, name);
+    }
     if (at && (size_t)((const char *)at - tail) + name + BEHIND_NAME + 16 <= length)
         for (int i = 0; i < 16; i++)
             snprintf(ret + 2 * i, 3, "%02x", at[name + BEHIND_NAME + (size_t)i]);

@@ -133,7 +133,8 @@ enum vmig_resolution {
 int vmig_migration_resolve(struct vmig_migration *migration, enum vmig_resolution resolution,
                            bool other_side_gone, struct vmig_error *err);
 /* After send or receive returned -EUCLEAN: block until the control socket (or another thread)
- * resolved it or cancel was called. 1: this side runs now; 0: it discarded; -ECANCELED. */
+ * resolved it or cancel was called. 1: this side runs now; 0: it discarded; -ECANCELED; or what kept
+ * this side from running after it was told to. */
 int vmig_migration_wait_resolved(struct vmig_migration *migration, struct vmig_error *err);
 
 #define VMIG_DEVICES_MAX 64
@@ -158,6 +159,8 @@ struct vmig_statistics {
     unsigned num_devices;
     struct vmig_device_statistics devices[VMIG_DEVICES_MAX];
 };
+/* Any thread. While a migration runs, devices are left out (num_devices 0): their figures are complete
+ * when it has ended. */
 void vmig_migration_query(struct vmig_migration *migration, struct vmig_statistics *ret);
 
 #ifdef __cplusplus

@@ -65,17 +65,34 @@ static int wait_pipe(struct channel *c, short events)
 }
 
 /* A blocking write to a pipe of more than there is room for would not come back for a cancel. */
+static ssize_t write_pipe_now(struct channel *c, struct iovec *iov, unsigned count)
+{
+    if (c->cancel_fd < 0 || c->temporary_path || c->nonblocking)
+        return writev(c->fd, iov, (int)count);
+    size_t some = iov->iov_len < PIPE_BUF ? iov->iov_len : PIPE_BUF;
+    return write(c->fd, iov->iov_base, some);
+}
+
+/* A reader that went away is an error code, and not a signal to the embedding program. */
 static ssize_t write_pipe(struct channel *c, struct iovec *iov, unsigned count)
 {
+    sigset_t pipe_signal, old, pending;
     int rc = wait_pipe(c, POLLOUT);
     if (rc < 0) {
         errno = -rc;
         return -1;
     }
-    if (c->cancel_fd < 0 || c->temporary_path || c->nonblocking)
-        return writev(c->fd, iov, (int)count);
-    size_t some = iov->iov_len < PIPE_BUF ? iov->iov_len : PIPE_BUF;
-    return write(c->fd, iov->iov_base, some);
+    sigemptyset(&pipe_signal);
+    sigaddset(&pipe_signal, SIGPIPE);
+    sigpending(&pending);
+    pthread_sigmask(SIG_BLOCK, &pipe_signal, &old);
+    ssize_t n = write_pipe_now(c, iov, count);
+    int saved = errno;
+    if (n < 0 && saved == EPIPE && !sigismember(&pending, SIGPIPE))
+        sigtimedwait(&pipe_signal, NULL, &(struct timespec) { 0 });
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    errno = saved;
+    return n;
 }
 
 static ssize_t send_some(struct channel *c, struct iovec *iov, unsigned count)
@@ -176,6 +193,24 @@ static int commit_file(struct channel *c, struct vmig_error *err)
     return 0;
 }
 
+/* Until the command has ended, or the wait is cancelled: then it is killed. */
+static int wait_child(struct channel *c, pid_t pid, int *ret_status)
+{
+    for (;;) {
+        pid_t ended = waitpid(pid, ret_status, WNOHANG);
+        if (ended == pid)
+            return 0;
+        if (ended < 0 && errno != EINTR)
+            return -errno;
+        struct pollfd p = { .fd = c->cancel_fd, .events = POLLIN };
+        if (poll(&p, 1, 20) == 1) {
+            kill(pid, SIGTERM);
+            waitpid(pid, NULL, 0);
+            return -ECANCELED;
+        }
+    }
+}
+
 static int commit_child(struct channel *c, struct vmig_error *err)
 {
     int status;
@@ -183,9 +218,11 @@ static int commit_child(struct channel *c, struct vmig_error *err)
     c->fd = -1;
     pid_t pid = c->child;
     c->child = -1;
-    if (waitpid(pid, &status, 0) < 0)
-        return error_set(err, errno, VMIG_STAGE_HANDOVER, NULL, NULL, "waiting for the command: %s",
-                         strerror(errno));
+    int rc = wait_child(c, pid, &status);
+    if (rc < 0)
+        return error_set(err, rc, VMIG_STAGE_HANDOVER, NULL, rc == -ECANCELED ? "cancelled" : NULL,
+                         "waiting for the command to end: %s; the source keeps its devices",
+                         strerror(-rc));
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
         return 0;
     return error_set(err, EPIPE, VMIG_STAGE_HANDOVER, NULL, NULL,

@@ -235,15 +235,18 @@ VMIG_EXPORT void vmig_migration_query(struct vmig_migration *m, struct vmig_stat
 {
     size_t room = ret->size < sizeof(*ret) ? ret->size : sizeof(*ret);
     struct vmig_statistics s;
+    bool idle;
     {
         LOCK_SCOPE(&m->lock);
         s = m->statistics;
         s.rounds = m->round;
-        if (m->side != SIDE_NONE)
+        idle = m->side == SIDE_NONE;
+        if (!idle)
             s.total_ms = clock_ms_since(m->start_ns);
     }
     s.num_devices = 0;
-    query_devices(m, &s);
+    if (idle) /* workers write these while they work */
+        query_devices(m, &s);
     s.size = room;
     memcpy(ret, &s, room);
 }

@@ -27,9 +27,11 @@ static int send_vector(struct vmig_migration *m, struct iovec *iov, unsigned cou
         rc = channel_writev(m->main, iov, count);
     }
     if (rc < 0)
-        return error_set(err, rc, m->stage, NULL, "connection-lost",
-                         "writing the stream after %llu bytes: %s",
-                         (unsigned long long)atomic_load(&m->sent_bytes), strerror(-rc));
+        return error_set(
+            err, rc, m->stage, NULL, rc == -ENOSPC ? "no-space" : "connection-lost",
+            "writing the stream after %llu bytes: %s; the source keeps its devices, make "
+            "room or look at the reader and send again",
+            (unsigned long long)atomic_load(&m->sent_bytes), strerror(-rc));
     atomic_fetch_add(&m->sent_bytes, length);
     return 0;
 }

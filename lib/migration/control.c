@@ -233,11 +233,16 @@ static void *control_main(void *opaque)
 {
     struct control *control = opaque;
     struct channel *channel;
-    while (channel_accept(control->listen_fd, control->stop_fd, &channel, NULL) == 0) {
+    for (;;) {
+        int rc = channel_accept(control->listen_fd, control->stop_fd, &channel, NULL);
+        if (rc == -ECANCELED)
+            return NULL;
         reap(control, false);
-        serve(control, channel);
+        if (rc == 0)
+            serve(control, channel);
+        else /* out of descriptors, say: that may pass */
+            poll(NULL, 0, 100);
     }
-    return NULL;
 }
 
 int control_new(struct vmig_migration *m, const char *path, struct control **ret,

@@ -227,7 +227,8 @@ static int wait_one(struct vmig_migration *m, struct participant *p, enum step s
     p->step_ms[step] = worker_last_ms(p->worker);
     if (p->device && vmig_device_health(p->device) != VMIG_HEALTH_OK)
         p->casualty = true;
-    return worker_result(p->worker, err);
+    p->step_rc = worker_result(p->worker, err);
+    return p->step_rc;
 }
 
 int crew_wait(struct vmig_migration *m, enum step step, struct vmig_error *err)

@@ -25,6 +25,7 @@
 #include "lib/migration/control.h"
 #include "lib/migration/handover.h"
 #include "lib/migration/migration.h"
+#include "lib/participant/device.h"
 
 /* ---- source ---- */
 
@@ -162,25 +163,31 @@ static int hear_verdict(struct qemu_stream *s, struct vmig_error *err)
     return section.command == WIRE_CMD_ABORT ? 0 : -EPROTO;
 }
 
-static unsigned num_devices(const struct vmig_migration *m)
+/* Did some device take the step and begin to run with it? RUNNING_P2P counts: such a device works, it
+ * only starts no peer-to-peer DMA. */
+static bool some_device_ran(const struct vmig_migration *m, enum step step)
 {
-    unsigned devices = 0;
-    for (unsigned i = 0; i < m->num_participants; i++)
-        devices += m->participants[i]->kind == PARTICIPANT_DEVICE;
-    return devices;
+    for (unsigned i = 0; i < m->num_participants; i++) {
+        const struct participant *p = m->participants[i];
+        bool runs = p->kind == PARTICIPANT_DEVICE && p->step == step && p->step_rc == 0;
+        if (runs &&
+            (step == STEP_START || participant_device_flags(p->opaque) & VMIG_MIGRATION_P2P))
+            return true;
+    }
+    return false;
 }
 
-/* *@ret_ran: something may have run, whether or not all do. A lone device that refuses to start has
- * not; one of several that refuses says nothing of the others. */
+/* *@ret_ran: something may have run, whether or not all do. */
 static int run_target(struct vmig_migration *m, bool *ret_ran, struct vmig_error *err)
 {
     run_stage(m, VMIG_STAGE_RESUME);
     *ret_ran = false;
     int rc = crew_run(m, STEP_START_P2P, err);
+    *ret_ran = some_device_ran(m, STEP_START_P2P);
     if (rc < 0)
         return rc;
     rc = crew_run(m, STEP_START, err);
-    *ret_ran = num_devices(m) > (rc < 0 ? 1u : 0u);
+    *ret_ran |= some_device_ran(m, STEP_START);
     if (rc == 0 && m->host.start)
         rc = m->host.start(m->host.opaque, err);
     *ret_ran |= rc == 0;
@@ -240,10 +247,11 @@ static void settle(struct vmig_migration *m, enum handover end, enum vmig_status
     {
         LOCK_SCOPE(&m->lock);
         m->handover = end;
-        m->unresolved = m->resolving = false;
     }
     run_end(m);
+    /* last, for whoever waits may let go of the handle now */
     LOCK_SCOPE(&m->lock);
+    m->unresolved = m->resolving = false;
     pthread_cond_broadcast(&m->changed);
 }
 
@@ -258,15 +266,21 @@ static void discard(struct vmig_migration *m)
     settle(m, HANDOVER_DISCARDED, source ? VMIG_STATUS_COMPLETED : VMIG_STATUS_FAILED);
 }
 
-static int run_here(struct vmig_migration *m, struct vmig_error *err)
+static int run_here(struct vmig_migration *m, struct vmig_error *ret_err)
 {
+    struct vmig_error ours = { 0 }, *err = &ours;
     bool source = m->side == SIDE_SOURCE;
     bool ran;
     int rc = source ? handover_recover_source(m, err) : run_target(m, &ran, err);
+    if (rc == 0)
+        control_tell_peer(m); /* it kept its copy in case this side died in between */
+    else
+        m->resolved_error = *err;
+    m->resolved_rc = rc;
     crew_run(m, STEP_CLEANUP, NULL);
     settle(m, source ? HANDOVER_TAKEN_BACK : HANDOVER_RUNNING,
            source || rc < 0 ? VMIG_STATUS_FAILED : VMIG_STATUS_COMPLETED);
-    return rc;
+    return rc < 0 ? error_copy(ret_err, &ours) : 0;
 }
 
 /* Only one thread settles at a time. */
@@ -342,10 +356,7 @@ static int resolve_run(struct vmig_migration *m, bool other_side_gone, struct vm
         end_resolving(m);
         return rc;
     }
-    rc = run_here(m, err);
-    if (rc == 0)
-        control_tell_peer(m); /* it kept its copy in case this side died in between */
-    return rc;
+    return run_here(m, err);
 }
 
 static int resolve_discard(struct vmig_migration *m, bool other_side_gone, struct vmig_error *err)
@@ -417,5 +428,7 @@ VMIG_EXPORT int vmig_migration_wait_resolved(struct vmig_migration *m, struct vm
     if (m->unresolved)
         return error_set(err, ECANCELED, VMIG_STAGE_HANDOVER, NULL, "cancelled",
                          "interrupted while the hand-over was unresolved");
+    if (m->resolved_rc < 0)
+        return error_copy(err, &m->resolved_error);
     return m->handover == HANDOVER_TAKEN_BACK || m->handover == HANDOVER_RUNNING;
 }

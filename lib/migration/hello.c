@@ -263,8 +263,13 @@ void hello_read_failure(const char *json, size_t length, struct vmig_error *ret)
                 &device, "reason", &reason, "text", &text);
     if (code >= 0 || code < -4095)
         code = -EREMOTEIO;
+    if (code == -ECANCELED || code == -EUCLEAN)
+        code = -ECONNABORTED; /* that was there: nobody cancelled here, and nothing hangs */
+    bool theirs = strncmp(reason, "device-", 7) == 0 || strcmp(reason, "cancelled") == 0;
+    char prefixed[sizeof(ret->reason)];
+    snprintf(prefixed, sizeof(prefixed), "%s%s", theirs ? "target-" : "", reason);
     if (stage < 0 || stage >= VMIG_STAGE_COUNT)
         stage = VMIG_STAGE_NONE;
-    error_set(ret, (int)code, (enum vmig_stage)stage, device, reason, "%s", text);
+    error_set(ret, (int)code, (enum vmig_stage)stage, device, prefixed, "%s", text);
     json_decref(root);
 }

@@ -284,12 +284,12 @@ static int accept_hello(struct vmig_migration *m, struct channel *channel, unsig
     struct iovec iov = { bytes, sizeof(bytes) };
     int rc = channel_readv_full(channel, &iov, 1);
     if (rc < 0)
-        return error_set(err, rc, VMIG_STAGE_PREPARE, NULL, "connection-lost",
+        return error_set(err, rc, VMIG_STAGE_PREPARE, NULL, "not-a-data-channel",
                          "data channel %u: %s", index, strerror(-rc));
     if (wire_packet_decode(bytes, &packet) < 0 || packet.kind != WIRE_PACKET_HELLO ||
         !wire_packet_intact(bytes, NULL, 0) || packet.sequence != index ||
         memcmp(bytes + WIRE_PACKET_BYTES, m->identity, sizeof(m->identity)) != 0)
-        return error_set(err, EPROTO, VMIG_STAGE_PREPARE, NULL, "bad-stream",
+        return error_set(err, EPROTO, VMIG_STAGE_PREPARE, NULL, "not-a-data-channel",
                          "data channel %u does not belong to this migration; is another source "
                          "using the same address?",
                          index);
@@ -335,19 +335,28 @@ static int accept_lane(struct vmig_migration *m, int listen_fd, unsigned index,
         rc = channel_accept(listen_fd, m->cancel_fd, &channel, err);
     if (rc < 0)
         return rc;
-    lane_open(m, channel);
     setsockopt(channel->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     rc = accept_hello(m, channel, index, err);
     setsockopt(channel->fd, SOL_SOCKET, SO_RCVTIMEO, &none, sizeof(none));
+    if (rc == 0)
+        lane_open(m, channel);
+    else
+        channel_free(channel);
     return rc;
 }
 
+/* Connections of others, a second source or a port scanner, are turned away; so many at most. */
+#define STRANGERS_MAX 8
+
 int lanes_accept(struct vmig_migration *m, int listen_fd, struct vmig_error *err)
 {
-    for (unsigned i = 0; i < m->lanes_wanted; i++) {
-        int rc = accept_lane(m, listen_fd, i, err);
-        if (rc < 0)
-            return rc;
+    unsigned strangers = 0;
+    while (m->num_lanes < m->lanes_wanted) {
+        struct vmig_error refused = { 0 };
+        int rc = accept_lane(m, listen_fd, m->num_lanes, &refused);
+        bool stranger = rc < 0 && strcmp(refused.reason, "not-a-data-channel") == 0;
+        if (rc < 0 && (!stranger || ++strangers > STRANGERS_MAX))
+            return error_copy(err, &refused);
     }
     return 0;
 }

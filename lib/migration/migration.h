@@ -86,6 +86,7 @@ struct participant {
 
     enum step step; /* being or last done */
     bool wanted;    /* takes part in the step that runs */
+    int step_rc;    /* of that step, once it was waited for */
     double step_ms[STEP_COUNT];
 
     /* source */
@@ -169,6 +170,8 @@ struct vmig_migration {
     bool unresolved, resolving;
     bool yielded, question_open; /* rules R1, R2 of the hand-over */
     uint64_t question, question_seen;
+    int resolved_rc; /* of running here after a resolution */
+    struct vmig_error resolved_error;
     struct vmig_statistics statistics;
     uint64_t stage_start_ns;
     /* source: what the return path said */

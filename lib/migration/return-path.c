@@ -156,16 +156,18 @@ static const struct {
     { WIRE_RP_FAILED, ANY_LENGTH, on_failed },
 };
 
-static int dispatch(struct vmig_migration *m, const struct message *msg, struct vmig_error *err)
+/* The row of a message, from its head alone: what is not known is not waited for either. */
+static int find_row(struct vmig_migration *m, const struct message *msg, struct vmig_error *err)
 {
     for (size_t i = 0; i < sizeof(messages) / sizeof(messages[0]); i++)
         if (messages[i].type == msg->type &&
             (messages[i].length == ANY_LENGTH || messages[i].length == msg->length))
-            return messages[i].handle(m, msg, err);
-    return error_set(err, EPROTO, m->stage, NULL, "bad-stream",
-                     "the target sent message %#x of %u bytes, which is not known here; is it "
-                     "another version?",
-                     msg->type, msg->length);
+            return (int)i;
+    return error_set(
+        err, EPROTO, m->stage, NULL, "bad-stream",
+        "the other side sent message %#x of %u bytes, which is not known here; is it a "
+        "vfio-migrate of another version, or something else altogether?",
+        msg->type, msg->length);
 }
 
 /* 0 when there is something to read; cancelling is noticed here, too, so that it ends every wait.
@@ -186,25 +188,32 @@ static int wait_readable(struct vmig_migration *m)
     }
 }
 
-static int read_message(struct vmig_migration *m, struct message *msg, struct vmig_error *err)
+static int went_away(struct vmig_migration *m, int rc, struct vmig_error *err)
+{
+    return error_set(err, rc, m->stage, NULL, "connection-lost",
+                     "the target went away: %s; the source goes on, look at the target's messages "
+                     "and try again",
+                     strerror(-rc));
+}
+
+/* Read one message and act on it. */
+static int hear_message(struct vmig_migration *m, struct message *msg, struct vmig_error *err)
 {
     uint8_t head[4];
     struct iovec iov = { head, sizeof(head) };
     int rc = wait_readable(m);
     if (rc == 0)
         rc = channel_readv_full(m->main, &iov, 1);
-    if (rc == 0) {
-        msg->type = (uint16_t)(head[0] << 8 | head[1]);
-        msg->length = (uint16_t)(head[2] << 8 | head[3]);
-        iov = (struct iovec) { msg->data, msg->length };
-        rc = channel_readv_full(m->main, &iov, 1);
-    }
     if (rc < 0)
-        return error_set(err, rc, m->stage, NULL, "connection-lost",
-                         "the target went away: %s; the source goes on, look at the target's "
-                         "messages and try again",
-                         strerror(-rc));
-    return 0;
+        return went_away(m, rc, err);
+    msg->type = (uint16_t)(head[0] << 8 | head[1]);
+    msg->length = (uint16_t)(head[2] << 8 | head[3]);
+    int row = find_row(m, msg, err);
+    if (row < 0)
+        return row;
+    iov = (struct iovec) { msg->data, msg->length };
+    rc = channel_readv_full(m->main, &iov, 1);
+    return rc < 0 ? went_away(m, rc, err) : messages[row].handle(m, msg, err);
 }
 
 static void *return_path_main(void *opaque)
@@ -214,9 +223,7 @@ static void *return_path_main(void *opaque)
     struct message msg = { .data = malloc(MESSAGE_BYTES_MAX) };
     int rc = msg.data ? 0 : error_set(&err, ENOMEM, m->stage, NULL, NULL, "out of memory");
     while (rc == 0) {
-        rc = read_message(m, &msg, &err);
-        if (rc == 0)
-            rc = dispatch(m, &msg, &err);
+        rc = hear_message(m, &msg, &err);
         LOCK_SCOPE(&m->lock);
         m->link_dead = rc < 0;
         pthread_cond_broadcast(&m->changed);

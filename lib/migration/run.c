@@ -8,6 +8,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <jansson.h>
 
 #include "lib/cleanup.h"
 #include "lib/clock.h"
@@ -34,6 +35,7 @@ static void reset_run(struct vmig_migration *m)
     m->aborted = m->unresolved = m->resolving = false;
     m->yielded = m->question_open = m->peer_failed = false;
     m->question = m->question_seen = 0;
+    m->resolved_rc = 0;
     m->peer_error = (struct vmig_error) { 0 };
     m->first_error = (struct vmig_error) { 0 };
     m->handover = HANDOVER_NONE;
@@ -238,6 +240,14 @@ struct participant *participant_find(struct vmig_migration *m, const char *id)
 int participant_add(struct vmig_migration *m, const struct participant *desc,
                     struct vmig_error *err)
 {
+    json_t *text = json_string(desc->id); /* checks that it is UTF-8 */
+    bool sound = text && desc->id[0];
+    json_decref(text);
+    if (!sound)
+        return error_set(
+            err, EINVAL, VMIG_STAGE_PREPARE, NULL, "bad-id",
+            "an id must be UTF-8 and not empty, for it goes to the other side; give the "
+            "device another one");
     if (participant_find(m, desc->id))
         return error_set(err, EEXIST, VMIG_STAGE_PREPARE, desc->id, "id-taken",
                          "two participants are called \"%s\"; give each its own id", desc->id);

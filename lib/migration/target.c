@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "lib/cleanup.h"
+#include "lib/clock.h"
 #include "lib/error.h"
 #include "lib/export.h"
 #include "lib/migration/handover.h"
@@ -40,13 +41,52 @@ static ssize_t fill(void *opaque, void *buf, size_t size)
     return channel_read(t->m->main, buf, size);
 }
 
+/* A source that does not read its answers for this long is treated like one that is gone. */
+#define ANSWER_PATIENCE_S 60
+
 static int set_main(struct vmig_migration *m, struct channel *channel)
 {
+    struct timeval patience = { .tv_sec = ANSWER_PATIENCE_S };
+    setsockopt(channel->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
     LOCK_SCOPE(&m->lock);
     m->main = channel;
     m->one_way = channel->one_way;
     m->carrier = &carrier_sections; /* until HELLO says otherwise */
     return 0;
+}
+
+#define SOURCE_PATIENCE_MS 5000
+
+/* A stranger who found the port says nothing, or something else, while the real source waits behind:
+ * he is turned away. One that hangs up may be a source whose link broke: that ends this attempt. */
+static bool is_source(struct vmig_migration *m, const struct channel *channel)
+{
+    uint8_t head[4] = { 0 };
+    uint64_t deadline = clock_ns() + SOURCE_PATIENCE_MS * NS_PER_MS;
+    struct pollfd p[2] = { { .fd = channel->fd, .events = POLLIN | POLLRDHUP },
+                           { .fd = m->cancel_fd, .events = POLLIN } };
+    while (clock_ns() < deadline) {
+        if (poll(p, 2, 100) <= 0)
+            continue;
+        if (p[1].revents || p[0].revents & ~POLLIN)
+            return true;
+        if (recv(channel->fd, head, sizeof(head), MSG_PEEK | MSG_DONTWAIT) == sizeof(head))
+            return memcmp(head, "QEVM", sizeof(head)) == 0;
+        poll(NULL, 0, 10); /* the rest is under way */
+    }
+    return false;
+}
+
+static int accept_source(struct target *t, struct channel **ret, struct vmig_error *err)
+{
+    for (;;) {
+        int rc = channel_accept(t->listen_fd, t->m->cancel_fd, ret, err);
+        if (rc < 0 || is_source(t->m, *ret))
+            return rc;
+        run_event(t->m, VMIG_EVENT_WARNING,
+                  "somebody connected who is no source, and was turned away; still listening");
+        *ret = channel_free(*ret);
+    }
 }
 
 static int listen_and_accept(struct target *t, const struct address *address,
@@ -63,7 +103,7 @@ static int listen_and_accept(struct target *t, const struct address *address,
             t->m, VMIG_EVENT_WARNING,
             "listening beyond this host without TLS: anybody who can connect can send a state");
     run_event(t->m, VMIG_EVENT_LISTENING, name);
-    rc = channel_accept(t->listen_fd, t->m->cancel_fd, &channel, err);
+    rc = accept_source(t, &channel, err);
     return rc < 0 ? rc : set_main(t->m, channel);
 }
 

@@ -133,7 +133,7 @@ static void unresolved_is_4(void **state)
     /* told to end it does, and says that it is not settled */
     kill(send.pid, SIGINT);
     assert_int_equal(end(&send), 4);
-    expect(run("resolve", at("target.control"), "run"), 1, "--other-side-gone");
+    expect(run("resolve", at("target.control"), "run"), 4, "--other-side-gone");
     expect(run("resolve", at("target.control"), "run", "--other-side-gone"), 0, "running");
     /* now it owns the device until it is told */
     kill(receive.pid, SIGTERM);

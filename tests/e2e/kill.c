@@ -121,7 +121,7 @@ static void source_goes_on_when_the_target_is_killed(void **state)
         if (code == 1)
             verified(&source);
         else if (code == 4)
-            expect(run("resolve", at("source.control"), "run"), 1, "--other-side-gone");
+            expect(run("resolve", at("source.control"), "run"), 4, "--other-side-gone");
         else
             assert_int_equal(code, DONE); /* the target ran; it died afterwards */
         close_world();
@@ -179,7 +179,7 @@ static void source_survives_in_the_hand_over(void **state)
             verified(&source);
         } else if (code == 4 && !relay_saw_go(relay)) {
             /* it never was told to run, so the operator may say so */
-            expect(run("resolve", at("source.control"), "run"), 1, "--other-side-gone");
+            expect(run("resolve", at("source.control"), "run"), 4, "--other-side-gone");
             expect(run("resolve", at("source.control"), "run", "--other-side-gone"), 0, "running");
             verified(&source);
         } else if (code == 4) {
@@ -203,7 +203,7 @@ static void target_survives_in_the_hand_over(void **state)
         int code = outcome(&target);
         if (code == 4) {
             assert_false(relay_saw_go(relay));
-            expect(run("resolve", at("target.control"), "run"), 1, "--other-side-gone");
+            expect(run("resolve", at("target.control"), "run"), 4, "--other-side-gone");
             expect(run("resolve", at("target.control"), "run", "--other-side-gone"), 0, "running");
         } else {
             assert_int_equal(code, DONE);
