@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "lib/cleanup.h"
 #include "lib/clock.h"
@@ -228,6 +229,8 @@ static int wait_one(struct vmig_migration *m, struct participant *p, enum step s
     if (p->device && vmig_device_health(p->device) != VMIG_HEALTH_OK)
         p->casualty = true;
     p->step_rc = worker_result(p->worker, err);
+    if (p->step_rc < 0 && strcmp(err->reason, "device-state-lost") == 0)
+        p->casualty = true;
     return p->step_rc;
 }
 

@@ -253,19 +253,34 @@ static int device_resume_p2p(void *opaque, struct vmig_error *err)
     enum vmig_state state;
     d->precopy = false;
     int rc = vmig_device_get_state(d->device, &state, err);
-    if (rc < 0 || state == VMIG_STATE_RUNNING || state == VMIG_STATE_PRE_COPY)
+    if (rc < 0 || state == VMIG_STATE_RUNNING || state == VMIG_STATE_PRE_COPY ||
+        state == VMIG_STATE_ERROR)
         return rc;
     if (!has_p2p(d) || !d->was_running)
         return 0;
     return set_state(d, VMIG_STATE_RUNNING_P2P, VMIG_STATE_RUNNING, err);
 }
 
+/* Some drivers go to ERROR by themselves when their firmware recovers; only a reset leads out. */
+static int reset_from_error(struct device_participant *d, struct vmig_error *err)
+{
+    int rc = vmig_device_reset(d->device, err);
+    return rc < 0
+               ? rc
+               : error_set(err, EIO, VMIG_STAGE_RESUME, vmig_device_id(d->device),
+                           "device-state-lost",
+                           "the device went to ERROR by itself and was reset; its state is gone");
+}
+
 static int device_resume(void *opaque, struct vmig_error *err)
 {
     struct device_participant *d = opaque;
+    enum vmig_state state;
     /* named by the one who lost or reset it, and a change of state would make its health OK */
     if (vmig_device_health(d->device) != VMIG_HEALTH_OK)
         return 0;
+    if (vmig_device_get_state(d->device, &state, NULL) == 0 && state == VMIG_STATE_ERROR)
+        return reset_from_error(d, err);
     return set_state(d, d->was_running ? VMIG_STATE_RUNNING : VMIG_STATE_STOP, VMIG_STATE_ERROR,
                      err);
 }
