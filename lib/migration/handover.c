@@ -103,6 +103,14 @@ int handover_source(struct vmig_migration *m, struct vmig_error *err)
     return m->peer_failed ? error_copy(err, &m->peer_error) : unresolved(m, err);
 }
 
+static const char *what_happened(const struct participant *casualty)
+{
+    if (casualty->lost)
+        return "hangs";
+    bool lost = casualty->device && vmig_device_health(casualty->device) == VMIG_HEALTH_LOST;
+    return lost ? "is lost" : "had to be reset";
+}
+
 /* Back to RUNNING through the P2P barrier, then the workload: in that order. A device that was
  * reset or lost has lost its state, and then the workload stands still. */
 int handover_recover_source(struct vmig_migration *m, struct vmig_error *err)
@@ -112,11 +120,11 @@ int handover_recover_source(struct vmig_migration *m, struct vmig_error *err)
     crew_run(m, STEP_RESUME, &ours);
     struct participant *casualty = crew_casualty(m);
     if (casualty)
-        return error_set(
-            err, ours.code ? ours.code : EIO, VMIG_STAGE_RESUME, casualty->id, "device-state-lost",
-            "the device %s and its state is gone; the workload stays stopped: restart "
-            "it with a fresh device%s%s",
-            casualty->lost ? "hangs" : "had to be reset", ours.text[0] ? "; " : "", ours.text);
+        return error_set(err, ours.code ? ours.code : EIO, VMIG_STAGE_RESUME, casualty->id,
+                         "device-state-lost",
+                         "the device %s and its state is gone; the workload stays stopped: restart "
+                         "it with a fresh device%s%s",
+                         what_happened(casualty), ours.text[0] ? "; " : "", ours.text);
     if (ours.code)
         return error_copy(err, &ours);
     if (!m->workload_stopped || !m->host.start)

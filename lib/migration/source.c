@@ -357,7 +357,7 @@ static int source_fail(struct vmig_migration *m, struct vmig_error *err)
     struct vmig_error recovery = { 0 };
     if (m->set_up && handover_recover_source(m, &recovery) < 0) {
         /* worse than what failed first: the device named here needs somebody's attention */
-        error_prefix(&recovery, "%.150s; then", err->text);
+        error_prefix(&recovery, "%.240s; then", err->text);
         *err = recovery;
         cancelled = false;
     }
