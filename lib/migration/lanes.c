@@ -100,7 +100,7 @@ static int on_zero(struct lane *lane, const struct wire_packet *packet, const ui
 {
     for (uint32_t i = 0; i < packet->count; i++) {
         struct wire_extent e;
-        struct ram_block *block;
+        struct ram_block *block = NULL;
         wire_extent_decode(list + i * WIRE_EXTENT_BYTES, &e);
         int rc = land_extent(lane, &e, &block, err);
         if (rc < 0)
@@ -120,7 +120,7 @@ static int on_ram(struct lane *lane, const struct wire_packet *packet, const uin
     uint64_t total = 0;
     for (uint32_t i = 0; i < packet->count; i++) {
         struct wire_extent e;
-        struct ram_block *block;
+        struct ram_block *block = NULL;
         wire_extent_decode(list + i * WIRE_EXTENT_BYTES, &e);
         int rc = land_extent(lane, &e, &block, err);
         if (rc < 0)
