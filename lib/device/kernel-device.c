@@ -156,7 +156,7 @@ int kernel_region_info(void *self, unsigned index, struct vmig_region_info *ret,
 
 bool kernel_has_v1_region(struct kernel_device *device)
 {
-    struct vmig_device_info known;
+    struct vmig_device_info known = { 0 };
     if (kernel_info(device, &known, NULL))
         return false;
     for (unsigned i = VFIO_PCI_NUM_REGIONS; i < known.num_regions; i++) {
@@ -190,7 +190,7 @@ int kernel_region_read(void *self, unsigned index, uint64_t offset, void *buf, s
                        struct vmig_error *err)
 {
     struct kernel_device *device = self;
-    uint64_t base;
+    uint64_t base = 0;
     int rc = region_offset(device, index, &base, err);
     for (size_t done = 0; !rc && done < length;) {
         ssize_t got =
@@ -209,7 +209,7 @@ int kernel_region_write(void *self, unsigned index, uint64_t offset, const void 
                         struct vmig_error *err)
 {
     struct kernel_device *device = self;
-    uint64_t base;
+    uint64_t base = 0;
     int rc = region_offset(device, index, &base, err);
     for (size_t done = 0; !rc && done < length;) {
         ssize_t put = pwrite(device->fd, (const uint8_t *)buf + done, length - done,
@@ -228,7 +228,7 @@ int kernel_region_map(void *self, unsigned index, const struct vmig_region_area 
                       struct vmig_error *err)
 {
     struct kernel_device *device = self;
-    uint64_t base;
+    uint64_t base = 0;
     int rc = region_offset(device, index, &base, err);
     if (rc)
         return rc;
