@@ -54,10 +54,10 @@ static void open_world(const struct relay_plan *plan)
 
 static void close_world(void)
 {
+    if (relay)
+        relay = relay_free(relay); /* first: its threads know the processes' ids */
     kill_hard(&source);
     kill_hard(&target);
-    if (relay)
-        relay = relay_free(relay);
     kill_hard(&source_device);
     kill_hard(&target_device);
     folder_remove();
