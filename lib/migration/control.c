@@ -140,13 +140,7 @@ static json_t *on_yield(struct vmig_migration *m, json_t *arguments, struct vmig
 {
     if (!same_migration(m, arguments, err))
         return NULL;
-    json_int_t number = json_integer_value(json_object_get(arguments, "number"));
-    enum handover_answer answer = handover_answer(m, number > 0 ? (uint64_t)number : 0);
-    if (answer <= ANSWER_BUSY)
-        return json_pack("{s:s}", "answer", answers[answer]);
-    error_set(err, ESTALE, VMIG_STAGE_HANDOVER, NULL, "old-question",
-              "a later question was heard already");
-    return NULL;
+    return json_pack("{s:s}", "answer", answers[handover_answer(m)]);
 }
 
 static json_t *on_i_run(struct vmig_migration *m, json_t *arguments, struct vmig_error *err)
@@ -338,12 +332,10 @@ void control_note_peer(struct vmig_migration *m, json_t *where)
 }
 
 /* @patience_s: 0 waits as long as it takes. */
-static json_t *call(const char *path, json_t *take_request, int patience_s, bool *ret_sent,
-                    struct vmig_error *err)
+static json_t *call(const char *path, json_t *take_request, int patience_s, struct vmig_error *err)
 {
     struct address address = { .kind = ADDRESS_UNIX };
     struct channel *c;
-    *ret_sent = false;
     if (strlen(path) > 107) {
         json_decref(take_request);
         error_set(err, ENAMETOOLONG, VMIG_STAGE_OPEN, NULL, "bad-address",
@@ -356,7 +348,6 @@ static json_t *call(const char *path, json_t *take_request, int patience_s, bool
         return NULL;
     }
     be_patient(c, patience_s);
-    *ret_sent = true;
     int rc = write_line(c, take_request);
     json_t *answer = rc == 0 ? read_line(c) : NULL;
     channel_free(c);
@@ -374,26 +365,23 @@ static json_t *call(const char *path, json_t *take_request, int patience_s, bool
 
 json_t *control_call(const char *path, json_t *take_request, struct vmig_error *err)
 {
-    bool sent;
-    return call(path, take_request, 0, &sent, err); /* resolving may take a device's time */
+    return call(path, take_request, 0, err); /* resolving may take a device's time */
 }
 
-enum handover_answer control_ask_peer(struct vmig_migration *m, uint64_t number,
-                                      struct vmig_error *err)
+enum handover_answer control_ask_peer(struct vmig_migration *m, struct vmig_error *err)
 {
     char identity[33];
-    bool sent = false;
     if (!m->peer_control) {
         error_set(err, ENOTCONN, VMIG_STAGE_HANDOVER, NULL, NULL,
                   "the other side has no control socket on this host");
         return ANSWER_UNREACHABLE;
     }
     identity_text(m, identity);
-    json_t *request = json_pack("{s:s, s:{s:s, s:I}}", "execute", "yield", "arguments", "migration",
-                                identity, "number", (json_int_t)number);
-    json_t *result = call(m->peer_control, request, PATIENCE_S, &sent, err);
+    json_t *request =
+        json_pack("{s:s, s:{s:s}}", "execute", "yield", "arguments", "migration", identity);
+    json_t *result = call(m->peer_control, request, PATIENCE_S, err);
     const char *text = json_string_value(json_object_get(result, "answer"));
-    enum handover_answer answer = sent ? ANSWER_LOST : ANSWER_UNREACHABLE;
+    enum handover_answer answer = ANSWER_UNREACHABLE;
     for (unsigned i = 0; text && i <= ANSWER_BUSY; i++)
         if (strcmp(text, answers[i]) == 0)
             answer = (enum handover_answer)i;
@@ -406,10 +394,9 @@ void control_tell_peer(struct vmig_migration *m)
     char identity[33];
     if (!m->peer_control)
         return;
-    bool sent;
     identity_text(m, identity);
     json_decref(
         call(m->peer_control,
              json_pack("{s:s, s:{s:s}}", "execute", "i-run", "arguments", "migration", identity),
-             PATIENCE_S, &sent, NULL));
+             PATIENCE_S, NULL));
 }

@@ -7,7 +7,7 @@
  *   status    returns {"status","side","migration"}
  *   cancel
  *   resolve   {"what":"run"|"discard", "other-side-gone":bool}
- *   yield     {"migration","number"}: the other side wants to run; returns {"answer"}
+ *   yield     {"migration"}: the other side wants to run; returns {"answer"}
  *   i-run     {"migration"}: the other side runs now
  */
 #ifndef LIB_MIGRATION_CONTROL_H
@@ -29,8 +29,7 @@ json_t *control_where(struct vmig_migration *m);
 void control_note_peer(struct vmig_migration *m, json_t *where);
 
 /* Ask the other side to yield. */
-enum handover_answer control_ask_peer(struct vmig_migration *m, uint64_t number,
-                                      struct vmig_error *err);
+enum handover_answer control_ask_peer(struct vmig_migration *m, struct vmig_error *err);
 /* Tell it that this side runs; nothing depends on its arriving. */
 void control_tell_peer(struct vmig_migration *m);
 

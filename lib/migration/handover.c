@@ -321,26 +321,13 @@ static int want_word(struct vmig_error *err, const char *why)
         why);
 }
 
-/* Rules R1 to R3 of the model. A question whose answer is lost stays open: the other side may have
- * yielded to it, so this side must not yield any more. */
+/* Rules R1 and R3 of the model. While the question is open this side is `resolving`, and answers
+ * the other side's own question with "busy". A lost answer costs nothing: the other side yielded at
+ * most, and still has what it had. */
 static int ask_other_side(struct vmig_migration *m, bool other_side_gone, struct vmig_error *err)
 {
     struct vmig_error asked = { 0 };
-    uint64_t number;
-    bool yielded;
-    {
-        LOCK_SCOPE(&m->lock);
-        yielded = m->yielded;
-        number = ++m->question;
-        m->question_open = true;
-    }
-    if (yielded && !other_side_gone)
-        return want_word(err, "this side promised the other side not to run");
-    enum handover_answer answer = control_ask_peer(m, number, &asked);
-    {
-        LOCK_SCOPE(&m->lock);
-        m->question_open = answer == ANSWER_LOST;
-    }
+    enum handover_answer answer = control_ask_peer(m, &asked);
     switch (answer) {
     case ANSWER_YOURS:
         return 0;
@@ -349,8 +336,8 @@ static int ask_other_side(struct vmig_migration *m, bool other_side_gone, struct
                          "the other side runs, or has not given up; discard here instead");
     case ANSWER_BUSY:
         return error_set(err, EBUSY, VMIG_STAGE_HANDOVER, NULL, "other-side-asks",
-                         "the other side is asking this one at the moment; resolve there");
-    case ANSWER_LOST:
+                         "the other side is being resolved itself, or has not seen yet that the "
+                         "connection broke; try again");
     case ANSWER_UNREACHABLE:
         break;
     }
@@ -367,50 +354,30 @@ static int resolve_run(struct vmig_migration *m, bool other_side_gone, struct vm
     return run_here(m, err);
 }
 
-static int resolve_discard(struct vmig_migration *m, bool other_side_gone, struct vmig_error *err)
-{
-    bool open;
-    {
-        LOCK_SCOPE(&m->lock);
-        open = m->question_open;
-    }
-    if (open && !other_side_gone) {
-        end_resolving(m);
-        return error_set(err, EBUSY, VMIG_STAGE_HANDOVER, NULL, "question-open",
-                         "the other side may have let go for this one to run, its answer was lost; "
-                         "say run again, or, if you know that the other side has the workload, "
-                         "discard with --other-side-gone");
-    }
-    discard(m);
-    return 0;
-}
-
 VMIG_EXPORT int vmig_migration_resolve(struct vmig_migration *m, enum vmig_resolution resolution,
                                        bool other_side_gone, struct vmig_error *err)
 {
     int rc = begin_resolving(m, err);
     if (rc < 0)
         return rc;
-    return resolution == VMIG_RESOLVE_RUN ? resolve_run(m, other_side_gone, err)
-                                          : resolve_discard(m, other_side_gone, err);
+    if (resolution == VMIG_RESOLVE_RUN)
+        return resolve_run(m, other_side_gone, err);
+    discard(m);
+    return 0;
 }
 
-enum handover_answer handover_answer(struct vmig_migration *m, uint64_t number)
+/* R1, line by line. */
+enum handover_answer handover_answer(struct vmig_migration *m)
 {
     LOCK_SCOPE(&m->lock);
-    if (number <= m->question_seen)
-        return ANSWER_LOST; /* an old question, late */
-    m->question_seen = number;
-    if (m->handover == HANDOVER_NONE && m->side == SIDE_TARGET)
-        return ANSWER_BUSY; /* it is letting go */
     if (m->handover == HANDOVER_DISCARDED || m->handover == HANDOVER_RELEASED)
         return ANSWER_YOURS;
+    if (m->handover == HANDOVER_NONE && m->side == SIDE_TARGET)
+        return ANSWER_BUSY; /* its start failed, and it is about to let go */
     if (m->handover == HANDOVER_NONE || m->handover == HANDOVER_RUNNING ||
         m->handover == HANDOVER_TAKEN_BACK)
         return ANSWER_RUNNING;
-    if (m->yielded)
-        return ANSWER_YOURS;
-    if (!m->unresolved || m->question_open || m->resolving)
+    if (m->resolving || !m->unresolved)
         return ANSWER_BUSY;
     m->yielded = true;
     return ANSWER_YOURS;

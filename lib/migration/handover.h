@@ -7,15 +7,14 @@
 
 /* What one side answers when the other wants to run. */
 enum handover_answer {
-    ANSWER_YOURS,       /* it promises never to run */
+    ANSWER_YOURS,       /* it has nothing, or yields: it does not run any more by itself */
     ANSWER_RUNNING,     /* it runs, or has not given up */
-    ANSWER_BUSY,        /* it asks the same itself, or is not ready to say */
-    ANSWER_UNREACHABLE, /* the question could not be put */
-    ANSWER_LOST,        /* it was put, and no answer came */
+    ANSWER_BUSY,        /* it is being resolved itself, or is not ready to say */
+    ANSWER_UNREACHABLE, /* no answer came */
 };
 
-/* Answer the other side's question @number. */
-enum handover_answer handover_answer(struct vmig_migration *m, uint64_t number);
+/* Answer the other side's question. */
+enum handover_answer handover_answer(struct vmig_migration *m);
 /* The other side runs now: a side that yielded to it discards. */
 void handover_peer_runs(struct vmig_migration *m);
 

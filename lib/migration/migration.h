@@ -168,8 +168,7 @@ struct vmig_migration {
     struct vmig_error first_error;
     enum handover handover;
     bool unresolved, resolving;
-    bool yielded, question_open; /* rules R1, R2 of the hand-over */
-    uint64_t question, question_seen;
+    bool yielded;    /* rule R1 of the hand-over: the other side may run */
     int resolved_rc; /* of running here after a resolution */
     struct vmig_error resolved_error;
     struct vmig_statistics statistics;

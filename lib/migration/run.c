@@ -33,8 +33,7 @@ static void reset_run(struct vmig_migration *m)
 {
     m->stage = VMIG_STAGE_NONE;
     m->aborted = m->unresolved = m->resolving = false;
-    m->yielded = m->question_open = m->peer_failed = false;
-    m->question = m->question_seen = 0;
+    m->yielded = m->peer_failed = false;
     m->resolved_rc = 0;
     m->peer_error = (struct vmig_error) { 0 };
     m->first_error = (struct vmig_error) { 0 };
