@@ -10,7 +10,7 @@
 
 void cmd_print_json(json_t *object)
 {
-    json_dumpf(object, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII);
+    json_dumpf(object, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9) | JSON_ENSURE_ASCII);
     putchar('\n');
     fflush(stdout); /* receive goes on for hours after its report */
     json_decref(object);

@@ -383,7 +383,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         d->num_devices = (unsigned)cmd_arg_number(state, "--devices", arg, 1, WORKLOAD_DEVICES_MAX);
         return 0;
     case KEY_STATE_SIZE:
-        cmd_arg_size(state, "--state-size", arg, 0, UINT64_C(1) << 40);
+        cmd_arg_size(state, "--state-size", arg, WORKLOAD_PAGE, UINT64_C(1) << 40);
         d->state_size = arg;
         return 0;
     case KEY_DOWNTIME:

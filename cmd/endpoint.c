@@ -14,6 +14,7 @@
 
 #include "cmd/endpoint.h"
 #include "cmd/progress.h"
+#include "lib/channel/channel.h"
 
 /* ---- options ---- */
 
@@ -112,6 +113,14 @@ static error_t pass_input(int key, char *arg, struct argp_state *state)
 static const struct argp_child state_child[] = { { &endpoint_state_argp, 0, NULL, 0 }, { 0 } };
 const struct argp endpoint_argp = { endpoint_options, pass_input, NULL, NULL,
                                     state_child,      NULL,       NULL };
+
+void endpoint_check_address(const char *address, struct argp_state *state)
+{
+    struct address parsed;
+    struct vmig_error err = { 0 };
+    if (address_parse(address, &parsed, &err) < 0)
+        argp_error(state, "%s", err.text);
+}
 
 void endpoint_set(struct endpoint *e, const char *name, uint64_t value)
 {

@@ -46,6 +46,9 @@ extern const struct argp endpoint_argp;
  * --all-dirty, --state-size, --transition-timeout. Same input. */
 extern const struct argp endpoint_tuning_argp;
 
+/* A stream's address that makes no sense ends the program with argp's usage message. */
+void endpoint_check_address(const char *address, struct argp_state *state);
+
 /* Remember a parameter for endpoint_open(). */
 void endpoint_set(struct endpoint *e, const char *name, uint64_t value);
 

@@ -31,6 +31,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_END:
         if (!r->address || (!r->end.num_addresses && !r->end.num_ram))
             argp_error(state, "at least one --device and an ADDRESS are needed");
+        endpoint_check_address(r->address, state);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;

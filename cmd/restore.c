@@ -59,6 +59,8 @@ static int restore(struct restore *r, struct vmig_error *err)
     if (rc == 0)
         rc = endpoint_open(&r->end, err);
     if (rc == 0)
+        rc = restored_fits(r->from, r->end.devices[0], err);
+    if (rc == 0)
         rc = vmig_migration_receive(r->end.migration, address, err);
     if (rc == 0)
         restored_note(r->from, identity);

@@ -10,6 +10,7 @@
 
 #include "cmd/restored.h"
 #include "lib/error.h"
+#include "lib/participant/device.h"
 #include "lib/stream/manifest.h"
 
 /* The manifest stands near the end, whatever is in between: look for its name there. */
@@ -17,31 +18,81 @@
 /* Behind the name: instance and version, both u32; then the identity. */
 #define BEHIND_NAME 8
 
-int restored_identity(const char *path, char ret[33], struct vmig_error *err)
+/* The end of the file and in it what follows the manifest's name; NULL when there is none. The caller
+ * frees *ret_tail. */
+static int find_manifest(const char *path, char **ret_tail, const char **ret_at, size_t *ret_length,
+                         struct vmig_error *err)
 {
-    ret[0] = '\0';
+    *ret_tail = NULL;
+    *ret_at = NULL;
     FILE *file = fopen(path, "re");
     if (!file)
         return error_set(err, errno, VMIG_STAGE_OPEN, NULL, NULL, "opening %s: %s", path,
                          strerror(errno));
-    char *tail = malloc(TAIL_BYTES);
+    char *tail = *ret_tail = malloc(TAIL_BYTES);
     fseek(file, 0, SEEK_END);
     long size = ftell(file);
     fseek(file, size > (long)TAIL_BYTES ? size - (long)TAIL_BYTES : 0, SEEK_SET);
     size_t length = tail ? fread(tail, 1, TAIL_BYTES, file) : 0;
-    const size_t name = strlen(MANIFEST_IDSTR);
-    const unsigned char *at = NULL,
-                        *next = tail ? memmem(tail, length, MANIFEST_IDSTR, name) : NULL;
-    while (next) { /* the last one: data of a device may hold the name, too */
-        at = next;
-        next = memmem(at + 1, length - (size_t)((const char *)at + 1 - tail), MANIFEST_IDSTR, name);
-    }
-    if (at && (size_t)((const char *)at - tail) + name + BEHIND_NAME + 16 <= length)
-        for (int i = 0; i < 16; i++)
-            snprintf(ret + 2 * i, 3, "%02x", at[name + BEHIND_NAME + (size_t)i]);
-    free(tail);
     fclose(file);
+    const size_t name = strlen(MANIFEST_IDSTR);
+    const char *next = tail ? memmem(tail, length, MANIFEST_IDSTR, name) : NULL;
+    while (next) { /* the last one: data of a device may hold the name, too */
+        *ret_at = next + name;
+        *ret_length = length - (size_t)(*ret_at - tail);
+        next = memmem(*ret_at, *ret_length, MANIFEST_IDSTR, name);
+    }
     return 0;
+}
+
+int restored_identity(const char *path, char ret[33], struct vmig_error *err)
+{
+    char *tail;
+    const char *at;
+    size_t length;
+    ret[0] = '\0';
+    int rc = find_manifest(path, &tail, &at, &length, err);
+    if (rc == 0 && at && length >= BEHIND_NAME + 16)
+        for (int i = 0; i < 16; i++)
+            snprintf(ret + 2 * i, 3, "%02x", (unsigned char)at[BEHIND_NAME + i]);
+    free(tail);
+    return rc;
+}
+
+static int compare_identity(const char *path, struct vmig_device *device,
+                            const struct manifest *manifest, struct vmig_error *err)
+{
+    char ours[160];
+    int rc = participant_device_identity(device, ours, sizeof(ours), err);
+    for (unsigned i = 0; rc == 0 && i < manifest->count; i++) {
+        const struct manifest_entry *entry = &manifest->entries[i];
+        if (entry->kind == MANIFEST_DEVICE && strcmp(entry->identity, ours) != 0)
+            return error_set(err, EINVAL, VMIG_STAGE_PREPARE, vmig_device_id(device),
+                             "foreign-device",
+                             "%s holds the state of a device %s, this one is %s; use a device of "
+                             "the same kind. Nothing was touched",
+                             path, entry->identity, ours);
+    }
+    return rc;
+}
+
+int restored_fits(const char *path, struct vmig_device *device, struct vmig_error *err)
+{
+    char *tail;
+    const char *at;
+    size_t length;
+    struct reader reader;
+    struct manifest manifest;
+    int rc = find_manifest(path, &tail, &at, &length, err);
+    if (rc == 0 && at && length > BEHIND_NAME) {
+        reader_init_memory(&reader, at + BEHIND_NAME, length - BEHIND_NAME);
+        /* what is damaged is refused with its offset when the stream is read */
+        if (manifest_read(&reader, MANIFEST_VERSION, &manifest, NULL) == 0)
+            rc = compare_identity(path, device, &manifest, err);
+        manifest_done(&manifest);
+    }
+    free(tail);
+    return rc;
 }
 
 /* The folder, made if need be; -1 when there is no place for it. */

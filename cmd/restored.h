@@ -9,6 +9,9 @@
 /* The identity in the manifest of the stream at @path, as 32 hexadecimal digits; "" when it has
  * none (a stream of QEMU's). */
 int restored_identity(const char *path, char ret[33], struct vmig_error *err);
+/* Is the stream at @path the state of a device like @device, as far as its manifest says? Asked before
+ * anything is touched. -EINVAL: of another one. */
+int restored_fits(const char *path, struct vmig_device *device, struct vmig_error *err);
 /* -EEXIST when it was restored before. */
 int restored_check(const char *path, const char *identity, struct vmig_error *err);
 void restored_note(const char *path, const char *identity);

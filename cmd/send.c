@@ -26,6 +26,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_END:
         if (!s->address || (!s->end.num_addresses && !s->end.num_ram))
             argp_error(state, "at least one --device and an ADDRESS are needed");
+        endpoint_check_address(s->address, state);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;

@@ -31,6 +31,8 @@ static const char *parse_tcp(const char *rest, struct address *a)
         return "the host name is too long";
     if (!port[0] || strlen(port) >= sizeof(a->port))
         return "the port is missing or too long: tcp:HOST:PORT";
+    if (strspn(port, "0123456789") == strlen(port) && strtoul(port, NULL, 10) > 65535)
+        return "a port is at most 65535";
     memcpy(a->host, host, length);
     a->host[length] = '\0';
     strcpy(a->port, port);

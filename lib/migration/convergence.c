@@ -111,9 +111,22 @@ static int give_up(struct vmig_migration *m, double predicted, uint64_t bytes,
     return error_set(err, ETIME, VMIG_STAGE_ROUNDS, NULL, "not-converging",
                      "after %u rounds the pause would take %.0f ms, %.0f ms more than the "
                      "downtime-limit of %llu ms (%.0f ms of it are %llu bytes at %.0f MB/s); raise "
-                     "downtime-limit to %.0f, slow the workload down, or use a faster link",
+                     "downtime-limit to %.0f ms, slow the workload down, or use a faster link",
                      m->round, predicted, predicted - (double)limit, (unsigned long long)limit,
                      data_ms, (unsigned long long)bytes, bandwidth(m) / 1e3, predicted * 1.2);
+}
+
+/* A file or pipe whose first bytes come in the pause: there is nothing to predict from, so there is no
+ * limit to hold either; but a size that nobody knows is still refused. */
+static bool unpredictable(const struct vmig_migration *m)
+{
+    if (m->model.bandwidth > 0 || m->parameters[PARAMETER_SWITCHOVER_BANDWIDTH] ||
+        m->carrier->measure)
+        return false;
+    for (unsigned i = 0; i < m->num_participants; i++)
+        if (m->participants[i]->pending.stop_copy_bytes == UINT64_MAX)
+            return false;
+    return true;
 }
 
 enum verdict convergence_decide(struct vmig_migration *m, double *best_ms, struct vmig_error *err)
@@ -129,6 +142,8 @@ enum verdict convergence_decide(struct vmig_migration *m, double *best_ms, struc
     bool pays = *best_ms <= 0 || predicted < *best_ms * WORTHWHILE;
     if (pays || predicted < *best_ms)
         *best_ms = predicted;
+    if (unpredictable(m))
+        return VERDICT_SWITCH;
     bool last = m->round >= m->parameters[PARAMETER_MAX_ROUNDS];
     if (predicted <= limit && (!pays || last || predicted - fixed <= limit * GOOD_ENOUGH))
         return VERDICT_SWITCH;

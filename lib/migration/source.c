@@ -164,6 +164,14 @@ static int wait_round(struct vmig_migration *m, struct vmig_error *err)
     }
 }
 
+static bool moves_devices(const struct vmig_migration *m)
+{
+    for (unsigned i = 0; i < m->num_participants; i++)
+        if (m->participants[i]->kind != PARTICIPANT_RAM)
+            return true;
+    return false;
+}
+
 static int one_round(struct vmig_migration *m, struct vmig_error *err)
 {
     uint64_t start = clock_ns(), sent = atomic_load(&m->sent_bytes);
@@ -172,6 +180,7 @@ static int one_round(struct vmig_migration *m, struct vmig_error *err)
     int rc = crew_run(m, STEP_ITERATE, err);
     /* devices that send everything in the pause leave nothing to measure the link with */
     bool unmeasured = m->model.bandwidth <= 0 && m->carrier->measure &&
+                      convergence_remaining(m) >= WIRE_CHUNK_BYTES && moves_devices(m) &&
                       !m->parameters[PARAMETER_SWITCHOVER_BANDWIDTH] &&
                       atomic_load(&m->sent_bytes) - sent < WIRE_CHUNK_BYTES;
     if (rc == 0 && unmeasured)
