@@ -64,7 +64,9 @@ static void print_result(const struct resolve *r, json_t *result)
         json_object_set_new(result, "result", json_string("done"));
         cmd_print_json(json_incref(result));
     } else if (strcmp(r->what, "status") == 0) {
-        printf("%s: %s\n", json_string_value(json_object_get(result, "side")),
+        const char *side = json_string_value(json_object_get(result, "side"));
+        bool idle = side && strcmp(side, "none") == 0;
+        printf("%s: %s\n", idle ? "no migration runs, the last one" : side,
                json_string_value(json_object_get(result, "status")));
     } else {
         printf("this side is %s now\n", json_string_value(json_object_get(result, "now")));

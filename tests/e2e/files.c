@@ -148,7 +148,7 @@ static void second_restore_is_noticed(void **state)
     (void)state;
     save();
     expect(run("restore", to, "--from", file), 0, NULL);
-    expect(run("restore", to, "--from", file), 1, "--again");
+    expect(run("restore", to, "--from", file), 3, "--again");
     expect(run("restore", to, "--from", file, "--again"), 0, NULL);
     /* a restore that failed does not count */
     save();

@@ -22,7 +22,7 @@ moves_the_register() { saves 0x5a && set_register "$target" 0 && restores 0x5a; 
 keeps_the_source_stopped() { saves 0x5b --keep-stopped && restores 0x5b; }
 loads_again() { restores 0x5b --again; }
 is_refused_a_second_time() {
-    exits 1 "$VFIO_MIGRATE" restore "$target" --from "$file" && says '--again'
+    exits 3 "$VFIO_MIGRATE" restore "$target" --from "$file" && says '--again'
 }
 tells_sizes() {
     exits 0 "$VFIO_MIGRATE" save "$source" --to "$file" --json && json '
