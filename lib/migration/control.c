@@ -78,8 +78,9 @@ static void be_patient(struct channel *c, int seconds)
 
 /* ---- requests ---- */
 
-static void identity_text(const struct vmig_migration *m, char ret[33])
+static void identity_text(struct vmig_migration *m, char ret[33])
 {
+    LOCK_SCOPE(&m->lock);
     for (size_t i = 0; i < sizeof(m->identity); i++)
         snprintf(ret + 2 * i, 3, "%02x", m->identity[i]);
 }

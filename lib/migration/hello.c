@@ -203,8 +203,10 @@ static int check_header(struct vmig_migration *m, json_t *root, struct vmig_erro
         return refuse(err, NULL, "protocol-version",
                       "the source speaks protocol %lld, this side %d; use the same version on both",
                       (long long)protocol, WIRE_PROTOCOL);
-    if (!unhex(identity, m->identity, sizeof(m->identity)) || channels < 0 || channels > LANES_MAX)
+    uint8_t bytes[sizeof(m->identity)];
+    if (!unhex(identity, bytes, sizeof(bytes)) || channels < 0 || channels > LANES_MAX)
         return refuse(err, NULL, "bad-stream", "the source's first message is malformed");
+    run_set_identity(m, bytes);
     m->lanes_wanted = (unsigned)channels;
     m->switchover_ack = ack;
     m->carrier = channels ? &carrier_lanes : &carrier_sections;

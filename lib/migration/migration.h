@@ -185,7 +185,7 @@ struct vmig_migration {
 
     int cancel_fd; /* eventfd; readable once cancelled */
     atomic_bool cancelled;
-    uint8_t identity[16]; /* of this migration */
+    uint8_t identity[16]; /* of this migration; the engine's, written with the lock held */
     char *peer_control;   /* JSON text of where the other side's control socket is, or NULL */
     bool one_way;
     /* of this run: the source's parameters, which HELLO tells the target */
@@ -234,6 +234,8 @@ struct participant *crew_casualty(struct vmig_migration *m);
 /* ---- run.c: what both sides do at the beginning and at the end, status, failure ---- */
 int run_begin(struct vmig_migration *m, enum side side, struct vmig_error *err);
 void run_end(struct vmig_migration *m);
+/* The control socket tells it meanwhile. */
+void run_set_identity(struct vmig_migration *m, const uint8_t identity[16]);
 /* Close the link and keep everything else, stopped, until the hand-over is settled. -EUCLEAN. */
 int run_hold(struct vmig_migration *m);
 /* The first error of a run wins; everybody who waits is woken. Any thread. */

@@ -66,6 +66,12 @@ static int refuse_lost(const struct vmig_migration *m, struct vmig_error *err)
     return 0;
 }
 
+void run_set_identity(struct vmig_migration *m, const uint8_t identity[16])
+{
+    LOCK_SCOPE(&m->lock);
+    memcpy(m->identity, identity, sizeof(m->identity));
+}
+
 int run_begin(struct vmig_migration *m, enum side side, struct vmig_error *err)
 {
     if (refuse_lost(m, err) < 0)
@@ -82,9 +88,11 @@ int run_begin(struct vmig_migration *m, enum side side, struct vmig_error *err)
     }
     for (unsigned i = 0; i < m->num_participants; i++)
         reset_participant(m->participants[i]);
-    int rc = side == SIDE_SOURCE ? manifest_new_identity(m->identity, err) : 0;
+    uint8_t identity[16] = { 0 };
+    int rc = side == SIDE_SOURCE ? manifest_new_identity(identity, err) : 0;
     if (rc < 0)
         return rc;
+    run_set_identity(m, identity);
     run_status(m, VMIG_STATUS_SETUP);
     return crew_start(m, err);
 }

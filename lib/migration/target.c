@@ -277,7 +277,7 @@ static int on_manifest(struct target *t, const struct qemu_section *s, struct vm
     t->manifest_seen = true;
     int rc = manifest_read(&t->reader, s->version_id, &t->manifest, err);
     if (rc == 0 && t->m->one_way)
-        memcpy(t->m->identity, t->manifest.identity, sizeof(t->m->identity));
+        run_set_identity(t->m, t->manifest.identity);
     return rc;
 }
 
