@@ -212,11 +212,6 @@ static void catch_signals(struct vmig_migration *m)
     signal(SIGPIPE, SIG_IGN);
 }
 
-bool endpoint_interrupted(void)
-{
-    return interrupted;
-}
-
 void endpoint_wait_signal(void)
 {
     /* another thread may take the signal, and then nothing interrupts this one */

@@ -68,6 +68,5 @@ json_t *endpoint_statistics(const struct vmig_statistics *s);
 
 /* Wait for SIGINT or SIGTERM. */
 void endpoint_wait_signal(void);
-bool endpoint_interrupted(void);
 
 #endif

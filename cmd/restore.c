@@ -63,7 +63,7 @@ static int restore(struct restore *r, struct vmig_error *err)
     if (rc == 0)
         rc = vmig_migration_receive(r->end.migration, address, err);
     if (rc == 0)
-        restored_note(r->from, identity);
+        restored_note(identity);
     return rc;
 }
 

@@ -137,10 +137,9 @@ int restored_check(const char *path, const char *identity, struct vmig_error *er
                      path, identity, when);
 }
 
-void restored_note(const char *path, const char *identity)
+void restored_note(const char *identity)
 {
     char name[4096];
-    (void)path;
     if (marker(identity, name, sizeof(name)) < 0)
         return;
     int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);

@@ -14,6 +14,6 @@ int restored_identity(const char *path, char ret[33], struct vmig_error *err);
 int restored_fits(const char *path, struct vmig_device *device, struct vmig_error *err);
 /* -EEXIST when it was restored before. */
 int restored_check(const char *path, const char *identity, struct vmig_error *err);
-void restored_note(const char *path, const char *identity);
+void restored_note(const char *identity);
 
 #endif

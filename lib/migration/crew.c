@@ -281,16 +281,6 @@ int crew_run_in_turn(struct vmig_migration *m, enum step step, struct vmig_error
     return 0;
 }
 
-double crew_slowest_ms(const struct vmig_migration *m, enum step step)
-{
-    double slowest = 0;
-    for (unsigned i = 0; i < m->num_participants; i++)
-        if (m->participants[i]->kind == PARTICIPANT_DEVICE &&
-            m->participants[i]->step_ms[step] > slowest)
-            slowest = m->participants[i]->step_ms[step];
-    return slowest;
-}
-
 struct participant *crew_casualty(struct vmig_migration *m)
 {
     for (unsigned i = 0; i < m->num_participants; i++)

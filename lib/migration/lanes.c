@@ -386,7 +386,7 @@ int lanes_wait_barrier(struct vmig_migration *m, unsigned round, struct vmig_err
 
 /* ---- both ---- */
 
-void lanes_shutdown(struct vmig_migration *m)
+static void lanes_shutdown(struct vmig_migration *m)
 {
     for (unsigned i = 0; i < m->num_lanes; i++)
         channel_shutdown(m->lanes[i].channel);

@@ -227,7 +227,6 @@ void crew_post(struct vmig_migration *m, enum step step);
 int crew_wait(struct vmig_migration *m, enum step step, struct vmig_error *err);
 /* One after the other, in the order they were added. */
 int crew_run_in_turn(struct vmig_migration *m, enum step step, struct vmig_error *err);
-double crew_slowest_ms(const struct vmig_migration *m, enum step step);
 /* A device that was reset or lost, or NULL. */
 struct participant *crew_casualty(struct vmig_migration *m);
 
@@ -281,7 +280,6 @@ int lanes_connect(struct vmig_migration *m, const struct address *address, struc
 int lanes_accept(struct vmig_migration *m, int listen_fd, struct vmig_error *err);
 /* Target: read them, now that memory and devices are ready for it. */
 int lanes_start(struct vmig_migration *m, struct vmig_error *err);
-void lanes_shutdown(struct vmig_migration *m);
 void lanes_end(struct vmig_migration *m);
 /* Target: every lane has passed the barrier of @round. */
 int lanes_wait_barrier(struct vmig_migration *m, unsigned round, struct vmig_error *err);
