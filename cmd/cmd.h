@@ -72,6 +72,11 @@ const char *cmd_status_name(enum cmd_exit exit_code);
 /* The name in @names (NULL-terminated) nearest to @word, NULL when none is near. */
 const char *cmd_nearest(const char *word, const char *const *names);
 
+/* ---- options (options.c) ---- */
+
+/* argp_parse(), but an option that is not there ends the program naming the nearest that is. */
+void cmd_parse_options(const struct argp *argp, int argc, char **argv, void *input);
+
 /* ---- parsing (parse.c) ---- */
 
 /* All: 0, or -EINVAL (not a number, unknown unit, trailing text) or -ERANGE (over 64 bits or

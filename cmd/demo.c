@@ -232,6 +232,8 @@ static int take_failure(struct demo *d, const char *who, json_t *event)
     failed(d, "%s: %s", who, message ? message : "failed");
     const char *reason = json_string_value(json_object_get(error, "reason"));
     snprintf(d->error.reason, sizeof(d->error.reason), "%s", reason ? reason : "");
+    const char *device = json_string_value(json_object_get(error, "device"));
+    snprintf(d->error.device, sizeof(d->error.device), "%s", device ? device : "");
     d->exit_code = (enum cmd_exit)json_integer_value(json_object_get(event, "exit"));
     return -1;
 }
@@ -460,7 +462,7 @@ int cmd_demo(int argc, char **argv)
                       .profile = refdev_profile_find("default"),
                       .downtime_limit = "300ms",
                       .dma_rate = "2000" };
-    argp_parse(&argp, argc, argv, 0, NULL, &d);
+    cmd_parse_options(&argp, argc, argv, &d);
     signal(SIGPIPE, SIG_IGN);
     struct sigaction action = { .sa_handler = on_signal };
     sigaction(SIGINT, &action, NULL);

@@ -71,6 +71,14 @@ static int run(const struct cmd *cmd, int argc, char **argv)
     return exit_code;
 }
 
+static int find_and_run(int argc, char **argv)
+{
+    for (const struct cmd *cmd = cmds; cmd->name; cmd++)
+        if (!strcmp(argv[1], cmd->name))
+            return run(cmd, argc - 1, argv + 1);
+    return unknown(argv[1]);
+}
+
 int main(int argc, char **argv)
 {
     argp_err_exit_status = CMD_USAGE;
@@ -78,16 +86,18 @@ int main(int argc, char **argv)
         print_help(stderr);
         return CMD_USAGE;
     }
-    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
+    bool help = !strcmp(argv[1], "help");
+    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || (help && argc == 2)) {
         print_help(stdout);
         return CMD_DONE;
+    }
+    if (help) { /* "help send" is "send --help" */
+        char option[] = "--help", *swapped[] = { argv[0], argv[2], option, NULL };
+        return find_and_run(3, swapped);
     }
     if (!strcmp(argv[1], "--version")) {
         puts("vfio-migrate " VMIG_VERSION);
         return CMD_DONE;
     }
-    for (const struct cmd *cmd = cmds; cmd->name; cmd++)
-        if (!strcmp(argv[1], cmd->name))
-            return run(cmd, argc - 1, argv + 1);
-    return unknown(argv[1]);
+    return find_and_run(argc, argv);
 }

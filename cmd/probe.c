@@ -475,7 +475,7 @@ int cmd_probe(int argc, char **argv)
     struct probe probe = { .devices = calloc(DEVICES_MAX, sizeof(*probe.devices)) };
     if (!probe.devices)
         return CMD_FAILED;
-    argp_parse(&argp, argc, argv, 0, NULL, &probe);
+    cmd_parse_options(&argp, argc, argv, &probe);
     for (unsigned i = 0; i < probe.num_devices; i++)
         collect(&probe.devices[i]);
     int exit_code = judge(&probe);

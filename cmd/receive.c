@@ -64,7 +64,7 @@ int cmd_receive(int argc, char **argv)
     };
     struct receive r = { .end = { .name = "receive" } };
     struct vmig_error err = { 0 };
-    argp_parse(&argp, argc, argv, 0, NULL, &r);
+    cmd_parse_options(&argp, argc, argv, &r);
     int rc = endpoint_open(&r.end, &err);
     if (rc == 0)
         rc = vmig_migration_receive(r.end.migration, r.address, &err);

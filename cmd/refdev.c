@@ -368,7 +368,7 @@ int cmd_refdev(int argc, char **argv)
     args.config.knobs.profile = refdev_profile_at(0);
     if (getrandom(&args.config.knobs.seed, sizeof(args.config.knobs.seed), 0) < 0)
         args.config.knobs.seed = (uint64_t)getpid();
-    argp_parse(&argp, argc, argv, 0, NULL, &args);
+    cmd_parse_options(&argp, argc, argv, &args);
     if (args.list)
         return list_profiles(args.json);
     args.config.log = args.quiet ? NULL : print_line;

@@ -101,7 +101,7 @@ int cmd_resolve(int argc, char **argv)
     };
     struct resolve r = { 0 };
     struct vmig_error err = { 0 };
-    argp_parse(&argp, argc, argv, 0, NULL, &r);
+    cmd_parse_options(&argp, argc, argv, &r);
     json_t *result = control_call(r.control, request(&r), &err);
     if (!result)
         return cmd_fail("resolve", r.json, exit_of(&err), &err);

@@ -85,7 +85,7 @@ int cmd_restore(int argc, char **argv)
     };
     struct restore r = { .end = { .name = "restore" } };
     struct vmig_error err = { 0 };
-    argp_parse(&argp, argc, argv, 0, NULL, &r);
+    cmd_parse_options(&argp, argc, argv, &r);
     int rc = restore(&r, &err);
     enum cmd_exit code = CMD_DONE;
     if (rc < 0)

@@ -73,7 +73,7 @@ int cmd_save(int argc, char **argv)
     };
     struct save s = { .end = { .name = "save" } };
     struct vmig_error err = { 0 };
-    argp_parse(&argp, argc, argv, 0, NULL, &s);
+    cmd_parse_options(&argp, argc, argv, &s);
     int rc = save(&s, &err);
     enum cmd_exit code = CMD_DONE;
     if (rc < 0)

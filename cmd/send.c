@@ -54,7 +54,7 @@ int cmd_send(int argc, char **argv)
     };
     struct send s = { .end = { .name = "send" } };
     struct vmig_error err = { 0 };
-    argp_parse(&argp, argc, argv, 0, NULL, &s);
+    cmd_parse_options(&argp, argc, argv, &s);
     /* devices alone in memory: nobody here writes to it but they */
     endpoint_set(&s.end, "tracker", 3);
     int rc = endpoint_open(&s.end, &err);

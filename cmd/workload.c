@@ -272,7 +272,7 @@ int cmd_workload(int argc, char **argv)
                          .seed = 1 };
     struct vmig_error err = { 0 };
     char line[4352];
-    argp_parse(&argp, argc, argv, 0, NULL, &p);
+    cmd_parse_options(&argp, argc, argv, &p);
     signal(SIGPIPE, SIG_IGN);
     int rc = set_up(&p, &err);
     if (rc == 0)

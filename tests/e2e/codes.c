@@ -101,6 +101,29 @@ static void usage_is_2(void **state)
     expect(run("nonsense"), 2, "nonsense");
 }
 
+static void misspelt_options_name_the_nearest(void **state)
+{
+    (void)state;
+    expect(run("demo", "--devics", "2"), 2, "did you mean '--devices'?");
+    expect(run("send", "--devcie=x", "unix:x"), 2, "did you mean '--device'?"); /* of a child */
+    expect(run("save", "-q", from, "--tp", "x"), 2, "did you mean '--to'?");
+    expect(run("demo", "--xyzzy"), 2, "unknown option '--xyzzy'; `vfio-migrate demo --help` lists");
+    /* what is an option's argument is no option, and getopt's short forms stay */
+    expect(run("save", from, "--to", "--nonsense/x"), 1, "--nonsense/x");
+    expect(run("send", "--ram", "--nonsense", "--device", from, "unix:x"), 2, "FILE@IOVA");
+    expect(run("demo", "--dev", "0"), 2, "between 1 and");
+    expect(run("demo", "--usa"), 0, "--devices");
+    expect(run("save", "--", "--nonsense"), 2, "--to");
+}
+
+static void help_is_told_in_every_spelling(void **state)
+{
+    (void)state;
+    expect(run("help"), 0, "Usage: vfio-migrate SUBCOMMAND");
+    expect(run("help", "send"), 0, "Usage: vfio-migrate send");
+    expect(run("help", "sned"), 2, "did you mean 'send'?");
+}
+
 static void blocker_is_3_and_nothing_was_touched(void **state)
 {
     (void)state;
@@ -230,6 +253,8 @@ int main(void)
         TEST(done_is_0),
         TEST(failed_is_1_and_the_source_runs),
         TEST(usage_is_2),
+        TEST(misspelt_options_name_the_nearest),
+        TEST(help_is_told_in_every_spelling),
         TEST(blocker_is_3_and_nothing_was_touched),
         TEST(unresolved_is_4),
         TEST(device_that_was_lost_is_5),
