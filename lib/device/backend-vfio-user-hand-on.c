@@ -141,7 +141,7 @@ static bool read_number(const char **text, int base, char end, uint64_t *ret)
 /* IOVA+SIZE+(r|w)+DEV+INODE+OFFSET in hexadecimal, or IOVA+SIZE+(r|w)+message. */
 static int read_window(struct vuc *v, const char *part, struct vmig_error *err)
 {
-    struct vuc_window w = { 0 }, *other;
+    struct vuc_window w = { 0 };
     const char *text = part + strlen("dma=");
     bool ok = read_number(&text, 16, '+', &w.iova) && read_number(&text, 16, '+', &w.size_bytes) &&
               (text[0] == 'r' || text[0] == 'w') && text[1] == '+';
@@ -155,9 +155,11 @@ static int read_window(struct vuc *v, const char *part, struct vmig_error *err)
     if (!ok || !w.size_bytes || w.size_bytes % VUC_PAGE || w.iova % VUC_PAGE ||
         __builtin_add_overflow(w.iova, w.size_bytes - 1, &last))
         return malformed(err, part, "describes no memory");
-    for (other = v->windows; other < v->windows + v->num_windows; other++)
+    for (unsigned i = 0; i < v->num_windows; i++) {
+        const struct vuc_window *other = &v->windows[i];
         if (other->iova <= last && w.iova <= other->iova + (other->size_bytes - 1))
             return malformed(err, part, "overlaps other memory");
+    }
     return vuc_window_add(v, &w) ? malformed(err, part, "does not fit into memory") : 0;
 }
 

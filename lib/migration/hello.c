@@ -260,7 +260,7 @@ void hello_read_failure(const char *json, size_t length, struct vmig_error *ret)
 {
     json_t *root = json_loadb(json, length, JSON_REJECT_DUPLICATES, NULL);
     json_int_t code = 0, stage = 0;
-    const char *device = "", *reason = "", *text = "no reason was given";
+    const char *device = "", *reason = "", *text = "";
     json_unpack(root, "{s?I, s?I, s?s, s?s, s?s}", "code", &code, "stage", &stage, "device",
                 &device, "reason", &reason, "text", &text);
     if (code >= 0 || code < -4095)
@@ -272,6 +272,7 @@ void hello_read_failure(const char *json, size_t length, struct vmig_error *ret)
     snprintf(prefixed, sizeof(prefixed), "%s%s", theirs ? "target-" : "", reason);
     if (stage < 0 || stage >= VMIG_STAGE_COUNT)
         stage = VMIG_STAGE_NONE;
-    error_set(ret, (int)code, (enum vmig_stage)stage, device, prefixed, "%s", text);
+    error_set(ret, (int)code, (enum vmig_stage)stage, device, prefixed, "%s",
+              text[0] ? text : "no reason was given");
     json_decref(root);
 }
