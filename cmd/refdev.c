@@ -39,6 +39,7 @@ enum {
     KEY_DMA_RATE,
     KEY_DMA_SLOTS,
     KEY_LOG_PAGE_SIZE,
+    KEY_REINIT,
     KEY_SEED,
     KEY_NO_EXTENSIONS,
     KEY_QUIET,
@@ -65,6 +66,8 @@ static const struct argp_option options[] = {
     { "seed", KEY_SEED, "N", 0, "Of the patterns it writes (random)", 3 },
     { "log-page-size", KEY_LOG_PAGE_SIZE, "SIZE", 0,
       "Smallest page of the DMA log, whatever a client asks for (4K)", 4 },
+    { "reinit", KEY_REINIT, "N", 0,
+      "Announce new initial bytes N times in one PRE_COPY, to a client that opted in (0)", 4 },
     { "no-extensions", KEY_NO_EXTENSIONS, NULL, 0,
       "Offer only what the published protocol has: no P2P states, no sizes", 4 },
     { "quiet", KEY_QUIET, NULL, 0, "Print nothing but errors", 5 },
@@ -132,6 +135,8 @@ static void check_together(const struct argp_state *state, const struct argument
         argp_error(state, "--dirty-set is larger than --state-size");
     if (!profile->has_dma && (args->config.knobs.dma_rate || args->config.knobs.slot_count))
         argp_error(state, "--dma-rate and --dma-slots: profile %s does no DMA", profile->name);
+    if (!profile->has_reinit && args->config.knobs.reinit)
+        argp_error(state, "--reinit: profile %s announces its initial bytes once", profile->name);
     if (!profile->default_local_bytes && (args->config.knobs.dirty_rate || local))
         argp_error(state, "--state-size and --dirty-rate: profile %s has no local memory",
                    profile->name);
@@ -163,6 +168,9 @@ static error_t parse_knob(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_LOG_PAGE_SIZE:
         knobs->log_pgsize = page_size_argument(state, arg);
+        return 0;
+    case KEY_REINIT:
+        knobs->reinit = cmd_arg_number(state, "--reinit", arg, 0, 1000000);
         return 0;
     case KEY_SEED:
         knobs->seed = cmd_arg_number(state, "--seed", arg, 0, UINT64_MAX);

@@ -82,6 +82,9 @@ enum refdev_register {
     REFDEV_REG_INTERRUPT = 0x128, /* write n: raise MSI-X vector n (n < REFDEV_MSIX_VECTORS) */
     REFDEV_REG_INTX = 0x130,      /* 1 while INTx is asserted; write 1 to deassert */
     REFDEV_REG_END = 0x138,
+    /* write n: new initial bytes are announced n times more in this PRE_COPY, to a client that opted
+     * in; read: how often still. No part of the state */
+    REFDEV_REG_REINIT = 0x200,
 };
 
 #define REFDEV_MAGIC 0x3156454446455256ull /* "VREFDEV1" */

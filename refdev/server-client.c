@@ -81,6 +81,7 @@ static int refdev_handle_version(struct refdev_server *server, struct request *r
     server->peer.extensions &= server->config.no_extensions ? 0 : VUSER_EXT_ALL;
     bool p2p = server->peer.extensions & VUSER_EXT_P2P;
     refdev_show_flags(server->model, p2p ? ~0ull : ~2ull);
+    refdev_precopy_opt_in(server->model, false);
     refdev_server_log(server, "client: version %u.%u, extensions 0x%x", server->peer.major,
                       server->peer.minor, server->peer.extensions);
     reply_version(server, request);

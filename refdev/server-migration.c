@@ -70,6 +70,12 @@ static int feature_data_size(struct refdev_server *server, const struct feature_
     return feature_reply(server, call, out, sizeof(out));
 }
 
+static int feature_precopy_info2(struct refdev_server *server, const struct feature_call *call)
+{
+    int rc = refdev_precopy_opt_in(server->model, true);
+    return rc ? -EINVAL : feature_reply(server, call, NULL, 0);
+}
+
 /* The ranges of a START. One whose numbers do not fit (there are clients that send the kernel's
  * structure, with a pointer) means everything. */
 static unsigned read_ranges(const struct feature_call *call, const struct vuser_log_start *start,
@@ -146,6 +152,8 @@ static const struct feature {
     { VUSER_FEATURE_DMA_LOGGING_REPORT, GET, 24, 0, 24, true, 0, feature_log_report },
     { VUSER_FEATURE_MIG_DATA_SIZE, GET, 0, 0, 8, false, VUSER_EXT_MIG_DATA_SIZE,
       feature_data_size },
+    { VUSER_FEATURE_MIG_PRECOPY_INFO2, SET, 0, 0, 0, false, VUSER_EXT_PRECOPY_INFO2,
+      feature_precopy_info2 },
 };
 
 static const struct feature *find_feature(const struct refdev_server *server, uint32_t number)
@@ -279,7 +287,7 @@ int refdev_handle_precopy_info(struct refdev_server *server, struct request *req
         return rc;
     info.argsz = sizeof(out);
     if (!(refdev_profile_of(server->model)->quirks & REFDEV_QUIRK_ECHO_INFO_FLAGS))
-        info.flags = 0;
+        info.flags = refdev_precopy_flags(server->model);
     vuser_precopy_info_encode(&info, out);
     refdev_client_reply(server, request, out, sizeof(out));
     return 0;

@@ -178,8 +178,11 @@ struct vmig_migration_info {
     bool has_data_size;    /* stop_copy_length can be asked */
     bool has_precopy_info; /* initial and dirty bytes can be asked */
     bool has_dma_logging;
+    bool has_reinit; /* can announce new initial bytes, see vmig_device_enable_reinit() */
+    bool reinit;     /* does so: somebody enabled it through this handle */
     char reason[40];  /* why flags is 0: "vfio-no-kernel-support", ...; or "" */
     char remedy[200]; /* what to do about it, or "" */
+    uint64_t reserved[8]; /* 0; new members will come out of these */
 };
 int vmig_device_migration_info(struct vmig_device *device, struct vmig_migration_info *ret,
                                struct vmig_error *err);
@@ -211,10 +214,19 @@ int vmig_device_data_size(struct vmig_device *device, uint64_t *ret_bytes, struc
 struct vmig_precopy_info {
     uint64_t initial_bytes; /* should be at the target before the switch */
     uint64_t dirty_bytes;   /* changed since; need not reach 0 */
+    bool reinit; /* initial_bytes are new ones since the last question: whatever was ready for the
+                  * switch is not any more. Told once; false unless enabled */
+    uint64_t reserved[4]; /* 0; new members will come out of these */
 };
 /* In PRE_COPY and PRE_COPY_P2P. -ENOTTY: the device cannot tell; -EINVAL in another state. */
 int vmig_device_precopy_info(struct vmig_device *device, struct vmig_precopy_info *ret,
                              struct vmig_error *err);
+
+/* Let the device announce new initial bytes in the middle of PRE_COPY (mlx5 does, when what was sent
+ * became worthless). Whoever enables it must look for them, up to the last question before STOP_COPY.
+ * Lasts until the device is closed. 0, also when it was enabled before; -ENOTTY: the device or its
+ * kernel does not know it, and all goes on as without. */
+int vmig_device_enable_reinit(struct vmig_device *device, struct vmig_error *err);
 
 /* Read at most @size_bytes (> 0) of the device's state, in order. Returns the count (> 0);
  * 0: end of data (only in STOP_COPY); -ENOMSG: drained for now (only in PRE_COPY and PRE_COPY_P2P);

@@ -356,6 +356,7 @@ const struct backend_ops backend_group = {
     .set_state = kernel_set_state,
     .data_size = kernel_data_size,
     .precopy_info = kernel_precopy_info,
+    .enable_reinit = kernel_enable_reinit,
     .data_read = kernel_data_read,
     .data_write = kernel_data_write,
     /* Writes are in the device when write() returns: nothing to flush. */

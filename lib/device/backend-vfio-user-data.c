@@ -410,13 +410,20 @@ int vuc_data_size(void *self, uint64_t *ret, struct vmig_error *err)
  * or first said that none were. */
 static void add_buffered(struct vuc_stream *s, struct vmig_precopy_info *info)
 {
-    if (info->initial_bytes > 0 || !s->initial_over)
+    if (info->initial_bytes > 0 || info->reinit || !s->initial_over)
         s->initial_end_bytes = s->fetched_bytes;
     s->initial_over = info->initial_bytes == 0;
     uint64_t initial =
         s->initial_end_bytes > s->consumed_bytes ? s->initial_end_bytes - s->consumed_bytes : 0;
     info->initial_bytes = saturating_add(info->initial_bytes, initial);
     info->dirty_bytes = saturating_add(info->dirty_bytes, buffered_bytes(s) - initial);
+}
+
+int vuc_enable_reinit(void *self, struct vmig_error *err)
+{
+    struct vuc *v = self;
+    struct vuc_feature f = { .flags = VUSER_FEATURE_SET | VUSER_FEATURE_MIG_PRECOPY_INFO2 };
+    return vuc_feature(v, &f, err);
 }
 
 int vuc_precopy_info(void *self, struct vmig_precopy_info *ret, struct vmig_error *err)
@@ -438,6 +445,7 @@ int vuc_precopy_info(void *self, struct vmig_precopy_info *ret, struct vmig_erro
     vuser_precopy_info_decode(reply, &info);
     ret->initial_bytes = info.initial_bytes;
     ret->dirty_bytes = info.dirty_bytes;
+    ret->reinit = info.flags & VUSER_PRECOPY_REINIT;
     add_buffered(&v->stream, ret);
     return 0;
 }

@@ -307,6 +307,8 @@ static void describe_migration(struct vuc *v, uint64_t flags)
     }
     m->has_data_size = v->conn.extensions & VUSER_EXT_MIG_DATA_SIZE;
     m->has_precopy_info = m->flags & VMIG_MIGRATION_PRE_COPY;
+    m->has_reinit = m->has_precopy_info && (v->conn.extensions & VUSER_EXT_PRECOPY_INFO2) &&
+                    probe(v, VUSER_FEATURE_MIG_PRECOPY_INFO2, VUSER_FEATURE_SET);
     m->has_dma_logging = probe(v, VUSER_FEATURE_DMA_LOGGING_START, VUSER_FEATURE_SET) &&
                          probe(v, VUSER_FEATURE_DMA_LOGGING_STOP, VUSER_FEATURE_SET) &&
                          probe(v, VUSER_FEATURE_DMA_LOGGING_REPORT, VUSER_FEATURE_GET);

@@ -578,6 +578,7 @@ const struct backend_ops backend_vfio_user = {
     .set_state = vuc_set_state,
     .data_size = vuc_data_size,
     .precopy_info = vuc_precopy_info,
+    .enable_reinit = vuc_enable_reinit,
     .data_read = vuc_data_read,
     .data_write = vuc_data_write,
     .data_flush = vuc_data_flush,

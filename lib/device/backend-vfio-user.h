@@ -306,6 +306,7 @@ ssize_t vuc_data_read(void *self, void *buf, size_t size, struct vmig_error *err
 int vuc_data_write(void *self, const void *buf, size_t length, struct vmig_error *err);
 int vuc_data_flush(void *self, struct vmig_error *err);
 int vuc_data_size(void *self, uint64_t *ret, struct vmig_error *err);
+int vuc_enable_reinit(void *self, struct vmig_error *err);
 int vuc_precopy_info(void *self, struct vmig_precopy_info *ret, struct vmig_error *err);
 
 #endif

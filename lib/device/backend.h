@@ -49,7 +49,9 @@ struct backend_ops {
      * that data_read and data_write use; one that was open and ends is closed. */
     int (*set_state)(void *self, enum vmig_state target, struct vmig_error *err);
     int (*data_size)(void *self, uint64_t *ret, struct vmig_error *err);
+    /* Flags come as the device gave them: the device layer knows whether they mean anything. */
     int (*precopy_info)(void *self, struct vmig_precopy_info *ret, struct vmig_error *err);
+    int (*enable_reinit)(void *self, struct vmig_error *err);
     /* Count, 0 for an empty read (the device layer knows what that means in which state),
      * -ENOMSG. May prefetch. */
     ssize_t (*data_read)(void *self, void *buf, size_t size, struct vmig_error *err);

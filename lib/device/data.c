@@ -151,6 +151,8 @@ static int ask_precopy_info(struct vmig_device *device, struct vmig_precopy_info
     /* Estimates: saturate, so that their sum cannot wrap. */
     ret->initial_bytes = info.initial_bytes > SIZE_SANE_MAX ? SIZE_SANE_MAX : info.initial_bytes;
     ret->dirty_bytes = info.dirty_bytes > SIZE_SANE_MAX ? SIZE_SANE_MAX : info.dirty_bytes;
+    /* old kernels echo any flag */
+    ret->reinit = info.reinit && atomic_load(&device->reinit);
     return 0;
 }
 
@@ -162,4 +164,20 @@ VMIG_EXPORT int vmig_device_precopy_info(struct vmig_device *device, struct vmig
         return rc;
     rc = ask_precopy_info(device, ret, err);
     return device_leave(device, rc, err, "asking for its pre-copy sizes");
+}
+
+VMIG_EXPORT int vmig_device_enable_reinit(struct vmig_device *device, struct vmig_error *err)
+{
+    int rc = device_enter(device, err);
+    if (rc)
+        return rc;
+    if (!device->ops->enable_reinit || !device->migration.has_reinit)
+        rc = -ENOTTY;
+    else if (!atomic_load(&device->reinit))
+        rc = device->ops->enable_reinit(device->backend, err);
+    if (rc == -EINVAL)
+        rc = -ENOTTY; /* what kernels that do not know it say, too */
+    if (!rc)
+        atomic_store(&device->reinit, true);
+    return device_leave(device, rc, err, "asking for announcements of new initial bytes");
 }

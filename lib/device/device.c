@@ -414,6 +414,7 @@ VMIG_EXPORT int vmig_device_migration_info(struct vmig_device *device,
 {
     (void)err;
     *ret = device->migration;
+    ret->reinit = atomic_load(&device->reinit);
     return 0;
 }
 

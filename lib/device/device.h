@@ -55,6 +55,7 @@ struct vmig_device {
     atomic_int health; /* enum vmig_health; LOST is final */
     atomic_int state;  /* where our own last request left the device: tells a stream's meaning */
     atomic_bool handed_on; /* and so LOST for this handle */
+    atomic_bool reinit;    /* opted in: REINIT of the pre-copy info means something */
     atomic_bool broken;    /* a write was refused in RESUMING: only a reset leaves it */
 
     pthread_mutex_t lock;

@@ -133,6 +133,8 @@ int kernel_migration_info(void *self, struct vmig_migration_info *ret, struct vm
     }
     device->flags = ret->flags = migration.flags;
     ret->has_precopy_info = migration.flags & VMIG_MIGRATION_PRE_COPY;
+    ret->has_reinit = ret->has_precopy_info && has_feature(device, VFIO_DEVICE_FEATURE_SET,
+                                                           UAPI_FEATURE_MIG_PRECOPY_INFO2);
     ret->has_data_size = has_feature(device, VFIO_DEVICE_FEATURE_GET, UAPI_FEATURE_MIG_DATA_SIZE);
     return 0;
 }
@@ -323,7 +325,16 @@ int kernel_precopy_info(void *self, struct vmig_precopy_info *ret, struct vmig_e
                          strerror(-rc));
     ret->initial_bytes = info.initial_bytes;
     ret->dirty_bytes = info.dirty_bytes;
+    ret->reinit = info.flags & UAPI_PRECOPY_INFO_REINIT;
     return 0;
+}
+
+int kernel_enable_reinit(void *self, struct vmig_error *err)
+{
+    int rc = kernel_feature(self, VFIO_DEVICE_FEATURE_SET, UAPI_FEATURE_MIG_PRECOPY_INFO2, NULL, 0);
+    return rc ? error_set(err, rc, VMIG_STAGE_NONE, NULL, NULL,
+                          "asking for announcements of new initial bytes: %s", strerror(-rc))
+              : 0;
 }
 
 static ssize_t read_once(int fd, void *buf, size_t size)

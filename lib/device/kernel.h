@@ -57,6 +57,7 @@ int kernel_get_state(void *self, enum vmig_state *ret, struct vmig_error *err);
 int kernel_set_state(void *self, enum vmig_state target, struct vmig_error *err);
 int kernel_reset(void *self, struct vmig_error *err);
 int kernel_data_size(void *self, uint64_t *ret, struct vmig_error *err);
+int kernel_enable_reinit(void *self, struct vmig_error *err);
 int kernel_precopy_info(void *self, struct vmig_precopy_info *ret, struct vmig_error *err);
 ssize_t kernel_data_read(void *self, void *buf, size_t size, struct vmig_error *err);
 int kernel_data_write(void *self, const void *buf, size_t length, struct vmig_error *err);

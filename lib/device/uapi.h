@@ -14,7 +14,7 @@
 /* Since 6.2, on the migration data fd. */
 struct uapi_precopy_info {
     uint32_t argsz;
-    uint32_t flags; /* 0 in; before 7.1 it comes back as it went in: means nothing */
+    uint32_t flags; /* 0 in; means nothing unless feature 12 was set: older kernels echo it */
     uint64_t initial_bytes;
     uint64_t dirty_bytes;
 };
@@ -25,6 +25,10 @@ struct uapi_precopy_info {
 struct uapi_feature_data_size {
     uint64_t stop_copy_length;
 };
+
+/* Since 7.1: SET without payload; then the flags of uapi_precopy_info are output. */
+#define UAPI_FEATURE_MIG_PRECOPY_INFO2 12
+#define UAPI_PRECOPY_INFO_REINIT 1u /* initial_bytes are new ones */
 
 /* The migration region of the old protocol (before 5.18); vendor backports may still show it. */
 #define UAPI_REGION_TYPE_MIGRATION_V1 3

@@ -64,7 +64,8 @@ int vuser_error_code(uint32_t error);
 #define VUSER_EXT_MIG_DATA_SIZE (1u << 1)
 #define VUSER_EXT_PRECOPY_INFO (1u << 2)
 #define VUSER_EXT_LARGE_WRITES (1u << 3)
-#define VUSER_EXT_ALL 0xfu
+#define VUSER_EXT_PRECOPY_INFO2 (1u << 4)
+#define VUSER_EXT_ALL 0x1fu
 
 #define VUSER_MAJOR 0
 #define VUSER_MINOR 2

@@ -110,6 +110,7 @@ enum vuser_feature_number {
     VUSER_FEATURE_DMA_LOGGING_STOP = 7,
     VUSER_FEATURE_DMA_LOGGING_REPORT = 8,
     VUSER_FEATURE_MIG_DATA_SIZE = 9, /* only as an announced extension */
+    VUSER_FEATURE_MIG_PRECOPY_INFO2 = 12, /* same; then GET_PRECOPY_INFO's flags mean something */
 };
 
 /* ---- structures ---- */
@@ -180,6 +181,7 @@ enum vuser_feature_number {
 /* MIG_DATA_READ and MIG_DATA_WRITE, both ways; data follows in the write and the read's reply. */
 #define VUSER_MIG_DATA_FIELDS(F) \
     F(uint32_t, argsz) F(uint32_t, size_bytes)
+#define VUSER_PRECOPY_REINIT 1u /* flag: initial_bytes are new ones */
 #define VUSER_PRECOPY_INFO_FIELDS(F) \
     F(uint32_t, argsz) F(uint32_t, flags) F(uint64_t, initial_bytes) F(uint64_t, dirty_bytes)
 /* clang-format on */

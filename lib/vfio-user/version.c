@@ -25,6 +25,7 @@ static const struct {
     { "mig_data_size", VUSER_EXT_MIG_DATA_SIZE },
     { "precopy_info", VUSER_EXT_PRECOPY_INFO },
     { "large_writes", VUSER_EXT_LARGE_WRITES },
+    { "precopy_info_v2", VUSER_EXT_PRECOPY_INFO2 },
 };
 #define REAL_EXACT_MAX 9007199254740992.0 /* 2^53: a double holds any whole number below */
 #define EXTENSIONS (sizeof(extensions) / sizeof(extensions[0]))

@@ -57,6 +57,8 @@ struct refdev_stream_ops {
     void (*save_read)(struct refdev_model *model, struct refdev_emit *emit);
     void (*save_info)(const struct refdev_model *model, uint64_t *initial, uint64_t *dirty);
     uint64_t (*save_length)(const struct refdev_model *model);
+    /* Begin again with initial bytes, on the same stream. NULL: cannot. */
+    void (*save_again)(struct refdev_model *model);
     void (*load_begin)(struct refdev_model *model);
     int (*load_place)(struct refdev_model *model, void **data, uint64_t *length_bytes);
     int (*load_placed)(struct refdev_model *model, uint64_t length_bytes);
@@ -167,6 +169,10 @@ struct refdev_model {
     struct refdev_log log;
     bool tracking; /* pages that the save stream has to send (again) */
     uint64_t *dirty_bits, dirty_pages;
+    /* pre-copy info: opted in; announcements that are still due; initial bytes were told as 0; the
+     * last answer announced new ones */
+    bool reinit_on, initial_over, reinit_told;
+    uint64_t reinit_left;
 
     union {
         struct refdev_bulk bulk;

@@ -51,6 +51,8 @@ static int arc_save_begin(struct refdev_model *model)
         model->dirty_bits[i] = 0;
     model->dirty_pages = 0;
     model->tracking = true;
+    model->reinit_left = model->knobs.reinit;
+    model->initial_over = false;
     refdev_zero(&model->stream, sizeof(model->stream));
     model->profile->stream->save_begin(model);
     return 0;
@@ -189,8 +191,26 @@ int refdev_precopy_info(struct refdev_model *model, uint64_t *ret_initial, uint6
 {
     if (model->state != PC && model->state != PP)
         return -EINVAL;
+    model->reinit_told = model->reinit_on && model->initial_over && model->reinit_left;
+    if (model->reinit_told) {
+        model->reinit_left--;
+        model->profile->stream->save_again(model);
+    }
     model->profile->stream->save_info(model, ret_initial, ret_dirty);
+    model->initial_over = *ret_initial == 0;
     return 0;
+}
+
+int refdev_precopy_opt_in(struct refdev_model *model, bool on)
+{
+    bool can = model->profile->has_reinit && (refdev_flags(model) & VMIG_MIGRATION_PRE_COPY);
+    model->reinit_on = on && can;
+    return on && !can ? -ENOTTY : 0;
+}
+
+uint32_t refdev_precopy_flags(const struct refdev_model *model)
+{
+    return model->reinit_told ? REFDEV_PRECOPY_REINIT : 0;
 }
 
 /* ---- data ---- */

@@ -53,6 +53,7 @@ struct refdev_profile {
     uint32_t class_code;
     uint64_t migration_flags; /* bit 0 STOP_COPY, 1 P2P, 2 PRE_COPY */
     bool has_dma, has_dma_log, log_always_clean, log_one_range;
+    bool has_reinit; /* can announce new initial bytes in mid-flight */
     unsigned quirks;
     uint64_t default_local_bytes, max_local_bytes;
     uint64_t constant_data_size; /* 0: the truth */
@@ -71,6 +72,7 @@ struct refdev_knobs {
     uint64_t transition_ns;   /* what each arc takes */
     uint64_t dirty_set_bytes; /* part of local memory that is rewritten; 0: all of it */
     uint64_t log_pgsize;      /* smallest page of the DMA log; 0: 4096 */
+    uint64_t reinit; /* how often new initial bytes are announced in one PRE_COPY, to who opted in */
     /* an autonomous workload from the start and after every reset, when a rate is not 0 */
     uint64_t dma_rate, dirty_rate, slot_base, slot_count;
 };
@@ -133,6 +135,11 @@ int refdev_set_state(struct refdev_model *model, unsigned target);
 
 int refdev_data_size(struct refdev_model *model, uint64_t *ret_bytes);
 int refdev_precopy_info(struct refdev_model *model, uint64_t *ret_initial, uint64_t *ret_dirty);
+/* The present client wants new initial bytes announced, or no longer. -ENOTTY: never are. */
+int refdev_precopy_opt_in(struct refdev_model *model, bool on);
+#define REFDEV_PRECOPY_REINIT 1u
+/* Flags of the last refdev_precopy_info(). */
+uint32_t refdev_precopy_flags(const struct refdev_model *model);
 
 struct refdev_segment {
     const void *data;

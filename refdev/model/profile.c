@@ -19,6 +19,7 @@ static const struct refdev_profile profiles[] = {
         .migration_flags = STOP_COPY | P2P | PRE_COPY,
         .has_dma = true,
         .has_dma_log = true,
+        .has_reinit = true,
         .default_local_bytes = 64ull << 20,
         .max_local_bytes = 1ull << 40,
         .stream = &refdev_bulk_stream,

@@ -98,6 +98,8 @@ static int write_register(struct refdev_model *model, uint64_t offset, const uin
 {
     if ((length_bytes != 4 && length_bytes != 8) || offset % length_bytes)
         return -EINVAL;
+    if (offset == REFDEV_REG_REINIT && length_bytes == 8 && model->profile->has_reinit)
+        refdev_copy((uint8_t *)&model->reinit_left, buf, length_bytes);
     for (unsigned i = 0; i < REGISTER_ROWS; i++) {
         const struct register_row *row = &register_rows[i];
         if (row->offset != offset / 8 * 8)
@@ -118,6 +120,8 @@ static void read_registers(struct refdev_model *model, uint64_t offset, uint8_t 
 {
     *refdev_reg(model, REFDEV_REG_STATE) = model->state;
     refdev_zero(buf, length_bytes);
+    if (offset == REFDEV_REG_REINIT && length_bytes == sizeof(model->reinit_left))
+        refdev_copy(buf, (const uint8_t *)&model->reinit_left, length_bytes);
     if (offset >= REFDEV_REG_END)
         return;
     if (length_bytes > REFDEV_REG_END - offset)

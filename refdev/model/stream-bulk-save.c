@@ -192,6 +192,15 @@ void refdev_bulk_save_read(struct refdev_model *model, struct refdev_emit *emit)
     }
 }
 
+/* A record that is under way is finished first. */
+void refdev_bulk_save_again(struct refdev_model *model)
+{
+    for (uint64_t page = 0; page < model->local_pages; page++)
+        clear_dirty(model, page);
+    model->stream.bulk.phase = REFDEV_BULK_FIRST;
+    model->stream.bulk.cursor = 0;
+}
+
 /* ---- sizes ---- */
 
 static uint64_t under_way(const struct refdev_bulk *bulk)

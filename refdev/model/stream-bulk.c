@@ -57,6 +57,7 @@ const struct refdev_stream_ops refdev_bulk_stream = {
     .save_stopped = refdev_bulk_save_stopped,
     .save_read = refdev_bulk_save_read,
     .save_info = refdev_bulk_save_info,
+    .save_again = refdev_bulk_save_again,
     .save_length = refdev_bulk_save_length,
     .load_begin = refdev_bulk_load_begin,
     .load_place = refdev_bulk_load_place,

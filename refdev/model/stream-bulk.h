@@ -16,7 +16,8 @@
  *     END      once, last: the bytes of the stream before this record
  *
  * In PRE_COPY the HEADER and every page come once (initial bytes), then pages that were written
- * again (dirty bytes). The rest follows in STOP_COPY. Digests are taken as the bytes go out, so a
+ * again (dirty bytes). A client that opted in may be told that every page comes once more, as new
+ * initial bytes. The rest follows in STOP_COPY. Digests are taken as the bytes go out, so a
  * page that is written while its record is under way is no contradiction: it comes again.
  */
 #ifndef REFDEV_MODEL_STREAM_BULK_H
@@ -68,6 +69,7 @@ void refdev_bulk_save_begin(struct refdev_model *model);
 void refdev_bulk_save_stopped(struct refdev_model *model);
 void refdev_bulk_save_read(struct refdev_model *model, struct refdev_emit *emit);
 void refdev_bulk_save_info(const struct refdev_model *model, uint64_t *initial, uint64_t *dirty);
+void refdev_bulk_save_again(struct refdev_model *model);
 uint64_t refdev_bulk_save_length(const struct refdev_model *model);
 void refdev_bulk_load_begin(struct refdev_model *model);
 int refdev_bulk_load_place(struct refdev_model *model, void **data, uint64_t *length_bytes);

@@ -265,7 +265,8 @@ static void pre_copy_sizes_are_asked_in_the_pre_copy_states_only(void **unused)
         struct vmig_precopy_info info;
         bool precopy = state == VMIG_STATE_PRE_COPY || state == VMIG_STATE_PRE_COPY_P2P;
         begin((enum vmig_state)state);
-        fake.precopy = (struct vmig_precopy_info) { 24, 5 };
+        fake.precopy =
+            (struct vmig_precopy_info) { .initial_bytes = 24, .dirty_bytes = 5 };
         assert_int_equal(vmig_device_precopy_info(device, &info, NULL), precopy ? 0 : -EINVAL);
         assert_int_equal(strstr(fake.history, "precopy_info") != NULL, precopy);
         if (precopy) {
@@ -280,9 +281,67 @@ static void pre_copy_sizes_cannot_overflow_when_added(void **unused)
     (void)unused;
     struct vmig_precopy_info info;
     begin(VMIG_STATE_PRE_COPY);
-    fake.precopy = (struct vmig_precopy_info) { UINT64_MAX, UINT64_MAX };
+    fake.precopy =
+        (struct vmig_precopy_info) { .initial_bytes = UINT64_MAX, .dirty_bytes = UINT64_MAX };
     assert_int_equal(vmig_device_precopy_info(device, &info, &err), 0);
     assert_true(info.initial_bytes + info.dirty_bytes >= info.initial_bytes);
+}
+
+static bool told_reinit(void)
+{
+    struct vmig_precopy_info info = { .reinit = true };
+    assert_int_equal(vmig_device_precopy_info(device, &info, &err), 0);
+    return info.reinit;
+}
+
+static bool says_reinit(void)
+{
+    struct vmig_migration_info info;
+    assert_int_equal(vmig_device_migration_info(device, &info, &err), 0);
+    return info.reinit;
+}
+
+/* Old kernels answer with the flags that they were given, and a device may set what it likes. */
+static void new_initial_bytes_mean_nothing_unless_they_were_asked_for(void **unused)
+{
+    (void)unused;
+    begin(VMIG_STATE_PRE_COPY);
+    fake.precopy.reinit = true;
+    assert_false(told_reinit());
+    assert_false(says_reinit());
+    assert_int_equal(vmig_device_enable_reinit(device, &err), 0);
+    assert_true(told_reinit());
+    assert_true(says_reinit());
+    fake.precopy.reinit = false;
+    assert_false(told_reinit());
+}
+
+static void asking_for_them_twice_asks_the_device_once(void **unused)
+{
+    (void)unused;
+    begin(VMIG_STATE_RUNNING);
+    assert_int_equal(vmig_device_enable_reinit(device, &err), 0);
+    assert_int_equal(vmig_device_enable_reinit(device, &err), 0);
+    assert_int_equal(fake.num_reinits, 1);
+}
+
+static void a_device_without_them_goes_on_without(void **unused)
+{
+    (void)unused;
+    static const int codes[] = { -ENOTTY, -EINVAL };
+    for (unsigned i = 0; i < 2; i++) {
+        begin(VMIG_STATE_PRE_COPY);
+        fake.reinit_rc = codes[i];
+        fake.precopy.reinit = true;
+        assert_int_equal(vmig_device_enable_reinit(device, &err), -ENOTTY);
+        assert_false(says_reinit());
+        assert_false(told_reinit());
+    }
+    fake_init(&fake);
+    fake.migration.has_reinit = false;
+    assert_int_equal(fake_open(&fake, NULL, &device, NULL), 0);
+    assert_int_equal(vmig_device_enable_reinit(device, &err), -ENOTTY);
+    assert_int_equal(fake.num_reinits, 0);
 }
 
 int main(void)
@@ -309,6 +368,9 @@ int main(void)
         cmocka_unit_test_teardown(a_size_that_cannot_be_asked_is_enotty, end),
         cmocka_unit_test_teardown(pre_copy_sizes_are_asked_in_the_pre_copy_states_only, end),
         cmocka_unit_test_teardown(pre_copy_sizes_cannot_overflow_when_added, end),
+        cmocka_unit_test_teardown(new_initial_bytes_mean_nothing_unless_they_were_asked_for, end),
+        cmocka_unit_test_teardown(asking_for_them_twice_asks_the_device_once, end),
+        cmocka_unit_test_teardown(a_device_without_them_goes_on_without, end),
     };
     return cmocka_run_group_tests_name("data", tests, NULL, NULL);
 }

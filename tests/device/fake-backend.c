@@ -33,6 +33,7 @@ void fake_init(struct fake *fake)
     fake->info.num_irqs = 3;
     fake->migration.has_data_size = true;
     fake->migration.has_precopy_info = true;
+    fake->migration.has_reinit = true;
     fake->migration.has_dma_logging = true;
     fake->regions[0] = (struct vmig_region_info) { .flags = 3, .size_bytes = 8192 };
     fake->regions[1] = (struct vmig_region_info) {
@@ -266,6 +267,14 @@ static int op_precopy_info(void *self, struct vmig_precopy_info *ret, struct vmi
     return 0;
 }
 
+static int op_enable_reinit(void *self, struct vmig_error *err)
+{
+    struct fake *fake = self;
+    (void)err;
+    fake->num_reinits++;
+    return fake->reinit_rc;
+}
+
 static ssize_t op_data_read(void *self, void *buf, size_t size, struct vmig_error *err)
 {
     struct fake *fake = self;
@@ -358,6 +367,7 @@ const struct backend_ops fake_ops = {
     .set_state = op_set_state,
     .data_size = op_data_size,
     .precopy_info = op_precopy_info,
+    .enable_reinit = op_enable_reinit,
     .data_read = op_data_read,
     .data_write = op_data_write,
     .data_flush = op_data_flush,

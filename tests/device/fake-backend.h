@@ -51,6 +51,8 @@ struct fake {
     uint64_t data_size;
     int data_size_rc;
     struct vmig_precopy_info precopy;
+    int reinit_rc;
+    unsigned num_reinits;
 
     int region_info_rc, irq_info_rc;
     struct vmig_region_info regions[10];

@@ -324,12 +324,82 @@ static void copy_that_was_asked_for_in_p2p_is_done_on_the_target(void **arg)
     free(buf);
 }
 
+static bool announces(struct fake *fake, uint64_t *initial)
+{
+    uint64_t dirty;
+    assert_int_equal(refdev_precopy_info(fake->model, initial, &dirty), 0);
+    return refdev_precopy_flags(fake->model) & REFDEV_PRECOPY_REINIT;
+}
+
+/* As often as was asked for, each time only when the initial bytes before were told to be over; and
+ * what is loaded at the end is the device. */
+static void new_initial_bytes_are_announced_and_the_state_stays_whole(void **arg)
+{
+    struct fake *source = used_device();
+    uint8_t *buf = malloc(ROOM);
+    uint64_t initial;
+    size_t length = 0;
+    (void)arg;
+    assert_int_equal(refdev_precopy_opt_in(source->model, true), 0);
+    set_state(source, VMIG_STATE_PRE_COPY);
+    set_reg(source, REFDEV_REG_REINIT, 2);
+    assert_false(announces(source, &initial));
+    for (unsigned left = 2; left > 0; left--) {
+        length = read_state(source, buf, length, ROOM, 5000);
+        assert_int_equal(reg(source, REFDEV_REG_REINIT), left);
+        assert_false(announces(source, &initial));
+        assert_int_equal(initial, 0);
+        assert_true(announces(source, &initial));
+        assert_true(initial >= LOCAL);
+        run_ms(source, 10);
+    }
+    length = read_state(source, buf, length, ROOM, 5000);
+    assert_false(announces(source, &initial));
+    assert_false(announces(source, &initial));
+    set_state(source, VMIG_STATE_PRE_COPY_P2P);
+    set_reg(source, REFDEV_REG_REINIT, 1);
+    assert_true(announces(source, &initial));
+    set_state(source, VMIG_STATE_STOP_COPY);
+    length = read_state(source, buf, length, ROOM, 5000);
+    struct fake *target = target_of(source, LOCAL);
+    assert_int_equal(write_state(target, buf, length, 9999), 0);
+    set_state(target, VMIG_STATE_STOP);
+    assert_same_device(source, target);
+    fake_delete(source);
+    fake_delete(target);
+    free(buf);
+}
+
+static void who_did_not_opt_in_hears_of_no_new_initial_bytes(void **arg)
+{
+    struct fake *source = used_device();
+    uint8_t *buf = malloc(ROOM);
+    uint64_t initial;
+    (void)arg;
+    assert_int_equal(refdev_precopy_opt_in(source->model, true), 0);
+    assert_int_equal(refdev_precopy_opt_in(source->model, false), 0);
+    set_state(source, VMIG_STATE_PRE_COPY);
+    set_reg(source, REFDEV_REG_REINIT, 2);
+    read_state(source, buf, 0, ROOM, 5000);
+    for (unsigned i = 0; i < 4; i++) {
+        assert_false(announces(source, &initial));
+        assert_int_equal(initial, 0);
+    }
+    fake_delete(source);
+    struct fake *hisi = fake_new("hisi_acc", 7, 0);
+    assert_int_equal(refdev_precopy_opt_in(hisi->model, true), -ENOTTY);
+    fake_delete(hisi);
+    free(buf);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(state_moves_whole_whatever_the_size_of_reads_and_writes),
         cmocka_unit_test(announced_size_is_the_length_of_the_stream),
         cmocka_unit_test(pre_copy_sends_every_page_then_what_was_written_again),
+        cmocka_unit_test(new_initial_bytes_are_announced_and_the_state_stays_whole),
+        cmocka_unit_test(who_did_not_opt_in_hears_of_no_new_initial_bytes),
         cmocka_unit_test(page_written_while_its_record_is_under_way_comes_again),
         cmocka_unit_test(truncated_state_is_refused),
         cmocka_unit_test(any_flipped_bit_is_refused),

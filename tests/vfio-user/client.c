@@ -158,6 +158,7 @@ static void only_announced_extensions_are_used(void **state)
     info = migration_with(7, 0);
     assert_int_equal(info.flags, VMIG_MIGRATION_STOP_COPY);
     assert_false(info.has_data_size || info.has_precopy_info);
+    assert_false(info.has_reinit); /* announced, but the server does not know the feature */
     info = migration_with(7, VUSER_EXT_P2P);
     assert_int_equal(info.flags, VMIG_MIGRATION_STOP_COPY | VMIG_MIGRATION_P2P);
     info = migration_with(7, VUSER_EXT_PRECOPY_INFO | VUSER_EXT_MIG_DATA_SIZE);

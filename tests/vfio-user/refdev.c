@@ -189,6 +189,57 @@ static void what_was_read_ahead_is_in_the_sizes(void **state)
     side_stop(&a);
 }
 
+static uint64_t drain_pre_copy(struct side *a)
+{
+    uint8_t *buf = malloc(MIB);
+    ssize_t n;
+    uint64_t total = 0;
+    while ((n = vmig_device_data_read(a->device, buf, MIB, NULL)) > 0)
+        total += (uint64_t)n;
+    assert_int_equal(n, -ENOMSG);
+    free(buf);
+    return total;
+}
+
+static void write_reinit(struct side *a, uint64_t times)
+{
+    x(vmig_device_region_write(a->device, REFDEV_BAR_REGISTERS, REFDEV_REG_REINIT, &times,
+                               sizeof(times), &err));
+}
+
+static void new_initial_bytes_come_to_who_enabled_them(void **state)
+{
+    (void)state;
+    struct side a = { 0 };
+    struct vmig_precopy_info info;
+    struct vmig_migration_info migration;
+    side_start(&a, NULL, 2 * MIB, 1, false);
+    x(vmig_device_migration_info(a.device, &migration, &err));
+    assert_true(migration.has_reinit);
+    assert_false(migration.reinit);
+    for (int enabled = 0; enabled < 2; enabled++) {
+        if (enabled)
+            x(vmig_device_enable_reinit(a.device, &err));
+        go(&a, VMIG_STATE_PRE_COPY);
+        write_reinit(&a, 1);
+        assert_true(drain_pre_copy(&a) >= 2 * MIB);
+        x(vmig_device_precopy_info(a.device, &info, &err));
+        assert_int_equal(info.initial_bytes, 0);
+        assert_false(info.reinit);
+        x(vmig_device_precopy_info(a.device, &info, &err));
+        assert_int_equal(info.reinit, enabled);
+        assert_int_equal(info.initial_bytes >= 2 * MIB, enabled);
+        assert_int_equal(drain_pre_copy(&a) >= 2 * MIB, enabled);
+        go(&a, VMIG_STATE_RUNNING);
+    }
+    x(vmig_device_migration_info(a.device, &migration, &err));
+    assert_true(migration.reinit);
+    side_stop(&a);
+    side_start(&a, NULL, 2 * MIB, 1, true);
+    assert_int_equal(vmig_device_enable_reinit(a.device, NULL), -ENOTTY);
+    side_stop(&a);
+}
+
 static void *read_all(void *arg)
 {
     struct side *s = arg;
@@ -573,6 +624,7 @@ int main(void)
         cmocka_unit_test(a_state_moves_through_reads_and_writes),
         cmocka_unit_test(it_moves_without_our_extensions_too),
         cmocka_unit_test(what_was_read_ahead_is_in_the_sizes),
+        cmocka_unit_test(new_initial_bytes_come_to_who_enabled_them),
         cmocka_unit_test(data_is_read_beside_other_calls),
         cmocka_unit_test(the_device_reaches_memory_by_file_and_by_message),
         cmocka_unit_test(the_shared_bar_is_mapped),
