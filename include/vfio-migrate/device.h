@@ -178,10 +178,10 @@ struct vmig_migration_info {
     bool has_data_size;    /* stop_copy_length can be asked */
     bool has_precopy_info; /* initial and dirty bytes can be asked */
     bool has_dma_logging;
-    bool has_reinit; /* can announce new initial bytes, see vmig_device_enable_reinit() */
-    bool reinit;     /* does so: somebody enabled it through this handle */
-    char reason[40];  /* why flags is 0: "vfio-no-kernel-support", ...; or "" */
-    char remedy[200]; /* what to do about it, or "" */
+    bool has_reinit;      /* can announce new initial bytes, see vmig_device_enable_reinit() */
+    bool reinit;          /* does so: somebody enabled it through this handle */
+    char reason[40];      /* why flags is 0: "vfio-no-kernel-support", ...; or "" */
+    char remedy[200];     /* what to do about it, or "" */
     uint64_t reserved[8]; /* 0; new members will come out of these */
 };
 int vmig_device_migration_info(struct vmig_device *device, struct vmig_migration_info *ret,

@@ -133,8 +133,8 @@ int kernel_migration_info(void *self, struct vmig_migration_info *ret, struct vm
     }
     device->flags = ret->flags = migration.flags;
     ret->has_precopy_info = migration.flags & VMIG_MIGRATION_PRE_COPY;
-    ret->has_reinit = ret->has_precopy_info && has_feature(device, VFIO_DEVICE_FEATURE_SET,
-                                                           UAPI_FEATURE_MIG_PRECOPY_INFO2);
+    ret->has_reinit = ret->has_precopy_info &&
+                      has_feature(device, VFIO_DEVICE_FEATURE_SET, UAPI_FEATURE_MIG_PRECOPY_INFO2);
     ret->has_data_size = has_feature(device, VFIO_DEVICE_FEATURE_GET, UAPI_FEATURE_MIG_DATA_SIZE);
     return 0;
 }

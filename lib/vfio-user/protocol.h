@@ -109,7 +109,7 @@ enum vuser_feature_number {
     VUSER_FEATURE_DMA_LOGGING_START = 6,
     VUSER_FEATURE_DMA_LOGGING_STOP = 7,
     VUSER_FEATURE_DMA_LOGGING_REPORT = 8,
-    VUSER_FEATURE_MIG_DATA_SIZE = 9, /* only as an announced extension */
+    VUSER_FEATURE_MIG_DATA_SIZE = 9,      /* only as an announced extension */
     VUSER_FEATURE_MIG_PRECOPY_INFO2 = 12, /* same; then GET_PRECOPY_INFO's flags mean something */
 };
 

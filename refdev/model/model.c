@@ -16,8 +16,8 @@ static bool knobs_fit(const struct refdev_knobs *knobs, uint64_t local_bytes)
            knobs->dirty_set_bytes % REFDEV_PAGE_BYTES == 0 &&
            knobs->dirty_set_bytes <= local_bytes && knobs->dma_rate <= REFDEV_RATE_MAX &&
            knobs->dirty_rate <= REFDEV_RATE_MAX && knobs->slot_count <= REFDEV_SLOTS_MAX &&
-           (!knobs->reinit || profile->has_reinit) &&
-           knobs->slot_base % REFDEV_PAGE_BYTES == 0 && knobs->slot_base <= 1ull << 63 &&
+           (!knobs->reinit || profile->has_reinit) && knobs->slot_base % REFDEV_PAGE_BYTES == 0 &&
+           knobs->slot_base <= 1ull << 63 &&
            (!pgsize || (pgsize >= 4096 && pgsize <= 2u << 20 && !(pgsize & (pgsize - 1))));
 }
 

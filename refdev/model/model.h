@@ -72,7 +72,7 @@ struct refdev_knobs {
     uint64_t transition_ns;   /* what each arc takes */
     uint64_t dirty_set_bytes; /* part of local memory that is rewritten; 0: all of it */
     uint64_t log_pgsize;      /* smallest page of the DMA log; 0: 4096 */
-    uint64_t reinit; /* how often new initial bytes are announced in one PRE_COPY, to who opted in */
+    uint64_t reinit; /* announcements of new initial bytes in one PRE_COPY, to who opted in */
     /* an autonomous workload from the start and after every reset, when a rate is not 0 */
     uint64_t dma_rate, dirty_rate, slot_base, slot_count;
 };

@@ -265,8 +265,7 @@ static void pre_copy_sizes_are_asked_in_the_pre_copy_states_only(void **unused)
         struct vmig_precopy_info info;
         bool precopy = state == VMIG_STATE_PRE_COPY || state == VMIG_STATE_PRE_COPY_P2P;
         begin((enum vmig_state)state);
-        fake.precopy =
-            (struct vmig_precopy_info) { .initial_bytes = 24, .dirty_bytes = 5 };
+        fake.precopy = (struct vmig_precopy_info) { .initial_bytes = 24, .dirty_bytes = 5 };
         assert_int_equal(vmig_device_precopy_info(device, &info, NULL), precopy ? 0 : -EINVAL);
         assert_int_equal(strstr(fake.history, "precopy_info") != NULL, precopy);
         if (precopy) {
