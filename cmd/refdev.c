@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "cmd/cmd.h"
+#include "cmd/fault-argument.h"
 #include "lib/error.h"
 #include "refdev/server.h"
 
@@ -24,7 +25,7 @@
 struct arguments {
     const char *socket_path;
     int fd; /* -1: none */
-    bool json, list, quiet;
+    bool json, list, list_faults, quiet;
     struct refdev_config config;
 };
 
@@ -41,6 +42,7 @@ enum {
     KEY_LOG_PAGE_SIZE,
     KEY_REINIT,
     KEY_SEED,
+    KEY_FAULT,
     KEY_NO_EXTENSIONS,
     KEY_QUIET,
 };
@@ -70,6 +72,10 @@ static const struct argp_option options[] = {
       "Announce new initial bytes N times in one PRE_COPY, to a client that opted in (0)", 4 },
     { "no-extensions", KEY_NO_EXTENSIONS, NULL, 0,
       "Offer only what the published protocol has: no P2P states, no sizes", 4 },
+    { "fault", KEY_FAULT, "TEXT", 0,
+      "What goes wrong and when, for instance fail:EIO@arc/STOP_COPY; may be given several times; "
+      "\"list\" explains",
+      4 },
     { "quiet", KEY_QUIET, NULL, 0, "Print nothing but errors", 5 },
     CMD_JSON_OPTION,
     { 0 },
@@ -118,7 +124,7 @@ static void check_together(const struct argp_state *state, const struct argument
 {
     const struct refdev_profile *profile = args->config.knobs.profile;
     uint64_t local = args->config.local_bytes;
-    if (args->list)
+    if (args->list || args->list_faults)
         return;
     if (!args->socket_path == (args->fd < 0))
         argp_error(state, "exactly one of --socket-path PATH and --fd N is needed");
@@ -174,6 +180,11 @@ static error_t parse_knob(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_SEED:
         knobs->seed = cmd_arg_number(state, "--seed", arg, 0, UINT64_MAX);
+        return 0;
+    case KEY_FAULT:
+        args->list_faults = !strcmp(arg, "list");
+        if (!args->list_faults)
+            cmd_arg_fault(state, arg, knobs);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -379,7 +390,12 @@ int cmd_refdev(int argc, char **argv)
     cmd_parse_options(&argp, argc, argv, &args);
     if (args.list)
         return list_profiles(args.json);
+    if (args.list_faults) {
+        cmd_print_faults();
+        return CMD_DONE;
+    }
     args.config.log = args.quiet ? NULL : print_line;
+    args.config.fault_log = print_line; /* wanted: whoever made it wants to see it */
     block_signals();
     if (refdev_server_new(&args.config, &server, &err))
         return cmd_fail(NAME, args.json, CMD_FAILED, &err);

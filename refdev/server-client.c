@@ -95,7 +95,7 @@ void refdev_client_reply_iov(struct refdev_server *server, const struct request 
                              unsigned num_fds)
 {
     size_t length = 0;
-    if (request->header.flags & VUSER_NO_REPLY)
+    if ((request->header.flags & VUSER_NO_REPLY) || server->silent)
         return;
     for (unsigned i = 0; i < count; i++)
         length += iov[i].iov_len;
@@ -113,7 +113,7 @@ void refdev_client_reply(struct refdev_server *server, const struct request *req
 
 static void reply_error(struct refdev_server *server, const struct request *request, int code)
 {
-    if (request->header.flags & VUSER_NO_REPLY)
+    if ((request->header.flags & VUSER_NO_REPLY) || server->silent)
         return;
     if (vuser_socket_send_error(&server->socket, &request->header, code))
         server->broken = true;
@@ -152,7 +152,9 @@ static void run_request(struct refdev_server *server, struct request *request)
         server->broken = true;
     } else if (handle && vuser_payload_bytes(&request->header) >= rule->command_min) {
         vuser_fds_trim(&request->fds, rule->command_fds);
-        rc = handle(server, request);
+        rc = refdev_plan_command(server, request);
+        if (!rc)
+            rc = handle(server, request);
     }
     if (!server->broken && request->unread_bytes &&
         vuser_socket_skip(&server->socket, request->unread_bytes, NULL))
@@ -274,5 +276,5 @@ void refdev_client_end(struct refdev_server *server)
                           vmig_state_name(refdev_state(server->model)));
     server->negotiated = false;
     server->info_was_read = false;
-    server->broken = false;
+    server->broken = server->silent = false;
 }

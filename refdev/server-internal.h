@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What the server's files share. Everything belongs to the thread that runs the server, except
- * stop_fd.
+ * stop_fd and plan.
  *
  *   server.c            life, the poll loop, refusing second clients
  *   server-client.c     one client: VERSION, dispatch, what is left behind when it goes
  *   server-device.c     info, regions, interrupts, reset
  *   server-dma.c        DMA windows; reads and writes by file, mapping or message
  *   server-migration.c  features, state data
+ *   server-fault.c      the fault plan
  */
 #ifndef REFDEV_SERVER_INTERNAL_H
 #define REFDEV_SERVER_INTERNAL_H
+
+#include <pthread.h>
 
 #include "lib/vfio-user/socket.h"
 #include "refdev/server.h"
@@ -63,6 +66,17 @@ struct intruder {
     uint8_t header[vuser_header_BYTES];
 };
 
+/* The fault plan that other threads set. */
+struct server_plan {
+    pthread_mutex_t lock; /* of everything here but wake_fd; nothing else is locked under it */
+    pthread_cond_t fired_changed;
+    int wake_fd; /* readable: replaced */
+    struct refdev_fault faults[REFDEV_FAULTS_MAX];
+    unsigned count;
+    bool replaced; /* and not yet adopted by the model */
+    unsigned fired;
+};
+
 struct refdev_server {
     struct refdev_config config;
     struct refdev_model *model;
@@ -71,11 +85,14 @@ struct refdev_server {
     int shared_fd; /* the memory of the mappable BAR */
     int stop_fd;
     int listen_fd;
+    struct server_plan plan;
+    bool vanished; /* there is no device any more */
     struct intruder intruders[SERVER_INTRUDERS_MAX];
 
     /* the client */
     struct vuser_socket socket, twin; /* fd -1: none */
     bool negotiated, broken;          /* broken: drop it as soon as possible */
+    bool silent;                      /* it gets no more answers */
     bool info_was_read;
     struct vuser_capabilities peer;
     uint16_t next_id;
@@ -138,5 +155,15 @@ void refdev_irqs_drop(struct refdev_server *server);
 int refdev_server_dma_read(void *door, uint64_t iova, void *buf, uint64_t length_bytes);
 int refdev_server_dma_write(void *door, uint64_t iova, const void *buf, uint64_t length_bytes);
 void refdev_windows_drop(struct refdev_server *server);
+
+/* server-fault.c */
+int refdev_plan_init(struct refdev_server *server);
+void refdev_plan_done(struct refdev_server *server);
+void refdev_plan_adopt(struct refdev_server *server);
+/* @request is about to be executed: 0, or the errno to answer instead. */
+int refdev_plan_command(struct refdev_server *server, const struct request *request);
+void refdev_server_faulted(void *door, const struct refdev_fault *fault);
+int refdev_server_hang(void *door);
+void refdev_server_vanish(void *door);
 
 #endif

@@ -38,7 +38,9 @@ static int feature_reply(struct refdev_server *server, const struct feature_call
 static int feature_migration(struct refdev_server *server, const struct feature_call *call)
 {
     uint8_t out[vuser_migration_BYTES];
-    vuser_migration_encode(&(struct vuser_migration) { refdev_flags(server->model) }, out);
+    uint64_t flags = refdev_flags(server->model);
+    refdev_fault_lie(server->model, REFDEV_COMMAND_FLAGS, &flags);
+    vuser_migration_encode(&(struct vuser_migration) { flags }, out);
     return feature_reply(server, call, out, sizeof(out));
 }
 
@@ -52,7 +54,9 @@ static int feature_state(struct refdev_server *server, const struct feature_call
         if (rc)
             return rc;
     } else {
-        state.device_state = refdev_state(server->model);
+        uint64_t answer = refdev_state(server->model);
+        refdev_fault_lie(server->model, REFDEV_COMMAND_GET_STATE, &answer);
+        state.device_state = (uint32_t)answer;
     }
     state.data_fd = -1;
     vuser_state_encode(&state, out);
@@ -239,10 +243,13 @@ int refdev_handle_data_read(struct refdev_server *server, struct request *reques
 /* Straight from the socket to where the device wants it. */
 static int load_from_socket(struct refdev_server *server, struct request *request, uint32_t bytes)
 {
+    int rc = refdev_data_write_begin(server->model, bytes);
+    if (rc)
+        return rc;
     while (bytes) {
         void *place;
         uint64_t room;
-        int rc = refdev_data_place(server->model, &place, &room);
+        rc = refdev_data_place(server->model, &place, &room);
         if (rc)
             return rc;
         uint32_t part = room < bytes ? (uint32_t)room : bytes;

@@ -90,6 +90,9 @@ static const struct refdev_door_ops door_ops = {
     .alloc = door_alloc,
     .free = door_free,
     .refused = door_refused,
+    .faulted = refdev_server_faulted,
+    .hang = refdev_server_hang,
+    .vanish = refdev_server_vanish,
 };
 
 /* ---- life ---- */
@@ -178,9 +181,10 @@ int refdev_server_new(const struct refdev_config *config, struct refdev_server *
     server->local_bytes = config->local_bytes ? config->local_bytes
                                               : server->config.knobs.profile->default_local_bytes;
     server->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    int rc = server->stop_fd < 0 ? error_set(err, errno, VMIG_STAGE_OPEN, NULL, NULL, "eventfd: %s",
-                                             strerror(errno))
-                                 : make_device(server, err);
+    int rc =
+        refdev_plan_init(server) || server->stop_fd < 0
+            ? error_set(err, errno, VMIG_STAGE_OPEN, NULL, NULL, "eventfd: %s", strerror(errno))
+            : make_device(server, err);
     if (rc) {
         refdev_server_free(server);
         return rc;
@@ -205,6 +209,7 @@ void refdev_server_free(struct refdev_server *server)
         close(server->shared_fd);
     if (server->stop_fd >= 0)
         close(server->stop_fd);
+    refdev_plan_done(server);
     free(server);
 }
 
@@ -329,12 +334,12 @@ static int turn(struct refdev_server *server)
     int rc = wait_for_work(server, polls, wait_ns);
     if (rc > 0)
         rc = polls[POLL_STOP].revents ? 1 : serve_polled(server, polls);
-    return rc;
+    return server->vanished ? 1 : rc;
 }
 
 static int loop(struct refdev_server *server)
 {
-    int rc = 0;
+    int rc = server->vanished;
     while (rc == 0)
         rc = turn(server);
     refdev_client_end(server);

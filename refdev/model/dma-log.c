@@ -142,7 +142,7 @@ static bool inside_one_range(const struct refdev_log *log, uint64_t iova, uint64
     return log->range_count == 0;
 }
 
-/* Move the bits of one word of a leaf that lie in [first, end) pages into the bitmap. */
+/* Move the bits of one word of a leaf that lie in [first, end) pages into the bitmap, if any. */
 static void take_word(uint64_t *word, uint64_t word_page, uint64_t first, uint64_t end,
                       uint64_t pages_per_bit, uint64_t *bitmap)
 {
@@ -152,7 +152,8 @@ static void take_word(uint64_t *word, uint64_t word_page, uint64_t first, uint64
         if (page < first || page >= end)
             continue;
         uint64_t n = (page - first) / pages_per_bit;
-        bitmap[n / 64] |= 1ull << n % 64;
+        if (bitmap)
+            bitmap[n / 64] |= 1ull << n % 64;
         *word &= ~(1ull << bit);
     }
 }
@@ -175,6 +176,13 @@ int refdev_log_report(struct refdev_model *model, uint64_t iova, uint64_t length
         return -EIO;
     if (model->profile->log_one_range && !inside_one_range(log, iova, length_bytes))
         return -EINVAL;
+    uint64_t lie = 0;
+    bool lies = refdev_fault_lie(model, REFDEV_COMMAND_LOG_REPORT, &lie);
+    if (lies && lie)
+        for (uint64_t n = 0; n < (length_bytes + pgsize - 1) / pgsize; n++)
+            bitmap[n / 64] |= 1ull << n % 64;
+    if (lies)
+        bitmap = NULL;
     uint64_t first = iova / LOG_PAGE, end = (iova + length_bytes + LOG_PAGE - 1) / LOG_PAGE;
     const uint64_t leaf_pages = REFDEV_LEAF_WORDS * 64;
     for (uint64_t number = first / leaf_pages; number <= (end - 1) / leaf_pages; number++) {

@@ -19,6 +19,8 @@
 #define REFDEV_SMALL_BYTES 192
 #define REFDEV_ARENA_BYTES 16384
 #define REFDEV_RUN_PAGES 256u /* largest run of pages in one record: 1 MiB */
+/* Each fault can cut a segment into three. */
+#define REFDEV_EMIT_MAX (REFDEV_SEGMENTS_MAX - 2 * REFDEV_FAULTS_MAX)
 
 /* ---- DMA log: leaves of bits, made as pages are written ---- */
 
@@ -121,6 +123,22 @@ struct refdev_bulk {
     uint8_t shared[REFDEV_SHARED_BYTES];
 };
 
+/* ---- faults ---- */
+
+/* The plan, and how it stands with the present stream. */
+struct refdev_plan {
+    struct refdev_fault faults[REFDEV_FAULTS_MAX];
+    unsigned count;
+    uint64_t offset; /* bytes of the stream saved or loaded so far */
+    bool truncated;
+    uint64_t junk_bytes; /* still to be read after the end */
+    bool flip;           /* one bit of this read or write, at flip_at bytes of the stream */
+    uint64_t flip_at;
+    uint8_t *place; /* what refdev_data_place() returned */
+    uint8_t flipped[REFDEV_FAULTS_MAX];
+    unsigned flipped_count;
+};
+
 /* ---- regions ---- */
 
 struct refdev_region_ops {
@@ -166,6 +184,7 @@ struct refdev_model {
     uint64_t last_ns, dma_credit, dirty_credit; /* credits in 1e-9 pages */
     uint64_t verify_next, verify_wrong;
 
+    struct refdev_plan plan;
     struct refdev_log log;
     bool tracking; /* pages that the save stream has to send (again) */
     uint64_t *dirty_bits, dirty_pages;
@@ -238,5 +257,17 @@ void refdev_verify_run(struct refdev_model *model);
 void refdev_verify_cancel(struct refdev_model *model);
 
 void refdev_refuse(struct refdev_model *model, const char *why, uint64_t offset);
+
+/* fault-fire.c: each at the place in its name, before anything is done. Negative: answer that. */
+void refdev_fault_stream_begins(struct refdev_model *model);
+int refdev_fault_arc(struct refdev_model *model, unsigned to);
+/* May lower *size_bytes; 1: read, 0: answer that there is nothing. */
+int refdev_fault_read(struct refdev_model *model, uint64_t *size_bytes);
+/* @got bytes are about to be answered. Returns how many it shall be. */
+int refdev_fault_was_read(struct refdev_model *model, struct refdev_segment *segments,
+                          unsigned *count, uint64_t size_bytes, int got);
+int refdev_fault_write(struct refdev_model *model, uint64_t length_bytes);
+int refdev_fault_place(struct refdev_model *model, uint64_t *room_bytes);
+void refdev_fault_placed(struct refdev_model *model, uint64_t length_bytes);
 
 #endif

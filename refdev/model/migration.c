@@ -54,6 +54,7 @@ static int arc_save_begin(struct refdev_model *model)
     model->reinit_left = model->knobs.reinit;
     model->initial_over = false;
     refdev_zero(&model->stream, sizeof(model->stream));
+    refdev_fault_stream_begins(model);
     model->profile->stream->save_begin(model);
     return 0;
 }
@@ -88,6 +89,7 @@ static int arc_save_leave(struct refdev_model *model)
 static int arc_load_begin(struct refdev_model *model)
 {
     refdev_zero(&model->stream, sizeof(model->stream));
+    refdev_fault_stream_begins(model);
     model->local_touched = true;
     model->profile->stream->load_begin(model);
     return 0;
@@ -123,8 +125,6 @@ static const struct arc {
 
 static int run_arc(struct refdev_model *model, unsigned to)
 {
-    if (model->knobs.transition_ns && model->ops->sleep_ns(model->door, model->knobs.transition_ns))
-        return -EINTR;
     for (unsigned i = 0; i < sizeof(arcs) / sizeof(arcs[0]); i++) {
         if (arcs[i].from != model->state || arcs[i].to != to)
             continue;
@@ -136,13 +136,23 @@ static int run_arc(struct refdev_model *model, unsigned to)
     return -EINVAL;
 }
 
+static int take_time(struct refdev_model *model)
+{
+    uint64_t ns = model->knobs.transition_ns;
+    return ns && model->ops->sleep_ns(model->door, ns) ? -EINTR : 0;
+}
+
 int refdev_set_state(struct refdev_model *model, unsigned target)
 {
     if (target >= VMIG_STATE_COUNT)
         return -EINVAL;
     int next = fsm_next(refdev_flags(model), model->state, target);
     while (next >= 0 && model->state != target) {
-        int rc = run_arc(model, (unsigned)next);
+        int rc = take_time(model);
+        if (!rc)
+            rc = refdev_fault_arc(model, (unsigned)next);
+        if (!rc)
+            rc = run_arc(model, (unsigned)next);
         if (rc)
             return rc;
         next = fsm_next(refdev_flags(model), model->state, target);
@@ -184,6 +194,7 @@ int refdev_data_size(struct refdev_model *model, uint64_t *ret_bytes)
     if (!model->profile->migration_flags)
         return -ENOTTY;
     *ret_bytes = constant ? constant : model->profile->stream->save_length(model);
+    refdev_fault_lie(model, REFDEV_COMMAND_SIZE, ret_bytes);
     return 0;
 }
 
@@ -191,13 +202,17 @@ int refdev_precopy_info(struct refdev_model *model, uint64_t *ret_initial, uint6
 {
     if (model->state != PC && model->state != PP)
         return -EINVAL;
+    uint64_t sizes[2];
     model->reinit_told = model->reinit_on && model->initial_over && model->reinit_left;
     if (model->reinit_told) {
         model->reinit_left--;
         model->profile->stream->save_again(model);
     }
-    model->profile->stream->save_info(model, ret_initial, ret_dirty);
-    model->initial_over = *ret_initial == 0;
+    model->profile->stream->save_info(model, &sizes[0], &sizes[1]);
+    model->initial_over = sizes[0] == 0;
+    refdev_fault_lie(model, REFDEV_COMMAND_INFO, sizes);
+    *ret_initial = sizes[0];
+    *ret_dirty = sizes[1];
     return 0;
 }
 
@@ -219,7 +234,7 @@ uint64_t refdev_emit_memory(struct refdev_emit *emit, const void *data, uint64_t
 {
     if (length_bytes > emit->room_bytes)
         length_bytes = emit->room_bytes;
-    if (!length_bytes || emit->count >= REFDEV_SEGMENTS_MAX)
+    if (!length_bytes || emit->count >= REFDEV_EMIT_MAX)
         return 0;
     emit->segments[emit->count++] = (struct refdev_segment) { data, length_bytes };
     emit->room_bytes -= length_bytes;
@@ -251,18 +266,25 @@ uint64_t refdev_emit_copy(struct refdev_model *model, struct refdev_emit *emit, 
 int refdev_data_read(struct refdev_model *model, uint64_t size_bytes,
                      struct refdev_segment *segments, unsigned *ret_count)
 {
-    struct refdev_emit emit = { .segments = segments, .room_bytes = size_bytes };
+    struct refdev_emit emit = { .segments = segments };
     *ret_count = 0;
     if (!is_saving(model) || size_bytes > REFDEV_DATA_MAX)
         return -EINVAL;
     if (!size_bytes)
         return 0;
-    model->profile->stream->save_read(model, &emit);
+    int rc = refdev_fault_read(model, &size_bytes);
+    if (rc < 0)
+        return rc;
+    emit.room_bytes = size_bytes;
+    if (rc)
+        model->profile->stream->save_read(model, &emit);
     *ret_count = emit.count;
-    if (emit.count == 0 && model->state != SC &&
+    int got = refdev_fault_was_read(model, segments, ret_count, size_bytes,
+                                    (int)(size_bytes - emit.room_bytes));
+    if (got == 0 && model->state != SC &&
         !(model->profile->quirks & REFDEV_QUIRK_ZERO_WHEN_DRAINED))
         return -ENOMSG;
-    return (int)(size_bytes - emit.room_bytes);
+    return got;
 }
 
 void refdev_refuse(struct refdev_model *model, const char *why, uint64_t offset)
@@ -271,27 +293,55 @@ void refdev_refuse(struct refdev_model *model, const char *why, uint64_t offset)
         model->ops->refused(model->door, why, offset);
 }
 
+int refdev_data_write_begin(struct refdev_model *model, uint64_t length_bytes)
+{
+    return model->state == RS ? refdev_fault_write(model, length_bytes) : -EINVAL;
+}
+
+/* What a fault cuts off goes nowhere. */
+static int scrap_place(struct refdev_model *model, void **ret_data, uint64_t *ret_length)
+{
+    *ret_data = model->arena;
+    *ret_length = sizeof(model->arena);
+    return 0;
+}
+
 int refdev_data_place(struct refdev_model *model, void **ret_data, uint64_t *ret_length)
 {
+    uint64_t room = UINT64_MAX;
     if (model->state != RS)
         return -EINVAL;
-    return model->profile->stream->load_place(model, ret_data, ret_length);
+    int rc = refdev_fault_place(model, &room);
+    if (!rc)
+        rc = model->plan.truncated
+                 ? scrap_place(model, ret_data, ret_length)
+                 : model->profile->stream->load_place(model, ret_data, ret_length);
+    if (rc)
+        return rc;
+    model->plan.place = *ret_data;
+    if (*ret_length > room)
+        *ret_length = room;
+    return 0;
 }
 
 int refdev_data_placed(struct refdev_model *model, uint64_t length_bytes)
 {
     if (model->state != RS)
         return -EINVAL;
-    return model->profile->stream->load_placed(model, length_bytes);
+    refdev_fault_placed(model, length_bytes);
+    return model->plan.truncated ? 0 : model->profile->stream->load_placed(model, length_bytes);
 }
 
 int refdev_data_write(struct refdev_model *model, const void *buf, uint64_t length_bytes)
 {
     const uint8_t *from = buf;
+    int rc = refdev_data_write_begin(model, length_bytes);
+    if (rc)
+        return rc;
     while (length_bytes) {
         void *place;
         uint64_t room;
-        int rc = refdev_data_place(model, &place, &room);
+        rc = refdev_data_place(model, &place, &room);
         if (rc)
             return rc;
         if (room > length_bytes)

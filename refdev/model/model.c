@@ -16,8 +16,8 @@ static bool knobs_fit(const struct refdev_knobs *knobs, uint64_t local_bytes)
            knobs->dirty_set_bytes % REFDEV_PAGE_BYTES == 0 &&
            knobs->dirty_set_bytes <= local_bytes && knobs->dma_rate <= REFDEV_RATE_MAX &&
            knobs->dirty_rate <= REFDEV_RATE_MAX && knobs->slot_count <= REFDEV_SLOTS_MAX &&
-           (!knobs->reinit || profile->has_reinit) && knobs->slot_base % REFDEV_PAGE_BYTES == 0 &&
-           knobs->slot_base <= 1ull << 63 &&
+           (!knobs->reinit || profile->has_reinit) && knobs->fault_count <= REFDEV_FAULTS_MAX &&
+           knobs->slot_base % REFDEV_PAGE_BYTES == 0 && knobs->slot_base <= 1ull << 63 &&
            (!pgsize || (pgsize >= 4096 && pgsize <= 2u << 20 && !(pgsize & (pgsize - 1))));
 }
 
@@ -41,6 +41,7 @@ int refdev_init(struct refdev_model *model, const struct refdev_knobs *knobs, vo
         if (!model->dirty_bits)
             return -ENOMEM;
     }
+    refdev_set_faults(model, knobs->faults, knobs->fault_count);
     refdev_reset(model);
     return 0;
 }

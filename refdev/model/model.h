@@ -13,6 +13,7 @@
 #ifndef REFDEV_MODEL_MODEL_H
 #define REFDEV_MODEL_MODEL_H
 
+#include "refdev/model/fault.h"
 #include "refdev/model/types.h"
 #include "refdev/registers.h"
 
@@ -34,6 +35,12 @@ struct refdev_door_ops {
     void (*free)(void *door, void *ptr);
     /* Tell whoever operates the device why state was refused; @offset is into the stream. */
     void (*refused)(void *door, const char *why, uint64_t offset);
+    /* For devices with a fault plan. @fault happens now. */
+    void (*faulted)(void *door, const struct refdev_fault *fault);
+    /* Answer nobody, until the plan is replaced (0: go on) or the door is closed (non-zero). */
+    int (*hang)(void *door);
+    /* The device is gone: after this call ends, so does the door. */
+    void (*vanish)(void *door);
 };
 
 /* ---- profiles ---- */
@@ -75,6 +82,8 @@ struct refdev_knobs {
     uint64_t reinit; /* announcements of new initial bytes in one PRE_COPY, to who opted in */
     /* an autonomous workload from the start and after every reset, when a rate is not 0 */
     uint64_t dma_rate, dirty_rate, slot_base, slot_count;
+    struct refdev_fault faults[REFDEV_FAULTS_MAX];
+    unsigned fault_count;
 };
 
 size_t refdev_model_bytes(void);
@@ -92,6 +101,18 @@ uint64_t refdev_tick(struct refdev_model *model, uint64_t now_ns);
 
 /* Function reset: registers and local memory as new, RUNNING, streams and DMA log gone. */
 void refdev_reset(struct refdev_model *model);
+
+/* ---- faults ---- */
+
+/* Replace the fault plan; all counting begins anew. @count <= REFDEV_FAULTS_MAX. */
+void refdev_set_faults(struct refdev_model *model, const struct refdev_fault *faults,
+                       unsigned count);
+/* The door was asked for @command and is about to do it. Non-zero: answer this errno instead. */
+int refdev_fault_command(struct refdev_model *model, enum refdev_fault_command command);
+/* The door is about to answer @command with @values: true when some of them became lies. The model
+ * itself lies about sizes and the DMA log. */
+bool refdev_fault_lie(struct refdev_model *model, enum refdev_fault_command command,
+                      uint64_t *values);
 
 /* ---- regions and interrupts: indexes as in VFIO's PCI numbering ---- */
 
@@ -146,7 +167,7 @@ struct refdev_segment {
     size_t length_bytes;
 };
 #define REFDEV_DATA_MAX (1u << 20) /* bytes of one refdev_data_read() */
-#define REFDEV_SEGMENTS_MAX 640u   /* what REFDEV_DATA_MAX can need */
+#define REFDEV_SEGMENTS_MAX 656u   /* what REFDEV_DATA_MAX can need */
 
 /* The next @size_bytes (1..REFDEV_DATA_MAX) of the state as pieces of memory, valid until the next
  * call into the model. Returns the count of bytes, which is @size_bytes unless the end (or in
@@ -155,6 +176,8 @@ struct refdev_segment {
 int refdev_data_read(struct refdev_model *model, uint64_t size_bytes,
                      struct refdev_segment *segments, unsigned *ret_count);
 
+/* A write of @length_bytes of the state begins: once before its first refdev_data_place(). */
+int refdev_data_write_begin(struct refdev_model *model, uint64_t length_bytes);
 /* Where the next bytes of the state to load shall be put: @ret_length bytes at @ret_data; then tell
  * how many were (0 < @length_bytes <= *ret_length). -EINVAL not in RESUMING, or the state was
  * refused before. */
