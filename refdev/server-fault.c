@@ -162,6 +162,8 @@ static enum refdev_fault_command feature_command(const struct request *request)
         return REFDEV_COMMAND_LOG_REPORT;
     case VUSER_FEATURE_MIG_DATA_SIZE:
         return REFDEV_COMMAND_SIZE;
+    case VUSER_FEATURE_MIG_PRECOPY_INFO2:
+        return REFDEV_COMMAND_REINIT;
     default:
         return REFDEV_COMMAND_OTHER;
     }

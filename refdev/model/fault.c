@@ -23,10 +23,10 @@ _Static_assert(sizeof(refdev_fault_states) / sizeof(char *) == VMIG_STATE_COUNT 
 #define BIT(name) (1u << REFDEV_COMMAND_##name)
 
 const char *const refdev_fault_commands[] = {
-    "version",  "dma-map",     "dma-unmap",    "device-info", "region-info", "irq-info",
-    "set-irqs", "region-read", "region-write", "reset",       "probe",       "flags",
-    "state",    "get-state",   "set-state",    "size",        "info",        "log-start",
-    "log-stop", "log-report",  "data-read",    "data-write",  NULL,
+    "version",   "dma-map",     "dma-unmap",    "device-info", "region-info", "irq-info",
+    "set-irqs",  "region-read", "region-write", "reset",       "probe",       "flags",
+    "state",     "get-state",   "set-state",    "size",        "info",        "reinit",
+    "log-start", "log-stop",    "log-report",   "data-read",   "data-write",  NULL,
 };
 
 /* In the order of the words. */
@@ -48,6 +48,7 @@ static const uint32_t command_bits[] = {
     BIT(SET_STATE),
     BIT(SIZE),
     BIT(INFO),
+    BIT(REINIT),
     BIT(LOG_START),
     BIT(LOG_STOP),
     BIT(LOG_REPORT),

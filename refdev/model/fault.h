@@ -59,6 +59,7 @@ enum refdev_fault_command {
     REFDEV_COMMAND_SET_STATE,
     REFDEV_COMMAND_SIZE,
     REFDEV_COMMAND_INFO,
+    REFDEV_COMMAND_REINIT, /* the opt-in to initial bytes that are announced again */
     REFDEV_COMMAND_LOG_START,
     REFDEV_COMMAND_LOG_STOP,
     REFDEV_COMMAND_LOG_REPORT,

@@ -415,6 +415,20 @@ enum vmig_state party_state(struct party *side, unsigned device)
     return state;
 }
 
+void party_fault(struct party *side, unsigned device, const char *text)
+{
+    struct refdev_fault fault;
+    if (text && refdev_fault_parse(text, &fault))
+        fail_msg("%s is no fault", text);
+    refdev_server_set_faults(side->devices[device].server, &fault, text != NULL);
+}
+
+void party_await_fault(struct party *side, unsigned device)
+{
+    if (!refdev_server_await_fault(side->devices[device].server, 1, 60000))
+        fail_msg("the fault at %s's device %u does not happen", side->name, device);
+}
+
 static bool is_driven(struct party *side, unsigned device)
 {
     return side->has_load && workload_device_is_ours(side->devices[device].device);

@@ -152,4 +152,9 @@ uint64_t party_register(struct party *side, unsigned device, unsigned offset);
 void party_write_register(struct party *side, unsigned device, unsigned offset, uint64_t value);
 enum vmig_state party_state(struct party *side, unsigned device);
 
+/* The fault plan of a device is this one fault from now on (refdev/model/fault.h); NULL: none, and
+ * one that hangs goes on. Wait until it has happened. */
+void party_fault(struct party *side, unsigned device, const char *text);
+void party_await_fault(struct party *side, unsigned device);
+
 #endif

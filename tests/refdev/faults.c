@@ -228,6 +228,32 @@ static void hung_device_answers_nobody_and_goes_on_when_the_plan_is_replaced(voi
     }
 }
 
+/* Where no answer is due, nothing can be seen but that later commands wait. */
+static void hung_write_holds_up_what_comes_after_it(void **arg)
+{
+    static const char *const texts[] = { "hang@write", "hang@byte#300" };
+    struct wire_header header;
+    uint8_t write[8 + 500] = { [0] = 0xfc, [1] = 1, [4] = 0xf4, [5] = 1 };
+    size_t length;
+    uint8_t *good = good_state(&length);
+    memcpy(write + 8, good, 500);
+    (void)arg;
+    for (unsigned i = 0; i < 2; i++) {
+        struct fixture *f = faulty(texts[i]);
+        go(f, RESUMING);
+        send_command(f->fd, 1, CMD_DATA_WRITE, 0x10, write, sizeof(write), NULL, 0);
+        send_command(f->fd, 2, CMD_RESET, 0, NULL, 0, NULL, 0);
+        assert_true(refdev_server_await_fault(f->server, 1, 60000));
+        assert_false(is_answered(f, 20));
+        refdev_server_set_faults(f->server, NULL, 0);
+        assert_true(receive(f, f->fd, &header));
+        assert_int_equal(header.id, 2);
+        assert_int_equal(header.flags, 1);
+        server_end(f);
+    }
+    free(good);
+}
+
 static void hung_device_can_be_stopped_and_says_nothing(void **arg)
 {
     struct fixture *f = faulty("hang@arc/RUNNING_P2P");
@@ -333,6 +359,39 @@ static void sizes_flags_and_states_can_be_lies(void **arg)
     set_plan(f, "lie:ERROR@command/state", NULL);
     assert_int_equal(get_state(f), 0);
     assert_int_equal(get_state(f), PRE_COPY);
+    server_end(f);
+}
+
+static void log_that_lies_says_all_or_nothing_and_forgets(void **arg)
+{
+    struct fixture *f = faulty("lie:0@command/log-report");
+    uint64_t start[2] = { 4096, 0 }, report[3] = { 0, 1 << 20, 4096 }, pages = 0;
+    int memory = memfd_create("ram", MFD_CLOEXEC);
+    (void)arg;
+    assert_int_equal(ftruncate(memory, 1 << 20), 0);
+    assert_int_equal(try_map(f, 0, 1 << 20, memory, 0, 3), 0);
+    assert_int_equal(try_feature(f, SET | 6, start, 16, 24), 0);
+    assert_int_equal(call(f, CMD_REGION_WRITE, &(struct access) { 4, 7, 2, 6 }, 18), 0);
+    static const char *const texts[] = { NULL, NULL, "lie:1@command/log-report" };
+    static const unsigned expected[] = { 0, 2, 256 };
+    for (unsigned i = 0; i < 3; i++) {
+        if (texts[i])
+            set_plan(f, texts[i], NULL);
+        reg_write(f, REFDEV_REG_COPY_SOURCE, 0);
+        reg_write(f, REFDEV_REG_COPY_TARGET, 16 * 4096);
+        reg_write(f, REFDEV_REG_COPY_LENGTH, 2 * 4096);
+        reg_write(f, REFDEV_REG_COPY_OPERATION, REFDEV_COPY_MOVE);
+        while (reg_read(f, REFDEV_REG_COPY_STATUS) == REFDEV_STATUS_BUSY)
+            ;
+        assert_int_equal(try_feature(f, GET | 8, report, 24, 8 + 24 + 32), 0);
+        pages = 0;
+        for (unsigned word = 0; word < 4; word++)
+            pages += (unsigned)__builtin_popcountll(at64(f, 8 + 24 + 8 * word));
+        assert_int_equal(pages, expected[i]);
+    }
+    assert_int_equal(try_feature(f, GET | 8, report, 24, 8 + 24 + 32), 0);
+    assert_int_equal(at64(f, 8 + 24), 0); /* two pages were dirty; the truth is lost */
+    close(memory);
     server_end(f);
 }
 
@@ -506,10 +565,12 @@ int main(void)
         cmocka_unit_test(fault_at_a_byte_cuts_the_read_before_it),
         cmocka_unit_test(failed_command_is_not_executed),
         cmocka_unit_test(hung_device_answers_nobody_and_goes_on_when_the_plan_is_replaced),
+        cmocka_unit_test(hung_write_holds_up_what_comes_after_it),
         cmocka_unit_test(hung_device_can_be_stopped_and_says_nothing),
         cmocka_unit_test(late_answer_is_the_right_one_not_before_its_time),
         cmocka_unit_test(vanished_device_ends_the_connection_and_refuses_the_next),
         cmocka_unit_test(sizes_flags_and_states_can_be_lies),
+        cmocka_unit_test(log_that_lies_says_all_or_nothing_and_forgets),
         cmocka_unit_test(end_of_data_can_be_said_too_early),
         cmocka_unit_test(data_can_come_after_its_end),
         cmocka_unit_test(short_reads_lose_nothing),
