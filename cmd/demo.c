@@ -49,6 +49,7 @@ struct demo {
     unsigned num_servers;
     pid_t servers[2 * WORKLOAD_DEVICES_MAX];
     int device_fds[2 * WORKLOAD_DEVICES_MAX]; /* sources', then targets' */
+    int ready_fds[2 * WORKLOAD_DEVICES_MAX];  /* what a server prints when it serves; 0: none */
     struct child source, target;
     struct vmig_error error;
     enum cmd_exit exit_code;
@@ -78,6 +79,14 @@ static int failed(struct demo *d, const char *format, ...)
     return -1;
 }
 
+static int cancelled(struct demo *d)
+{
+    failed(d, "cancelled; all processes of the demo have ended");
+    d->error.code = -ECANCELED;
+    d->exit_code = CMD_CANCELLED;
+    return -1;
+}
+
 /* ---- processes ---- */
 
 /* In the child: die with the demo, leave ^C to it, become `vfio-migrate ...`. */
@@ -93,11 +102,17 @@ static void become(char **argv)
 
 static int start_server(struct demo *d, unsigned index)
 {
-    int ends[2];
+    int ends[2], ready[2];
     char fd[16], seed[16];
     if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0)
         return failed(d, "a socket for device %u: %s", index, strerror(errno));
+    d->device_fds[index] = ends[0];
     fcntl(ends[0], F_SETFD, FD_CLOEXEC);
+    if (pipe2(ready, O_CLOEXEC) != 0) {
+        close(ends[1]);
+        return failed(d, "a pipe for device %u: %s", index, strerror(errno));
+    }
+    d->ready_fds[index] = ready[0];
     snprintf(fd, sizeof(fd), "%d", ends[1]);
     /* a target begins with another seed, so what it has later can only have come from the source */
     snprintf(seed, sizeof(seed), "%u", index + 100);
@@ -112,18 +127,34 @@ static int start_server(struct demo *d, unsigned index)
                      "--seed",
                      seed,
                      "--quiet",
+                     "--json",
                      d->state_size ? "--state-size" : NULL,
                      (char *)d->state_size,
                      NULL };
     pid_t pid = fork();
-    if (pid == 0)
+    if (pid == 0) {
+        dup2(ready[1], STDOUT_FILENO);
         become(argv);
+    }
     close(ends[1]);
-    d->device_fds[index] = ends[0];
+    close(ready[1]);
     if (pid < 0)
         return failed(d, "starting device %u: %s", index, strerror(errno));
     d->servers[d->num_servers++] = pid;
     return 0;
+}
+
+/* Gigabytes of local memory take longer to fill than a client waits for an answer. */
+static int await_server(struct demo *d, unsigned index)
+{
+    char byte;
+    ssize_t n;
+    do {
+        n = read(d->ready_fds[index], &byte, 1);
+    } while (n < 0 && errno == EINTR && !interrupted);
+    if (n == 1)
+        return 0;
+    return interrupted ? cancelled(d) : failed(d, "device %u could not be started", index);
 }
 
 #define ARGS_MAX (16 + 2 * WORKLOAD_DEVICES_MAX)
@@ -260,9 +291,7 @@ static json_t *await(struct demo *d, struct child *c, const char *who, const cha
     }
     free(line);
     if (!found && interrupted) {
-        failed(d, "cancelled; all processes of the demo have ended");
-        d->error.code = -ECANCELED;
-        d->exit_code = CMD_CANCELLED;
+        cancelled(d);
     } else if (!found) {
         failed(d, "the %s process ended unexpectedly", who);
     }
@@ -303,6 +332,8 @@ static int set_stage(struct demo *d)
     int rc = 0;
     for (unsigned i = 0; rc == 0 && i < 2 * d->num_devices; i++)
         rc = start_server(d, i);
+    for (unsigned i = 0; rc == 0 && i < 2 * d->num_devices; i++)
+        rc = await_server(d, i);
     if (rc == 0)
         rc = start_workload(d, true, &d->source);
     if (rc == 0)
@@ -363,9 +394,12 @@ static void strike(struct demo *d)
     end_workload(&d->target);
     for (unsigned i = 0; i < d->num_servers; i++)
         end_process(d->servers[i]);
-    for (unsigned i = 0; i < 2 * d->num_devices; i++)
+    for (unsigned i = 0; i < 2 * d->num_devices; i++) {
         if (d->device_fds[i] > 0)
             close(d->device_fds[i]);
+        if (d->ready_fds[i] > 0)
+            close(d->ready_fds[i]);
+    }
 }
 
 /* ---- options ---- */
@@ -430,7 +464,7 @@ static const struct argp_option options[] = {
     { "ram", KEY_RAM, "SIZE", 0, "Memory of the workload (256M)", 0 },
     { "devices", KEY_DEVICES, "N", 0, "Devices (2)", 0 },
     { "state-size", KEY_STATE_SIZE, "SIZE", 0,
-      "Local memory of each device, the bulk of its state (64M; other profiles have less)", 0 },
+      "Local memory of each device, the bulk of its state (the profile's; 64M with default)", 0 },
     { "downtime-limit", KEY_DOWNTIME, "TIME", 0, "Longest pause to switch with (300ms)", 0 },
     { "dirty-rate", KEY_DIRTY, "RATE", 0, "What threads rewrite, in bytes a second (50M)", 0 },
     { "dma-rate", KEY_DMA, "N", 0, "Pages a second that each device writes to memory (2000)", 0 },

@@ -106,7 +106,8 @@ static void say_version(int fd)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const char *const profiles[] = { "default", "mtty", "hisi_acc", "pds" };
+    static const char *const profiles[] = { "default", "mtty", "hisi_acc", "pds",
+                                            "mlx5",    "qat",  "virtio",   "xe" };
     struct refdev_config config = { .local_bytes = 0 };
     struct refdev_server *server;
     struct client client = { 0 };
@@ -114,8 +115,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     int pair[2];
     if (size == 0)
         return 0;
-    config.knobs.profile = refdev_profile_find(profiles[data[0] % 4]);
-    if (data[0] % 4 == 0)
+    config.knobs.profile = refdev_profile_find(profiles[data[0] % 8]);
+    if (config.knobs.profile->default_local_bytes > 65536)
         config.local_bytes = 65536;
     if (refdev_server_new(&config, &server, NULL) ||
         socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))

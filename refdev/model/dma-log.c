@@ -91,11 +91,18 @@ static int check_ranges(const struct refdev_range *ranges, unsigned count, uint6
     return 0;
 }
 
+static uint64_t smallest_page(const struct refdev_model *model)
+{
+    if (model->knobs.log_pgsize)
+        return model->knobs.log_pgsize;
+    return model->profile->log_pgsize ? model->profile->log_pgsize : LOG_PAGE;
+}
+
 int refdev_log_start(struct refdev_model *model, const struct refdev_range *ranges, unsigned count,
                      uint64_t *pgsize)
 {
     struct refdev_log *log = &model->log;
-    uint64_t smallest = model->knobs.log_pgsize ? model->knobs.log_pgsize : LOG_PAGE;
+    uint64_t smallest = smallest_page(model);
     if (!model->profile->has_dma_log)
         return -ENOTTY;
     if (!is_power_of_two(*pgsize))

@@ -16,7 +16,7 @@
     REFDEV_REG_END /* internal: bit 0 the next slot, bit 1 the peer page may                       \
                     * hold anything, since a write into it failed */
 #define REFDEV_REGS (REFDEV_REG_UNSURE / 8 + 1)
-#define REFDEV_SMALL_BYTES 192
+#define REFDEV_SMALL_BYTES 4096
 #define REFDEV_ARENA_BYTES 16384
 #define REFDEV_RUN_PAGES 256u /* largest run of pages in one record: 1 MiB */
 /* Each fault can cut a segment into three. */
@@ -57,6 +57,8 @@ struct refdev_stream_ops {
     /* The device stopped: what it holds now is what goes out last. */
     void (*save_stopped)(struct refdev_model *model);
     void (*save_read)(struct refdev_model *model, struct refdev_emit *emit);
+    /* Only with REFDEV_QUIRK_INFO_FETCHES: if all was read, look what more there is. */
+    void (*save_fetch)(struct refdev_model *model);
     void (*save_info)(const struct refdev_model *model, uint64_t *initial, uint64_t *dirty);
     uint64_t (*save_length)(const struct refdev_model *model);
     /* Begin again with initial bytes, on the same stream. NULL: cannot. */
@@ -69,6 +71,7 @@ struct refdev_stream_ops {
 extern const struct refdev_stream_ops refdev_bulk_stream;
 extern const struct refdev_stream_ops refdev_mtty_stream;
 extern const struct refdev_stream_ops refdev_hisi_stream;
+extern const struct refdev_stream_ops refdev_qat_stream;
 
 /* A piece that is passed on as it lies in memory, and one whose bytes are copied first. Both return
  * how many bytes were taken. */
@@ -76,7 +79,7 @@ uint64_t refdev_emit_memory(struct refdev_emit *emit, const void *data, uint64_t
 uint64_t refdev_emit_copy(struct refdev_model *model, struct refdev_emit *emit, const void *data,
                           uint64_t length_bytes);
 
-/* A stream that fits into a buffer (mtty, hisi_acc). */
+/* A stream that fits into a buffer (mtty, hisi_acc, qat). */
 struct refdev_small {
     uint8_t bytes[REFDEV_SMALL_BYTES];
     uint64_t done, ready, total; /* save: sent, may be sent now, will be; load: filled in done */
@@ -85,6 +88,7 @@ struct refdev_small {
 
 /* The bulk format: see stream-bulk.h. */
 enum refdev_bulk_phase {
+    REFDEV_BULK_SIZE, /* only in frames: how much is expected */
     REFDEV_BULK_HEADER,
     REFDEV_BULK_FIRST,  /* every page once, in order */
     REFDEV_BULK_DIRTY,  /* pages written since they were sent */
@@ -101,19 +105,27 @@ struct refdev_record {
     uint64_t length_bytes;
 };
 
+struct refdev_frame {
+    uint64_t length_bytes; /* of what follows */
+    uint32_t flags, tag;
+};
+
 struct refdev_bulk {
     enum refdev_bulk_phase phase;
+    struct refdev_frame frame;   /* around the record */
     struct refdev_record record; /* the one under way */
     const void *payload;         /* save */
     void *target;                /* load */
     uint64_t trailer;
-    unsigned part; /* 0 none, 1 record header, 2 payload, 3 trailer */
+    unsigned part; /* enum bulk_part */
     uint64_t part_done;
     struct refdev_digest digest;
     uint32_t sequence;
-    uint64_t offset; /* bytes of the stream so far */
+    uint64_t offset;       /* bytes of the stream so far */
+    uint64_t record_bytes; /* those of records alone */
     uint64_t cursor; /* save: next page, or where to look on for dirty ones; load: all pages before
                       * it have come */
+    uint64_t increment_pages; /* save: fetched and not sent yet, where that makes a difference */
     bool refused, ended;
     uint32_t seen; /* load: a bit per record type */
     union {
@@ -223,7 +235,8 @@ static inline bool refdev_is_p2p(const struct refdev_model *model)
 
 static inline bool refdev_is_frozen(const struct refdev_model *model)
 {
-    return !refdev_is_running(model) && !refdev_is_p2p(model);
+    bool p2p_takes = !(model->profile->quirks & REFDEV_QUIRK_P2P_FREEZES);
+    return !refdev_is_running(model) && !(p2p_takes && refdev_is_p2p(model));
 }
 
 /* config-space.c */

@@ -136,9 +136,11 @@ static int run_arc(struct refdev_model *model, unsigned to)
     return -EINVAL;
 }
 
-static int take_time(struct refdev_model *model)
+/* Devices whose state is large allocate for it before they take the first byte. */
+static int take_time(struct refdev_model *model, unsigned to)
 {
-    uint64_t ns = model->knobs.transition_ns;
+    unsigned times = to == RS ? model->profile->load_begin_arcs : 0;
+    uint64_t ns = model->knobs.transition_ns * (times ? times : 1);
     return ns && model->ops->sleep_ns(model->door, ns) ? -EINTR : 0;
 }
 
@@ -148,7 +150,7 @@ int refdev_set_state(struct refdev_model *model, unsigned target)
         return -EINVAL;
     int next = fsm_next(refdev_flags(model), model->state, target);
     while (next >= 0 && model->state != target) {
-        int rc = take_time(model);
+        int rc = take_time(model, (unsigned)next);
         if (!rc)
             rc = refdev_fault_arc(model, (unsigned)next);
         if (!rc)
@@ -208,6 +210,8 @@ int refdev_precopy_info(struct refdev_model *model, uint64_t *ret_initial, uint6
         model->reinit_left--;
         model->profile->stream->save_again(model);
     }
+    if (model->state == PC && (model->profile->quirks & REFDEV_QUIRK_INFO_FETCHES))
+        model->profile->stream->save_fetch(model);
     model->profile->stream->save_info(model, &sizes[0], &sizes[1]);
     model->initial_over = sizes[0] == 0;
     refdev_fault_lie(model, REFDEV_COMMAND_INFO, sizes);

@@ -49,6 +49,14 @@ struct refdev_door_ops {
 #define REFDEV_QUIRK_NO_RESET_FLAG 2u     /* reset works but is not advertised */
 #define REFDEV_QUIRK_ECHO_INFO_FLAGS 4u   /* pre-copy info returns the flags it was given */
 #define REFDEV_QUIRK_ZERO_WHEN_DRAINED 8u /* an empty read in PRE_COPY instead of ENOMSG */
+/* Written pages become pre-copy data only when the pre-copy info is asked for, in PRE_COPY, after
+ * all before was read. */
+#define REFDEV_QUIRK_INFO_FETCHES 16u
+#define REFDEV_QUIRK_WHOLE_AGAIN 32u        /* what is fetched is everything, each time */
+#define REFDEV_QUIRK_SIZE_IS_WHOLE 64u      /* the size counts what pre-copy has sent already */
+#define REFDEV_QUIRK_IMAGES 128u            /* records in frames of 16 bytes: stream-bulk.h */
+#define REFDEV_QUIRK_TRUNCATION_PASSES 256u /* leaves RESUMING with whatever has come */
+#define REFDEV_QUIRK_P2P_FREEZES 512u       /* the P2P states stop all, registers included */
 
 struct refdev_stream_ops;
 struct refdev_region_ops;
@@ -64,6 +72,8 @@ struct refdev_profile {
     unsigned quirks;
     uint64_t default_local_bytes, max_local_bytes;
     uint64_t constant_data_size; /* 0: the truth */
+    uint64_t log_pgsize;         /* smallest page of the DMA log; 0: 4096 */
+    unsigned load_begin_arcs;    /* entering RESUMING takes as long as so many arcs; 0: one */
     const struct refdev_stream_ops *stream;
     const struct refdev_region_ops *regions;
 };
@@ -78,7 +88,7 @@ struct refdev_knobs {
     uint64_t seed;
     uint64_t transition_ns;   /* what each arc takes */
     uint64_t dirty_set_bytes; /* part of local memory that is rewritten; 0: all of it */
-    uint64_t log_pgsize;      /* smallest page of the DMA log; 0: 4096 */
+    uint64_t log_pgsize;      /* smallest page of the DMA log; 0: the profile's */
     uint64_t reinit; /* announcements of new initial bytes in one PRE_COPY, to who opted in */
     /* an autonomous workload from the start and after every reset, when a rate is not 0 */
     uint64_t dma_rate, dirty_rate, slot_base, slot_count;

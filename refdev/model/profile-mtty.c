@@ -87,6 +87,7 @@ static const struct refdev_small_format mtty_format = {
     .max_bytes = MTTY_TOTAL_BYTES,
     .build = build,
     .check_head = check_head,
+    .refusal = EFAULT,
 };
 
 /* Only the number of ports and the length are looked at here; a wrong magic passes. */

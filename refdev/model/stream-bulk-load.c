@@ -6,19 +6,42 @@
  */
 #include "refdev/model/stream-bulk.h"
 
-enum { PART_HEADER, PART_PAYLOAD, PART_TRAILER };
+static void begin_record(struct refdev_model *model)
+{
+    model->stream.bulk.part = refdev_bulk_is_framed(model) ? PART_FRAME : PART_HEADER;
+}
 
 void refdev_bulk_load_begin(struct refdev_model *model)
 {
-    model->stream.bulk.part = PART_HEADER;
+    begin_record(model);
 }
 
-static int refuse(struct refdev_model *model, const char *why)
+static int refuse_as(struct refdev_model *model, int code, const char *why)
 {
     struct refdev_bulk *bulk = &model->stream.bulk;
     bulk->refused = true;
     refdev_refuse(model, why, bulk->offset);
-    return -EINVAL;
+    return -code;
+}
+
+static int refuse(struct refdev_model *model, const char *why)
+{
+    return refuse_as(model, EINVAL, why);
+}
+
+static int frame_ends(struct refdev_model *model)
+{
+    struct refdev_bulk *bulk = &model->stream.bulk;
+    const struct refdev_frame *frame = &bulk->frame;
+    if (frame->length_bytes > BULK_IMAGE_MAX)
+        return refuse_as(model, ENOMEM, "an image larger than this device's can be");
+    bulk->part = PART_HEADER;
+    if (frame->tag == BULK_TAG_IMAGE)
+        return frame->length_bytes < BULK_OVERHEAD ? refuse(model, "an image without contents") : 0;
+    if (!(frame->flags & BULK_FRAME_OPTIONAL))
+        return refuse_as(model, EOPNOTSUPP, "a record of unknown kind that may not be skipped");
+    bulk->part = frame->length_bytes ? PART_SKIP : PART_FRAME;
+    return 0;
 }
 
 /* Where a record's payload belongs, NULL with *why when it belongs nowhere. */
@@ -63,6 +86,9 @@ static int record_begins(struct refdev_model *model)
                                         : "not a state of this device family");
     if (record->sequence != bulk->sequence)
         return refuse(model, "a record is missing or out of order");
+    if (refdev_bulk_is_framed(model) &&
+        bulk->frame.length_bytes - BULK_OVERHEAD != record->length_bytes)
+        return refuse(model, "an image of another length than its frame");
     if ((record->type == BULK_HEADER) == (bulk->seen != 0))
         return refuse(model, "the header is not first, or not alone");
     bulk->target = payload_target(model, &why);
@@ -85,7 +111,7 @@ static void pages_came(struct refdev_bulk *bulk)
 static const char *check_end(const struct refdev_model *model)
 {
     const struct refdev_bulk *bulk = &model->stream.bulk;
-    if (bulk->section.words[0] != bulk->offset - BULK_OVERHEAD - 8)
+    if (bulk->section.words[0] != bulk->record_bytes - BULK_OVERHEAD - 8)
         return "length at the end differs";
     if (bulk->cursor != model->local_pages)
         return "pages are missing at the end";
@@ -131,6 +157,12 @@ static int record_ends(struct refdev_model *model)
 static uint8_t *part_data(struct refdev_bulk *bulk, uint64_t *length_bytes)
 {
     switch (bulk->part) {
+    case PART_FRAME:
+        *length_bytes = BULK_FRAME_BYTES;
+        return (uint8_t *)&bulk->frame;
+    case PART_SKIP:
+        *length_bytes = bulk->frame.length_bytes;
+        return NULL;
     case PART_HEADER:
         *length_bytes = BULK_RECORD_BYTES;
         return (uint8_t *)&bulk->record;
@@ -150,8 +182,11 @@ int refdev_bulk_load_place(struct refdev_model *model, void **data, uint64_t *le
         return -EINVAL;
     if (bulk->ended)
         return refuse(model, "bytes after the end");
-    *data = part_data(bulk, length_bytes) + bulk->part_done;
+    uint8_t *part = part_data(bulk, length_bytes);
     *length_bytes -= bulk->part_done;
+    *data = part ? part + bulk->part_done : bulk->section.bytes;
+    if (!part && *length_bytes > sizeof(bulk->section))
+        *length_bytes = sizeof(bulk->section);
     return 0;
 }
 
@@ -167,10 +202,17 @@ int refdev_bulk_load_placed(struct refdev_model *model, uint64_t length_bytes)
         refdev_digest_add(&bulk->digest, data + bulk->part_done, length_bytes);
     bulk->part_done += length_bytes;
     bulk->offset += length_bytes;
+    if (bulk->part != PART_FRAME && bulk->part != PART_SKIP)
+        bulk->record_bytes += length_bytes;
     if (bulk->part_done < part_length)
         return 0;
     bulk->part_done = 0;
     switch (bulk->part) {
+    case PART_FRAME:
+        return frame_ends(model);
+    case PART_SKIP:
+        begin_record(model);
+        return 0;
     case PART_HEADER:
         rc = record_begins(model);
         bulk->part = PART_PAYLOAD;
@@ -180,7 +222,7 @@ int refdev_bulk_load_placed(struct refdev_model *model, uint64_t length_bytes)
         return 0;
     default:
         rc = record_ends(model);
-        bulk->part = PART_HEADER;
+        begin_record(model);
         return rc;
     }
 }
@@ -190,5 +232,7 @@ int refdev_bulk_load_finish(struct refdev_model *model)
     struct refdev_bulk *bulk = &model->stream.bulk;
     if (bulk->refused)
         return -EINVAL;
-    return bulk->ended ? 0 : refuse(model, "the state is truncated");
+    if (bulk->ended || (model->profile->quirks & REFDEV_QUIRK_TRUNCATION_PASSES))
+        return 0;
+    return refuse(model, "the state is truncated");
 }

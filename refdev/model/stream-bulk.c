@@ -56,6 +56,7 @@ const struct refdev_stream_ops refdev_bulk_stream = {
     .save_begin = refdev_bulk_save_begin,
     .save_stopped = refdev_bulk_save_stopped,
     .save_read = refdev_bulk_save_read,
+    .save_fetch = refdev_bulk_save_fetch,
     .save_info = refdev_bulk_save_info,
     .save_again = refdev_bulk_save_again,
     .save_length = refdev_bulk_save_length,

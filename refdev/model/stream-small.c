@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Streams that fit into a buffer: those of the profiles mtty and hisi_acc. A head can be read in
+ * Streams that fit into a buffer: those of the profiles mtty, hisi_acc and qat. A head can be read in
  * PRE_COPY already and tells the target whether it fits; the rest follows in STOP_COPY.
  */
 #include "refdev/model/stream-small.h"
@@ -58,5 +58,43 @@ int refdev_small_load_placed(struct refdev_model *model, const struct refdev_sma
     if (!why)
         return 0;
     refdev_refuse(model, why, 0);
-    return -EFAULT;
+    return -format->refusal;
+}
+
+/* ---- registers ---- */
+
+static const uint16_t registers[] = {
+    REFDEV_REG_SEED,       REFDEV_REG_SCRATCH,         REFDEV_REG_CONTROL,
+    REFDEV_REG_SLOT_BASE,  REFDEV_REG_SLOT_COUNT,      REFDEV_REG_DMA_RATE,
+    REFDEV_REG_PEER_IOVA,  REFDEV_REG_DMA_STEPS,       REFDEV_REG_PEER_STEPS,
+    REFDEV_REG_COPIES,     REFDEV_REG_SLOT_MISMATCHES, REFDEV_REG_PEER_MISMATCHES,
+    REFDEV_REG_DMA_ERRORS, REFDEV_REG_STOPPED_WRITES,  REFDEV_REG_INTX,
+    REFDEV_REG_UNSURE,
+};
+#define REGISTERS (sizeof(registers) / sizeof(registers[0]))
+_Static_assert(REGISTERS + 1 == REFDEV_SMALL_REGISTERS, "and COMMAND");
+
+void refdev_small_registers_save(const struct refdev_model *model, uint64_t *words)
+{
+    for (unsigned i = 0; i < REGISTERS; i++)
+        words[i] = refdev_reg_value(model, registers[i]);
+    words[REGISTERS] = refdev_config_get32(model, 4) & 0xffff;
+}
+
+int refdev_small_registers_load(struct refdev_model *model, const uint8_t *bytes)
+{
+    uint64_t words[REFDEV_SMALL_REGISTERS], regs[REFDEV_REGS];
+    refdev_copy(words, bytes, sizeof(words));
+    refdev_copy(regs, model->regs, sizeof(regs));
+    for (unsigned i = 0; i < REGISTERS; i++)
+        regs[registers[i] / 8] = words[i];
+    if (!refdev_registers_valid(model, regs)) {
+        refdev_refuse(model, "registers with impossible contents",
+                      (uint64_t)(bytes - model->stream.small.bytes));
+        return -EINVAL;
+    }
+    refdev_copy(model->regs, regs, sizeof(regs));
+    uint16_t command = (uint16_t)words[REGISTERS];
+    refdev_config_write(model, 4, (const uint8_t *)&command, sizeof(command));
+    return 0;
 }

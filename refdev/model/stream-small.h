@@ -11,7 +11,15 @@ struct refdev_small_format {
     uint64_t (*build)(const struct refdev_model *model, uint8_t *bytes);
     /* NULL when the head fits this device, else why not. */
     const char *(*check_head)(const struct refdev_model *model, const uint8_t *bytes);
+    int refusal; /* errno of a write whose head does not fit */
 };
+
+/* The workload's registers and COMMAND of the config space, word by word: what the small formats
+ * carry of a device. */
+#define REFDEV_SMALL_REGISTERS 17
+void refdev_small_registers_save(const struct refdev_model *model, uint64_t *words);
+/* -EINVAL when they are impossible. */
+int refdev_small_registers_load(struct refdev_model *model, const uint8_t *bytes);
 
 void refdev_small_save_begin(struct refdev_model *model, const struct refdev_small_format *format);
 void refdev_small_save_stopped(struct refdev_model *model,
