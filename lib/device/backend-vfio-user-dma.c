@@ -4,8 +4,9 @@
  *
  * A server that writes by DMA_WRITE does not log that: the memory changes on our side, so marking
  * it is our job, always, from the mapping on. The device's own log is merged into the same bitmap,
- * which then answers every report. That way the device is always asked for a whole mapping, which
- * some servers insist on, and nothing it said beyond the range asked for is lost.
+ * which then answers every report. That way the device can be asked for a whole mapping, which some
+ * servers insist on, or for parts that fit into messages, and nothing it said beyond the range asked
+ * for is lost.
  *
  * A page is marked after its bytes have landed, never before: a report in between would let it be
  * sent too early and forget it.
@@ -177,9 +178,11 @@ int vuc_dma_merge(struct vuc_dma *dma, uint64_t iova, uint64_t size, uint64_t pg
     uint64_t bits = size / pgsize + (size % pgsize != 0);
     pthread_rwlock_rdlock(&dma->lock);
     struct vuc_mapping *m = containing_locked(dma, iova, size);
+    uint64_t first = m ? (iova - m->map.iova) / VUC_PAGE : 0;
+    bool word_by_word = pgsize == VUC_PAGE && first % 64 == 0;
     for (uint64_t word = 0; m && word < bitmap_words(bits); word++) {
-        if (bitmap[word] && pgsize == VUC_PAGE && m->map.iova == iova && word < bits / 64) {
-            atomic_fetch_or(&m->dirty[word], bitmap[word]);
+        if (bitmap[word] && word_by_word && word < bits / 64) {
+            atomic_fetch_or(&m->dirty[first / 64 + word], bitmap[word]);
             continue;
         }
         for (uint64_t rest = bitmap[word]; rest; rest &= rest - 1) {

@@ -515,15 +515,14 @@ static int vuc_dma_log_stop(void *self, struct vmig_error *err)
     return vuc_feature(v, &f, err);
 }
 
-/* Ask for the log of one whole mapping: some servers answer for nothing smaller, and some only for
- * the page size of START. */
-static int fetch_log(struct vuc *v, const struct vmig_dma_map *map, struct vmig_error *err)
+/* One report, in the page size of START: some servers answer for no other. */
+static int fetch_range(struct vuc *v, uint64_t iova, uint64_t size, struct vmig_error *err)
 {
     uint64_t pgsize = atomic_load(&v->log_pgsize);
-    uint64_t pages = map->size_bytes / pgsize + (map->size_bytes % pgsize != 0);
+    uint64_t pages = size / pgsize + (size % pgsize != 0);
     uint8_t in[vuser_log_report_BYTES], out[vuser_log_report_BYTES];
     CLEANUP_FREE uint64_t *bitmap = bitmap_new(pages);
-    struct vuser_log_report report = { map->iova, map->size_bytes, pgsize };
+    struct vuser_log_report report = { iova, size, pgsize };
     struct vuc_feature f = { .flags = VUSER_FEATURE_GET | VUSER_FEATURE_DMA_LOGGING_REPORT,
                              .in = in,
                              .in_bytes = sizeof(in),
@@ -538,9 +537,44 @@ static int fetch_log(struct vuc *v, const struct vmig_dma_map *map, struct vmig_
     if (rc)
         return rc;
     vuser_log_report_decode(out, &report);
-    if (report.iova != map->iova || report.size_bytes != map->size_bytes || report.pgsize != pgsize)
-        return odd_answer(err, "the DMA log's address", report.iova, map->iova);
-    return vuc_dma_merge(&v->dma, map->iova, map->size_bytes, pgsize, bitmap);
+    if (report.iova != iova || report.size_bytes != size || report.pgsize != pgsize)
+        return odd_answer(err, "the DMA log's address", report.iova, iova);
+    return vuc_dma_merge(&v->dma, iova, size, pgsize, bitmap);
+}
+
+/* What one reply may tell of: a bitmap is data like any other, and no longer than we announced. */
+static uint64_t report_bytes_max(const struct vuc *v)
+{
+    uint64_t words = v->stream.chunk_bytes / 8, bytes;
+    uint64_t of_word = 64 * atomic_load(&v->log_pgsize);
+    return __builtin_mul_overflow(words ? words : 1, of_word, &bytes) ? UINT64_MAX : bytes;
+}
+
+/* How servers say that they know only whole mappings. */
+static bool refuses_part(int rc)
+{
+    return rc == -EOPNOTSUPP || rc == -EINVAL || rc == -ENOENT;
+}
+
+/* Ask for the log of one mapping, in as few parts as messages allow; of a server that refuses parts
+ * in one, however long. */
+static int fetch_log(struct vuc *v, const struct vmig_dma_map *map, struct vmig_error *err)
+{
+    uint64_t most = report_bytes_max(v), size;
+    if (map->size_bytes <= most || atomic_load(&v->logs_whole))
+        return fetch_range(v, map->iova, map->size_bytes, err);
+    for (uint64_t done = 0; done < map->size_bytes; done += size) {
+        struct vmig_error cause = { 0 };
+        size = map->size_bytes - done < most ? map->size_bytes - done : most;
+        int rc = fetch_range(v, map->iova + done, size, &cause);
+        if (refuses_part(rc)) {
+            atomic_store(&v->logs_whole, true);
+            return fetch_range(v, map->iova, map->size_bytes, err);
+        }
+        if (rc)
+            return error_copy(err, &cause), rc;
+    }
+    return 0;
 }
 
 /* Memory without a file behind it is written by messages only, which are marked here already; and

@@ -240,6 +240,7 @@ struct vuc {
     bool no_features;            /* asking DEVICE_FEATURE broke the connection before */
     atomic_bool logging;         /* START succeeded */
     _Atomic uint64_t log_pgsize; /* as START chose */
+    atomic_bool logs_whole;      /* the server reports nothing smaller than a mapping */
     struct vmig_migration_info migration;
     struct vuser_device_info info; /* num_regions 0: not asked yet */
     struct vuc_region **regions;   /* [info.num_regions], NULL: not asked yet */
