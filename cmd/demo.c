@@ -19,6 +19,7 @@
 
 #include "cmd/demo-report.h"
 #include "cmd/endpoint.h"
+#include "cmd/fault-argument.h"
 #include "cmd/progress.h"
 #include "cmd/workload.h"
 #include "refdev/server.h"
@@ -32,6 +33,7 @@ enum {
     KEY_PROFILE,
     KEY_DMA,
     KEY_DOWNTIME,
+    KEY_FAULT,
 };
 
 struct child {
@@ -39,12 +41,16 @@ struct child {
     FILE *to, *from;
 };
 
+#define FAULTS_MAX 16 /* of all devices together */
+
 struct demo {
     struct endpoint end; /* tuning parameters, json, quiet */
     /* as typed; state_size NULL: what the profile has */
     const char *ram, *state_size, *dirty_rate, *latency, *dma_rate, *downtime_limit;
     const struct refdev_profile *profile;
     unsigned num_devices;
+    struct cmd_sided_fault faults[FAULTS_MAX];
+    unsigned num_faults;
     bool progress_shown;
     unsigned num_servers;
     pid_t servers[2 * WORKLOAD_DEVICES_MAX];
@@ -100,6 +106,23 @@ static void become(char **argv)
     _exit(127);
 }
 
+#define SERVER_ARGS_MAX (20 + 2 * FAULTS_MAX)
+
+/* The faults of device @index, to the end of the arguments. */
+static void add_faults(struct demo *d, unsigned index, char **argv)
+{
+    unsigned n = 0;
+    while (argv[n])
+        n++;
+    for (unsigned i = 0; i < d->num_faults; i++) {
+        const struct cmd_sided_fault *fault = &d->faults[i];
+        if (index != fault->device + (fault->source ? 0 : d->num_devices))
+            continue;
+        argv[n++] = "--fault";
+        argv[n++] = (char *)fault->text;
+    }
+}
+
 static int start_server(struct demo *d, unsigned index)
 {
     int ends[2], ready[2];
@@ -116,21 +139,22 @@ static int start_server(struct demo *d, unsigned index)
     snprintf(fd, sizeof(fd), "%d", ends[1]);
     /* a target begins with another seed, so what it has later can only have come from the source */
     snprintf(seed, sizeof(seed), "%u", index + 100);
-    char *argv[] = { "vfio-migrate",
-                     "refdev",
-                     "--fd",
-                     fd,
-                     "--profile",
-                     (char *)d->profile->name,
-                     "--transition-latency",
-                     (char *)d->latency,
-                     "--seed",
-                     seed,
-                     "--quiet",
-                     "--json",
-                     d->state_size ? "--state-size" : NULL,
-                     (char *)d->state_size,
-                     NULL };
+    char *argv[SERVER_ARGS_MAX] = { "vfio-migrate",
+                                    "refdev",
+                                    "--fd",
+                                    fd,
+                                    "--profile",
+                                    (char *)d->profile->name,
+                                    "--transition-latency",
+                                    (char *)d->latency,
+                                    "--seed",
+                                    seed,
+                                    "--quiet",
+                                    "--json",
+                                    d->state_size ? "--state-size" : NULL,
+                                    (char *)d->state_size,
+                                    NULL };
+    add_faults(d, index, argv);
     pid_t pid = fork();
     if (pid == 0) {
         dup2(ready[1], STDOUT_FILENO);
@@ -237,8 +261,8 @@ static int tell(struct demo *d, struct child *c, const char *command)
 
 static void show(struct demo *d, json_t *event)
 {
-    if (d->end.json || d->end.quiet || !isatty(STDERR_FILENO))
-        return;
+    if (d->end.json || d->end.quiet || d->num_faults || !isatty(STDERR_FILENO))
+        return; /* the devices tell of their faults where the progress would be drawn */
     struct vmig_event e = {
         .stage = (enum vmig_stage)json_integer_value(json_object_get(event, "stage")),
         .round = (unsigned)json_integer_value(json_object_get(event, "round")),
@@ -329,6 +353,9 @@ static int set_stage(struct demo *d)
     if (!d->profile->has_dma_log)
         say(d, "these devices cannot log their DMA, so all memory is sent again in the pause "
                "(--all-dirty)");
+    for (unsigned i = 0; i < d->num_faults; i++)
+        say(d, "device %u of the %s will: %s", d->faults[i].device,
+            d->faults[i].source ? "source" : "target", d->faults[i].text);
     int rc = 0;
     for (unsigned i = 0; rc == 0 && i < 2 * d->num_devices; i++)
         rc = start_server(d, i);
@@ -369,12 +396,16 @@ static int move(struct demo *d)
     return expect(d, &d->target, "target", "done");
 }
 
-static int verify(struct demo *d)
+/* What a side says of its workload, after it ran for a while. New reference or NULL. */
+static json_t *ask_to_verify(struct demo *d, struct child *side, const char *who)
 {
     nanosleep(&(struct timespec) { .tv_nsec = WARM_UP_NS }, NULL);
-    if (tell(d, &d->target, "verify") < 0)
-        return -1;
-    json_t *event = await(d, &d->target, "target", "verified");
+    return tell(d, side, "verify") < 0 ? NULL : await(d, side, who, "verified");
+}
+
+static int verify(struct demo *d)
+{
+    json_t *event = ask_to_verify(d, &d->target, "target");
     if (!event)
         return -1;
     bool ok = json_is_true(json_object_get(event, "ok"));
@@ -385,6 +416,26 @@ static int verify(struct demo *d)
         failed(d, "verification failed: the workload at the target is not what the source had (%s)",
                json_string_value(json_object_get(event, "first_wrong")));
     return ok ? 0 : -1;
+}
+
+/* It failed before the source gave up, so the workload must go on there as if nothing had been. */
+static void verify_source(struct demo *d)
+{
+    struct vmig_error error = d->error;
+    enum cmd_exit exit_code = d->exit_code;
+    d->error = (struct vmig_error) { 0 };
+    json_t *event = ask_to_verify(d, &d->source, "source");
+    if (json_is_true(json_object_get(event, "ok")))
+        say(d, "it failed; the workload goes on at the source, every page of it is right");
+    else if (event)
+        failed(d,
+               "verification failed: the workload that goes on at the source is not what it was "
+               "(%s), after: %s",
+               json_string_value(json_object_get(event, "first_wrong")), error.text);
+    if (!json_is_false(json_object_get(event, "ok")))
+        d->error = error;
+    json_decref(event);
+    d->exit_code = exit_code;
 }
 
 static void strike(struct demo *d)
@@ -446,10 +497,20 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         cmd_arg_number(state, "--dma-rate", arg, 0, 10000000);
         d->dma_rate = arg;
         return 0;
+    case KEY_FAULT:
+        if (d->num_faults == FAULTS_MAX)
+            argp_error(state, "--fault: at most %d", FAULTS_MAX);
+        else
+            d->faults[d->num_faults++] = cmd_arg_sided_fault(state, arg);
+        return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "no arguments are expected, only options");
         return 0;
     case ARGP_KEY_END:
+        for (unsigned i = 0; i < d->num_faults; i++)
+            if (d->faults[i].device >= d->num_devices)
+                argp_error(state, "--fault: there is no device %u; --devices is %u",
+                           d->faults[i].device, d->num_devices);
         if (d->state_size && cmd_arg_size(state, "--state-size", d->state_size, 0, UINT64_MAX) >
                                  d->profile->max_local_bytes)
             argp_error(state, "devices of profile %s have at most %llu bytes of local memory",
@@ -472,6 +533,11 @@ static const struct argp_option options[] = {
       0 },
     { "profile", KEY_PROFILE, "NAME", 0,
       "Which device to imitate (default); `vfio-migrate refdev --profile list` explains them", 0 },
+    { "fault", KEY_FAULT, "SIDE:TEXT", 0,
+      "What goes wrong in a device and when, for instance source:fail:EIO@arc/STOP_COPY or "
+      "target1:hang@write#3; may be given several times; `vfio-migrate refdev --fault list` "
+      "explains",
+      0 },
     { 0 },
 };
 
@@ -502,13 +568,18 @@ int cmd_demo(int argc, char **argv)
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     int rc = set_stage(&d);
+    bool set = rc == 0;
     if (rc == 0)
         rc = move(&d);
     if (rc == 0)
         rc = verify(&d);
+    else if (set && d.exit_code == CMD_FAILED)
+        verify_source(&d);
     strike(&d);
-    if (rc < 0 && !d.result)
+    if (rc < 0 && !json_object_get(d.result, "verified")) {
+        json_decref(d.result);
         return cmd_fail("demo", d.end.json, d.exit_code, &d.error);
+    }
     demo_report(d.result, d.end.json, d.end.quiet);
     json_decref(d.result);
     return rc < 0 ? (int)d.exit_code : CMD_DONE;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* How the text form of faults is explained to people who type it. */
+#include <ctype.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cmd/cmd.h"
@@ -31,6 +33,32 @@ void cmd_arg_fault(const struct argp_state *state, const char *text, struct refd
         return;
     }
     knobs->faults[knobs->fault_count++] = fault;
+}
+
+struct cmd_sided_fault cmd_arg_sided_fault(const struct argp_state *state, const char *text)
+{
+    static const char *const sides[] = { "source", "target" };
+    struct cmd_sided_fault fault = { .text = NULL };
+    struct refdev_fault_error error;
+    struct refdev_fault parsed;
+    for (unsigned i = 0; i < 2; i++) {
+        size_t length = strlen(sides[i]);
+        if (strncmp(text, sides[i], length))
+            continue;
+        char *end;
+        fault.source = i == 0;
+        fault.device = (unsigned)strtoul(text + length, &end, 10);
+        if (*end == ':' && (end == text + length || isdigit((unsigned char)text[length])))
+            fault.text = end + 1;
+    }
+    if (!fault.text)
+        argp_error(state,
+                   "--fault: '%s' does not begin with source: or target: (source1: is the "
+                   "second device)",
+                   text);
+    else if (refdev_fault_parse_why(fault.text, &parsed, &error))
+        refuse(state, fault.text, &error);
+    return fault;
 }
 
 static void print_words(const char *title, const char *const *words)

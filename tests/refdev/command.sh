@@ -51,7 +51,7 @@ finish() {
     return $rc
 }
 
-echo 1..17
+echo 1..22
 exits_with 0 hisi_acc --profile list
 check 'profile list names the profiles'
 exits_with 0 '"migration_flags"' --profile list --json
@@ -70,6 +70,15 @@ exits_with 2 'does no DMA' --profile mtty --dma-rate 5 --socket-path "$socket"
 check 'DMA of a profile without DMA is a usage error'
 exits_with 2 'COUNT@IOVA' --dma-slots 5 --socket-path "$socket"
 check 'slots without an address are a usage error'
+exits_with 0 'STOP_COPY' --fault list
+check 'fault list explains the faults'
+exits_with 2 "did you mean 'STOP_COPY'" --fault fail@arc/STOPCOPY --socket-path "$socket"
+check 'a misspelt fault is a usage error that names the nearest'
+exits_with 2 'a write is taken whole' --fault short@write --socket-path "$socket"
+check 'a fault that makes no sense is a usage error that says why'
+f='--fault fail@arc'
+exits_with 2 'at most 8' $f $f $f $f $f $f $f $f $f --socket-path "$socket"
+check 'a ninth fault is a usage error'
 exits_with 1 "$folder/none" --socket-path "$folder/none/x"
 check 'a folder that does not exist is named'
 
@@ -88,4 +97,6 @@ check 'which the next one replaces'
 start --no-extensions --state-size 1M && "$program" probe "vfio-user:$socket" >"$folder/out" 2>&1 &&
     ! grep -q P2P "$folder/out" && finish TERM
 check 'without extensions there is no P2P'
+start $f $f $f $f $f $f $f $f --state-size 1M && finish TERM
+check 'eight faults are taken'
 exit $status

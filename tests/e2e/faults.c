@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Faults from the command line: what the commands say, and how they end. */
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/e2e/process.h"
+
+#define DEMO "demo", "--ram", "32M", "--state-size", "1M", "--dirty-rate", "2M", "--dma-rate", "200"
+
+static int begin(void **state)
+{
+    (void)state;
+    folder_make();
+    return 0;
+}
+
+static int finish(void **state)
+{
+    (void)state;
+    folder_remove();
+    return 0;
+}
+
+static void refused_state_change_is_1_and_the_workload_goes_on_at_the_source(void **state)
+{
+    (void)state;
+    struct result r = run(DEMO, "--fault", "source1:fail:EBUSY@arc/STOP_COPY");
+    expect(r, 1, "device1");
+    expect(r, 1, "device 1 of the source will: fail:EBUSY@arc/STOP_COPY");
+    expect(r, 1, "fault fail:EBUSY@arc/STOP_COPY, in state PRE_COPY_P2P");
+    expect(r, 1, "goes on at the source");
+}
+
+static void corrupt_state_is_refused_by_the_target(void **state)
+{
+    (void)state;
+    struct result r = run(DEMO, "--fault", "target:corrupt@byte#100000");
+    expect(r, 1, "device0: source: the target failed");
+    expect(r, 1, "goes on at the source");
+}
+
+static void device_that_vanishes_in_the_pause_is_5(void **state)
+{
+    (void)state;
+    struct result r = run(DEMO, "--json", "--fault", "source:vanish@arc/STOP_COPY");
+    expect(r, 5, "\"device-state-lost\"");
+    expect(r, 5, "\"device0\"");
+}
+
+static void late_answer_makes_the_pause_longer_and_nothing_else(void **state)
+{
+    (void)state;
+    expect(run(DEMO, "--fault", "target:late:50ms@arc/RUNNING"), 0, "nothing was lost");
+}
+
+static void side_and_device_must_be_there(void **state)
+{
+    (void)state;
+    expect(run("demo", "--fault", "sauce:fail@arc"), 2, "source: or target:");
+    expect(run("demo", "--fault", "source"), 2, "source: or target:");
+    expect(run("demo", "--fault", "source-1:fail@arc"), 2, "source: or target:");
+    expect(run("demo", "--fault", "source:fial@arc"), 2, "did you mean 'fail'");
+    expect(run("demo", "--fault", "source2:fail@arc"), 2, "no device 2");
+    expect(run("demo", "--devices", "3", "--fault", "source3:fail@arc"), 2, "no device 3");
+}
+
+static void vanished_server_ends_and_removes_its_socket_file(void **state)
+{
+    char address[200];
+    (void)state;
+    snprintf(address, sizeof(address), "vfio-user:%s", at("gone"));
+    struct process server =
+        start("refdev", "--socket-path", at("gone"), "--fault", "vanish@command/get-state");
+    while (access(at("gone"), F_OK) != 0)
+        usleep(5000);
+    struct result r = run("probe", address);
+    assert_int_not_equal(r.exit_code, 0);
+    assert_int_equal(end(&server), 0);
+    assert_int_not_equal(access(at("gone"), F_OK), 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, finish)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(refused_state_change_is_1_and_the_workload_goes_on_at_the_source),
+        TEST(corrupt_state_is_refused_by_the_target),
+        TEST(device_that_vanishes_in_the_pause_is_5),
+        TEST(late_answer_makes_the_pause_longer_and_nothing_else),
+        TEST(side_and_device_must_be_there),
+        TEST(vanished_server_ends_and_removes_its_socket_file),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
