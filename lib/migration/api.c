@@ -55,8 +55,11 @@ VMIG_EXPORT struct vmig_migration *vmig_migration_new(const struct vmig_host *ho
     struct vmig_migration *m = calloc(1, sizeof(*m));
     struct ram *ram = ram_new();
     int cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (!m || !ram || cancel_fd < 0) {
+    XXH3_state_t *said = XXH3_createState(), *heard = XXH3_createState();
+    if (!m || !ram || !said || !heard || cancel_fd < 0) {
         free(m);
+        XXH3_freeState(said);
+        XXH3_freeState(heard);
         ram_free(ram);
         if (cancel_fd >= 0)
             close(cancel_fd);
@@ -66,6 +69,8 @@ VMIG_EXPORT struct vmig_migration *vmig_migration_new(const struct vmig_host *ho
     }
     m->ram = ram;
     m->cancel_fd = cancel_fd;
+    m->said = said;
+    m->heard = heard;
     init_locks(m);
     if (host) {
         size_t known = host->size < sizeof(m->host) ? host->size : sizeof(m->host);
@@ -101,6 +106,8 @@ VMIG_EXPORT struct vmig_migration *vmig_migration_free(struct vmig_migration *m)
         free_participant(m->participants[i]);
     ram_free(m->ram);
     close(m->cancel_fd);
+    XXH3_freeState(m->said);
+    XXH3_freeState(m->heard);
     free(m->control_path);
     free(m->peer_control);
     pthread_cond_destroy(&m->changed);

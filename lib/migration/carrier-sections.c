@@ -15,7 +15,8 @@
 /* Pages of one RAM section: 4 MiB, the batch of the RAM participant. */
 #define PAGES_MAX (WIRE_RAM_BYTES_MAX / RAM_PAGE_SIZE)
 
-static int send_vector(struct vmig_migration *m, struct iovec *iov, unsigned count,
+/* Every @hashed-th piece counts for the channel's digest: of memory, all but the pages. */
+static int send_vector(struct vmig_migration *m, struct iovec *iov, unsigned count, unsigned hashed,
                        struct vmig_error *err)
 {
     size_t length = 0;
@@ -24,6 +25,9 @@ static int send_vector(struct vmig_migration *m, struct iovec *iov, unsigned cou
     int rc;
     {
         LOCK_SCOPE(&m->main_write);
+        for (unsigned i = 0; i < count; i += hashed)
+            if (iov[i].iov_len)
+                XXH3_64bits_update(m->said, iov[i].iov_base, iov[i].iov_len);
         rc = channel_writev(m->main, iov, count);
     }
     if (rc < 0)
@@ -63,7 +67,7 @@ static int sections_data(struct participant *p, const void *buf, size_t length,
                             { after.buf, after.length } };
     int rc = before.error ? before.error : after.error;
     if (rc == 0)
-        rc = send_vector(p->migration, iov, 3, err);
+        rc = send_vector(p->migration, iov, 3, 1, err);
     writer_done(&before);
     writer_done(&after);
     return rc;
@@ -153,7 +157,7 @@ static int sections_ram(struct participant *p, const struct ram_extent *extents,
     }
     int rc = it->heads.error;
     if (rc == 0)
-        rc = send_vector(p->migration, iov, fill_vector(it, iov), err);
+        rc = send_vector(p->migration, iov, fill_vector(it, iov), 2, err);
     writer_done(&it->heads);
     return rc;
 }

@@ -24,6 +24,7 @@
 #include "lib/export.h"
 #include "lib/migration/control.h"
 #include "lib/migration/handover.h"
+#include "lib/migration/message.h"
 #include "lib/migration/migration.h"
 #include "lib/participant/device.h"
 
@@ -157,15 +158,21 @@ static int say(struct vmig_migration *m, uint16_t type, char *take_text, struct 
                 : error_set(err, ENOMEM, VMIG_STAGE_HANDOVER, NULL, NULL, "out of memory");
 }
 
-/* What the source says after LOADED: 1 for GO, 0 for "let go", negative when it cannot be heard. */
+/* What the source says after LOADED: 1 for GO, 0 for "let go", negative when it cannot be heard; one
+ * that was changed on its way is not heard either. */
 static int hear_verdict(struct qemu_stream *s, struct vmig_error *err)
 {
     struct qemu_section section;
     int rc = qemu_read_section(s, &section, err);
     if (rc < 0)
         return rc;
-    if (section.type != QEMU_COMMAND)
+    if (section.type != QEMU_COMMAND || !message_is_ours(section.command))
         return -EPROTO;
+    CLEANUP_FREE uint8_t *content = malloc(MESSAGE_CONTENT_MAX);
+    rc = content ? message_read(s->reader, section.command, (uint16_t)section.length, content)
+                 : -ENOMEM;
+    if (rc < 0)
+        return rc;
     if (section.command == WIRE_CMD_GO)
         return 1;
     return section.command == WIRE_CMD_ABORT ? 0 : -EPROTO;

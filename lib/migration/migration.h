@@ -193,6 +193,8 @@ struct vmig_migration {
     bool switchover_ack;
     struct channel *main;
     pthread_mutex_t main_write;
+    /* of all bytes on the main channel but the pages: written (under main_write), read (its reader's) */
+    XXH3_state_t *said, *heard;
     const struct carrier_ops *carrier;
     unsigned num_lanes;
     struct lane lanes[LANES_MAX];
@@ -253,6 +255,9 @@ int participant_add(struct vmig_migration *m, const struct participant *desc,
 /* ---- main.c: writing to the main channel ---- */
 /* Send what @w holds (and reset it) in one piece. */
 int main_send(struct vmig_migration *m, struct writer *w, struct vmig_error *err);
+/* Of all that was sent so far. */
+uint64_t main_digest(struct vmig_migration *m);
+/* Our own commands and messages with check and digest, see message.h; @type may be QEMU's as well. */
 int main_command(struct vmig_migration *m, uint16_t command, const void *data, size_t length,
                  struct vmig_error *err);
 int main_return(struct vmig_migration *m, uint16_t type, const void *data, size_t length,

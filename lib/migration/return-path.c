@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The source's ear: a thread that reads the target's messages and notes what they say. One row a
- * message: its length, and what it means. */
+ * message: the length of its content, and what it means. */
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -10,15 +10,13 @@
 
 #include "lib/cleanup.h"
 #include "lib/error.h"
+#include "lib/migration/message.h"
 #include "lib/migration/migration.h"
-
-/* HELLO and the JSON reports of 64 devices fit easily; nothing else comes near. */
-#define MESSAGE_BYTES_MAX 65535u
 
 struct message {
     uint16_t type;
-    uint16_t length;
-    uint8_t *data;
+    uint16_t length; /* of the content */
+    uint8_t *data;   /* MESSAGE_CONTENT_MAX */
 };
 
 static uint32_t get_u32(const uint8_t *at)
@@ -157,23 +155,25 @@ static const struct {
 };
 
 /* The row of a message, from its head alone: what is not known is not waited for either. */
-static int find_row(struct vmig_migration *m, const struct message *msg, struct vmig_error *err)
+static int find_row(struct vmig_migration *m, uint16_t type, uint16_t length,
+                    struct vmig_error *err)
 {
+    unsigned frame = message_is_ours(type) ? MESSAGE_FRAME_BYTES : 0;
     for (size_t i = 0; i < sizeof(messages) / sizeof(messages[0]); i++)
-        if (messages[i].type == msg->type &&
-            (messages[i].length == ANY_LENGTH || messages[i].length == msg->length))
+        if (messages[i].type == type &&
+            (messages[i].length == ANY_LENGTH || messages[i].length + frame == length))
             return (int)i;
     return error_set(
         err, EPROTO, m->stage, NULL, "bad-stream",
         "the other side sent message %#x of %u bytes, which is not known here; is it a "
         "vfio-migrate of another version, or something else altogether?",
-        msg->type, msg->length);
+        type, length);
 }
 
-/* 0 when there is something to read; cancelling is noticed here, too, so that it ends every wait.
- */
-static int wait_readable(struct vmig_migration *m)
+/* When there is something to read; cancelling is noticed here, too, so that it ends every wait. */
+static ssize_t fill(void *opaque, void *buf, size_t size)
 {
+    struct vmig_migration *m = opaque;
     for (;;) {
         bool watch = run_check(m, NULL) == 0;
         struct pollfd p[2] = { { .fd = m->main->fd, .events = POLLIN },
@@ -184,51 +184,73 @@ static int wait_readable(struct vmig_migration *m)
         if (poll(p, 2, -1) < 0 && errno != EINTR)
             return -errno;
         if (p[0].revents)
-            return 0;
+            return channel_read(m->main, buf, size);
     }
 }
 
 static int went_away(struct vmig_migration *m, int rc, struct vmig_error *err)
 {
+    if (rc == -ENODATA)
+        rc = -ECONNRESET;
     return error_set(err, rc, m->stage, NULL, "connection-lost",
                      "the target went away: %s; the source goes on, look at the target's messages "
                      "and try again",
                      strerror(-rc));
 }
 
-/* Read one message and act on it. */
-static int hear_message(struct vmig_migration *m, struct message *msg, struct vmig_error *err)
+/* The content of a message whose head was read. */
+static int hear_content(struct vmig_migration *m, struct reader *r, uint16_t length,
+                        struct message *ret, struct vmig_error *err)
 {
-    uint8_t head[4];
-    struct iovec iov = { head, sizeof(head) };
-    int rc = wait_readable(m);
-    if (rc == 0)
-        rc = channel_readv_full(m->main, &iov, 1);
-    if (rc < 0)
-        return went_away(m, rc, err);
-    msg->type = (uint16_t)(head[0] << 8 | head[1]);
-    msg->length = (uint16_t)(head[2] << 8 | head[3]);
-    int row = find_row(m, msg, err);
+    int rc = length;
+    if (message_is_ours(ret->type))
+        rc = message_read(r, ret->type, length, ret->data);
+    else
+        reader_bytes(r, ret->data, length);
+    if (rc == -EBADMSG)
+        return error_set(err, EBADMSG, m->stage, NULL, "corrupt-data",
+                         "message %#x of %u bytes: what the target said up to here was changed on "
+                         "its way; the source goes on, migrate again",
+                         ret->type, length);
+    if (reader_failed(r))
+        return went_away(m, r->error, err);
+    ret->length = (uint16_t)rc;
+    return 0;
+}
+
+/* Read one message and act on it. */
+static int hear_message(struct vmig_migration *m, struct reader *r, struct message *msg,
+                        struct vmig_error *err)
+{
+    msg->type = reader_u16(r);
+    uint16_t length = reader_u16(r);
+    if (reader_failed(r))
+        return went_away(m, r->error, err);
+    int row = find_row(m, msg->type, length, err);
     if (row < 0)
         return row;
-    iov = (struct iovec) { msg->data, msg->length };
-    rc = channel_readv_full(m->main, &iov, 1);
-    return rc < 0 ? went_away(m, rc, err) : messages[row].handle(m, msg, err);
+    int rc = hear_content(m, r, length, msg, err);
+    return rc < 0 ? rc : messages[row].handle(m, msg, err);
 }
 
 static void *return_path_main(void *opaque)
 {
     struct vmig_migration *m = opaque;
     struct vmig_error err = { 0 };
-    struct message msg = { .data = malloc(MESSAGE_BYTES_MAX) };
-    int rc = msg.data ? 0 : error_set(&err, ENOMEM, m->stage, NULL, NULL, "out of memory");
+    struct reader reader;
+    struct message msg = { .data = malloc(MESSAGE_CONTENT_MAX) };
+    int rc = reader_init_fill(&reader, fill, m);
+    reader.digest = m->heard;
+    if (!msg.data || rc < 0)
+        rc = error_set(&err, ENOMEM, m->stage, NULL, NULL, "out of memory");
     while (rc == 0) {
-        rc = hear_message(m, &msg, &err);
+        rc = hear_message(m, &reader, &msg, &err);
         LOCK_SCOPE(&m->lock);
         m->link_dead = rc < 0;
         pthread_cond_broadcast(&m->changed);
     }
     free(msg.data);
+    reader_done(&reader);
     run_abort(m, &err);
     return NULL;
 }

@@ -45,6 +45,8 @@ static void reset_run(struct vmig_migration *m)
     m->window_bytes = 0;
     free(take_ptr(m->peer_control));
     m->num_lanes = 0;
+    XXH3_64bits_reset(m->said);
+    XXH3_64bits_reset(m->heard);
     m->sent_bytes = m->looked_bytes = m->looked_sent_bytes = 0;
     m->ram_received_bytes = 0;
     m->throttle.next_ns = 0;

@@ -119,6 +119,10 @@ int sections_send_tail(struct vmig_migration *m, struct vmig_error *err)
     }
     if (rc == 0) {
         manifest_write(&w, m->num_participants + 1, &ours);
+        rc = main_send(m, &w, err);
+    }
+    if (rc == 0) {
+        manifest_seal(&w, m->num_participants + 1, main_digest(m));
         qemu_write_eof(&w);
         rc = main_send(m, &w, err);
     }

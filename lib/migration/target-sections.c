@@ -52,7 +52,9 @@ static int on_ram_page(struct target *t, const struct qemu_section *s,
         return ram_load_zero(t->block, item->offset, RAM_PAGE_SIZE, err);
     }
     bitmap_set(t->block->touched, item->offset / RAM_PAGE_SIZE);
+    t->reader.digest = NULL; /* of the stream, that is: pages change while they are sent */
     reader_bytes(&t->reader, (char *)t->block->desc.vaddr + item->offset, RAM_PAGE_SIZE);
+    t->reader.digest = t->m->heard;
     t->m->ram_received_bytes += RAM_PAGE_SIZE;
     return 0;
 }

@@ -18,6 +18,7 @@
 #include "lib/error.h"
 #include "lib/export.h"
 #include "lib/migration/handover.h"
+#include "lib/migration/message.h"
 #include "lib/migration/migration.h"
 #include "lib/migration/sections.h"
 #include "lib/migration/target.h"
@@ -120,6 +121,7 @@ static int target_open(struct target *t, const struct address *address, struct v
     }
     if (rc == 0)
         rc = reader_init_fill(&t->reader, fill, t);
+    t->reader.digest = t->m->heard;
     if (rc == 0)
         rc = qemu_stream_open(&t->stream, &t->reader, err);
     return rc;
@@ -237,7 +239,8 @@ static int on_abort(struct target *t, const uint8_t *data, uint32_t length, stru
 
 #define ANY_LENGTH UINT32_MAX
 
-static const struct {
+/* Length is the content's, which is known before the content is here. */
+static const struct command_row {
     uint16_t command;
     uint32_t length;
     bool greeted; /* only after HELLO */
@@ -249,23 +252,47 @@ static const struct {
     { WIRE_CMD_ABORT, ANY_LENGTH, false, on_abort },
 };
 
+static const struct command_row *find_command(const struct target *t, const struct qemu_section *s)
+{
+    uint32_t frame = message_is_ours(s->command) ? MESSAGE_FRAME_BYTES : 0;
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        const struct command_row *row = &commands[i];
+        if (row->command == s->command &&
+            (row->length == ANY_LENGTH || row->length + frame == s->length) &&
+            (t->greeted || !row->greeted))
+            return row;
+    }
+    return NULL;
+}
+
+/* The content's length. Of QEMU's commands only those without any are known here. */
+static int read_content(struct target *t, const struct qemu_section *s, uint8_t *ret,
+                        struct vmig_error *err)
+{
+    if (!message_is_ours(s->command))
+        return 0;
+    int rc = message_read(&t->reader, s->command, (uint16_t)s->length, ret);
+    if (rc == -EBADMSG)
+        return error_set(err, EBADMSG, t->m->stage, NULL, "corrupt-data",
+                         "command %#x at offset %" PRIu64 ": what the source said up to here was "
+                         "changed on its way; the source goes on, migrate again",
+                         s->command, s->offset);
+    return rc < 0 ? target_damaged(t, s, err, "a command is cut short") : rc;
+}
+
 static int on_command(struct target *t, const struct qemu_section *s, struct vmig_error *err)
 {
-    CLEANUP_FREE uint8_t *data = malloc(s->length + 1u);
-    if (!data)
+    const struct command_row *row = find_command(t, s);
+    if (!row)
+        return error_set(err, EPROTO, t->m->stage, NULL, "bad-stream",
+                         "command %#x of %u bytes at offset %" PRIu64
+                         " is not known here; is the source another version?",
+                         s->command, s->length, s->offset);
+    CLEANUP_FREE uint8_t *content = malloc(MESSAGE_CONTENT_MAX);
+    if (!content)
         return error_set(err, ENOMEM, t->m->stage, NULL, NULL, "out of memory");
-    reader_bytes(&t->reader, data, s->length);
-    if (reader_failed(&t->reader))
-        return target_damaged(t, s, err, "a command is cut short");
-    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-        if (commands[i].command == s->command &&
-            (commands[i].length == ANY_LENGTH || commands[i].length == s->length) &&
-            (t->greeted || !commands[i].greeted))
-            return commands[i].handle(t, data, s->length, err);
-    return error_set(err, EPROTO, t->m->stage, NULL, "bad-stream",
-                     "command %#x of %u bytes at offset %" PRIu64
-                     " is not known here; is the source another version?",
-                     s->command, s->length, s->offset);
+    int length = read_content(t, s, content, err);
+    return length < 0 ? length : row->handle(t, content, (uint32_t)length, err);
 }
 
 /* ---- the tail ---- */

@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include <vfio-migrate/error.h>
 
-#define WIRE_PROTOCOL 1
+#define WIRE_PROTOCOL 2
 
 /* Commands. QEMU's own end at 11, so a QEMU that meets one refuses it as unknown. */
 enum wire_command {

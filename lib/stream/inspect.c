@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "lib/cleanup.h"
 #include "lib/error.h"
@@ -29,6 +30,7 @@ struct walk {
     const struct qemu_ram_block *block; /* of the last page item; survives sections */
     struct pci_config_state *config;    /* room for one */
     uint8_t *piece;                     /* PIECE_BYTES */
+    XXH3_state_t *digest;               /* of all but the pages: the manifest ends with it */
 };
 
 /* ---- RAM ---- */
@@ -74,7 +76,9 @@ static int walk_ram_page(struct walk *w, struct inspect_section *s,
         s->zero_items++;
     } else {
         s->page_items++;
+        w->reader->digest = NULL;
         reader_skip(w->reader, w->page_size);
+        w->reader->digest = w->digest;
     }
     return qemu_payload_error(s->section, w->reader, w->err);
 }
@@ -368,12 +372,20 @@ int inspect_stream(struct reader *reader, const struct vmdesc *desc, const struc
     CLEANUP_FREE struct qemu_ram_block *blocks = calloc(QEMU_RAM_BLOCKS_MAX, sizeof(*blocks));
     CLEANUP_FREE struct pci_config_state *config = malloc(sizeof(*config));
     CLEANUP_FREE uint8_t *piece = malloc(PIECE_BYTES);
-    if (!blocks || !config || !piece)
+    w.digest = XXH3_createState();
+    if (!blocks || !config || !piece || !w.digest) {
+        XXH3_freeState(w.digest);
         return error_set(err, ENOMEM, VMIG_STAGE_NONE, NULL, NULL, "out of memory");
+    }
     w.blocks = blocks;
     w.config = config;
     w.piece = piece;
-    return walk_all(&w);
+    XXH3_64bits_reset(w.digest);
+    reader->digest = w.digest;
+    int rc = walk_all(&w);
+    reader->digest = NULL;
+    XXH3_freeState(w.digest);
+    return rc;
 }
 
 int inspect_memory(const void *buf, size_t length_bytes, const struct inspect_ops *ops,

@@ -4,7 +4,7 @@
  * RAM items counted, VFIO sections taken apart, FULL sections of unknown devices passed over by the
  * description at the stream's end, or without one by a bounded search for their footer. What a walk
  * reports is what is certain: where the stream can not be followed further, it fails with the
- * offset. Compressed, xbzrle, multifd-flushed, mapped and packaged (postcopy) streams fail
+ * offset, and so it does at a manifest whose digest is not that of what stands before it. Compressed, xbzrle, multifd-flushed, mapped and packaged (postcopy) streams fail
  * -EOPNOTSUPP at the first such item.
  */
 #ifndef LIB_STREAM_INSPECT_H

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <xxhash.h>
 
 #include "lib/error.h"
 #include "lib/stream/manifest.h"
@@ -100,6 +101,11 @@ void manifest_write(struct writer *w, uint32_t section_id, const struct manifest
         writer_u32(w, e->format_version);
         writer_str8(w, e->identity);
     }
+}
+
+void manifest_seal(struct writer *w, uint32_t section_id, uint64_t digest)
+{
+    writer_u64(w, digest);
     qemu_write_footer(w, section_id);
 }
 
@@ -136,6 +142,22 @@ static int read_entries(struct reader *r, uint32_t count, struct manifest *m,
     return rc;
 }
 
+/* The last field. Where nothing was taken (@r began in the middle) there is nothing to compare. */
+static int read_seal(struct reader *r, struct vmig_error *err)
+{
+    uint64_t start = r->offset, arrived = r->digest ? XXH3_64bits_digest(r->digest) : 0;
+    uint64_t sent = reader_u64(r);
+    int rc = reader_error(r, "manifest", err);
+    if (rc < 0 || !r->digest || sent == arrived)
+        return rc;
+    reader_fail_at(r, start, -EBADMSG);
+    return error_set(err, EBADMSG, VMIG_STAGE_NONE, NULL, "corrupt-data",
+                     "offset %" PRIu64 ": manifest: the stream up to here has digest %016" PRIx64
+                     " and was sent with %016" PRIx64
+                     ": it was changed on its way; nothing of it may run, migrate again",
+                     start, arrived, sent);
+}
+
 int manifest_read(struct reader *r, uint32_t version_id, struct manifest *ret,
                   struct vmig_error *err)
 {
@@ -158,7 +180,9 @@ int manifest_read(struct reader *r, uint32_t version_id, struct manifest *ret,
                       "most",
                       start, count, MANIFEST_ENTRIES_MAX);
     }
-    return rc < 0 ? rc : read_entries(r, count, ret, err);
+    if (rc == 0)
+        rc = read_entries(r, count, ret, err);
+    return rc < 0 ? rc : read_seal(r, err);
 }
 
 static void hex(const uint8_t identity[16], char ret[33])
@@ -200,7 +224,8 @@ static int compare_entry(const struct manifest_entry *s, const struct manifest_e
                          "the source sent %" PRIu64 " bytes of \"%s\" and %" PRIu64
                          " arrived; nothing of it may run, migrate again",
                          s->length_bytes, s->id, a->length_bytes);
-    if (s->digest != a->digest)
+    bool taken = s->kind != MANIFEST_RAM || s->digest;
+    if (taken && s->digest != a->digest)
         return error_set(err, EBADMSG, VMIG_STAGE_NONE, s->id, "corrupt-data",
                          "the digest of \"%s\" (%" PRIu64 " bytes) is %016" PRIx64
                          " at the source and %016" PRIx64

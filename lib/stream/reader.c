@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "lib/error.h"
 #include "lib/stream/reader.h"
@@ -104,6 +105,8 @@ static int buffer_bytes(struct reader *r, size_t want)
 
 static void consume(struct reader *r, size_t length)
 {
+    if (r->digest && length)
+        XXH3_64bits_update(r->digest, r->buf + r->head, length);
     r->head += length;
     r->offset += length;
     if (r->fill && r->head == r->tail)
@@ -168,6 +171,8 @@ static int take(struct reader *r, uint8_t *to, size_t length)
         ssize_t got = fetch(r, to + n, rest);
         if (got <= 0)
             return got < 0 ? (int)got : -ENODATA;
+        if (r->digest)
+            XXH3_64bits_update(r->digest, to + n, (size_t)got);
         n += (size_t)got;
         r->offset += (uint64_t)got;
     }

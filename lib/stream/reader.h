@@ -23,6 +23,8 @@ struct reader {
     size_t size, head, tail; /* unread bytes are buf[head, tail) */
     uint64_t offset;         /* of buf[head] in the stream; after a failure, where it began */
     int error;               /* 0, or the first failure as negative errno; -ENODATA: cut short */
+    /* Takes in all bytes that are taken while it is set; the caller's (XXH3_state_t), or NULL. */
+    struct XXH3_state_s *digest;
 };
 
 void reader_init_memory(struct reader *r, const void *buf, size_t length_bytes);

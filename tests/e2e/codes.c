@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #include "tests/e2e/process.h"
+#include "lib/migration/wire.h"
+#include "tests/migration/by-hand.h"
 #include "tests/migration/relay.h"
 
 static struct process source_device, target_device;
@@ -174,10 +176,12 @@ static void device_that_was_lost_is_5(void **state)
     await_status("source.control", "source");
     /* a target's first words, so that the device enters PRE_COPY, and finds nobody */
     kill_hard(&source_device);
-    static const char hello[] = "{\"protocol\":1,\"window\":8388608}";
-    uint8_t head[4] = { 0x56, 0x01, 0, sizeof(hello) - 1 };
-    assert_int_equal(write(fd, head, 4), 4);
-    assert_int_equal(write(fd, hello, sizeof(hello) - 1), sizeof(hello) - 1);
+    static const char hello[] = "{\"protocol\":2,\"window\":8388608}";
+    struct writer w;
+    writer_init(&w);
+    by_hand_return(&w, WIRE_RP_HELLO, hello, sizeof(hello) - 1);
+    assert_int_equal(write(fd, w.buf, w.length), (ssize_t)w.length);
+    writer_done(&w);
     int lane = accept(peer, NULL, NULL);
     assert_int_equal(end(&send), 5);
     close(lane);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "lib/stream/vfio-section.h"
+#include "tests/migration/by-hand.h"
 #include "tests/migration/relay.h"
 #include "tests/migration/world.h"
 
@@ -62,21 +63,20 @@ static void source_without_the_capability_does_not_wait(void **state)
 struct hand {
     struct world w;
     int fd;
-    struct writer out;
+    struct writer out; /* all that was said */
+    size_t flushed;
     bool no_ack, no_precopy;
     const char *hello; /* instead of the right one */
 };
 
 static void hand_flush(struct hand *h)
 {
-    size_t done = 0;
-    while (done < h->out.length) {
-        ssize_t n = send(h->fd, h->out.buf + done, h->out.length - done, MSG_NOSIGNAL);
+    while (h->flushed < h->out.length) {
+        ssize_t n = send(h->fd, h->out.buf + h->flushed, h->out.length - h->flushed, MSG_NOSIGNAL);
         if (n < 0)
             break; /* the other side has gone, which the test looks at */
-        done += (size_t)n;
+        h->flushed += (size_t)n;
     }
-    writer_reset(&h->out);
 }
 
 static void hand_begin(struct hand *h)
@@ -89,7 +89,7 @@ static void hand_begin(struct hand *h)
     h->w.pair[1] = ends[1];
     writer_init(&h->out);
     snprintf(hello, sizeof(hello),
-             "{\"protocol\":1,\"migration\":\"000102030405060708090a0b0c0d0e0f\",\"channels\":0,"
+             "{\"protocol\":2,\"migration\":\"000102030405060708090a0b0c0d0e0f\",\"channels\":0,"
              "\"switchover-ack\":%s,\"participants\":[{\"id\":\"device0\",\"kind\":\"device\","
              "\"identity\":\"%s\",\"precopy\":%s}],\"ram\":[]}",
              h->no_ack ? "false" : "true", h->w.target->m->participants[0]->identity,
@@ -100,7 +100,7 @@ static void hand_begin(struct hand *h)
     qemu_write_header(&h->out);
     qemu_write_configuration(&h->out, "by-hand");
     qemu_write_command(&h->out, QEMU_CMD_OPEN_RETURN_PATH, NULL, 0);
-    qemu_write_command(&h->out, WIRE_CMD_HELLO, text, (uint16_t)strlen(text));
+    by_hand_command(&h->out, WIRE_CMD_HELLO, text, strlen(text));
 }
 
 static void hand_device(struct hand *h)
@@ -133,8 +133,8 @@ static bool hand_hears(struct hand *h, unsigned type, char *ret, size_t size)
         data[length] = '\0';
         if (((unsigned)head[0] << 8 | head[1]) != type)
             continue;
-        if (ret)
-            snprintf(ret, size, "%.*s", (int)size - 1, data);
+        if (ret) /* between check and digest */
+            snprintf(ret, size, "%.*s", (int)(length - MESSAGE_FRAME_BYTES), data + 8);
         return true;
     }
 }
@@ -206,8 +206,8 @@ static void command_that_nobody_knows_is_refused(void **state)
     struct hand h = { 0 };
     (void)state;
     hand_begin(&h);
-    qemu_write_command(&h.out, 0x5677, "x", 1);
-    hand_is_refused(&h, -EPROTO, "bad-stream", "0x5677 of 1 bytes");
+    by_hand_command(&h.out, 0x5677, "x", 1);
+    hand_is_refused(&h, -EPROTO, "bad-stream", "0x5677 of 17 bytes");
 }
 
 static void second_hello_is_refused(void **state)
@@ -215,7 +215,7 @@ static void second_hello_is_refused(void **state)
     struct hand h = { 0 };
     (void)state;
     hand_begin(&h);
-    qemu_write_command(&h.out, WIRE_CMD_HELLO, "{}", 2);
+    by_hand_command(&h.out, WIRE_CMD_HELLO, "{}", 2);
     hand_is_refused(&h, -EPROTO, "bad-stream", "out of order");
 }
 
@@ -225,7 +225,7 @@ static void go_before_loaded_is_refused(void **state)
     (void)state;
     hand_begin(&h);
     hand_device(&h);
-    qemu_write_command(&h.out, WIRE_CMD_GO, NULL, 0);
+    by_hand_command(&h.out, WIRE_CMD_GO, NULL, 0);
     hand_is_refused(&h, -EPROTO, "bad-stream", "0x5603");
 }
 
@@ -235,7 +235,7 @@ static void abort_lets_go(void **state)
     (void)state;
     hand_begin(&h);
     hand_device(&h);
-    qemu_write_command(&h.out, WIRE_CMD_ABORT, "a change of mind", 16);
+    by_hand_command(&h.out, WIRE_CMD_ABORT, "a change of mind", 16);
     hand_is_refused(&h, -ECANCELED, "source-goes-on", "a change of mind");
 }
 
@@ -272,31 +272,31 @@ static void malformed_first_words_are_refused(void **state)
         { "", "no JSON" },
         { "[", "no JSON" },
         { "[]", "protocol 0" },
-        { "{\"protocol\":2}", "protocol" },
-        { "{\"protocol\":1,\"protocol\":1}", "no JSON" },
-        { "{\"protocol\":1,\"migration\":\"00\",\"channels\":0,\"switchover-ack\":true}",
+        { "{\"protocol\":3}", "protocol" },
+        { "{\"protocol\":2,\"protocol\":2}", "no JSON" },
+        { "{\"protocol\":2,\"migration\":\"00\",\"channels\":0,\"switchover-ack\":true}",
           "malformed" },
-        { "{\"protocol\":1,\"migration\":\"000102030405060708090a0b0c0d0e0f\",\"channels\":17,"
+        { "{\"protocol\":2,\"migration\":\"000102030405060708090a0b0c0d0e0f\",\"channels\":17,"
           "\"switchover-ack\":true}",
           "malformed" },
-        { "{\"protocol\":1,\"migration\":\"000102030405060708090a0b0c0d0e0f\",\"channels\":-1,"
+        { "{\"protocol\":2,\"migration\":\"000102030405060708090a0b0c0d0e0f\",\"channels\":-1,"
           "\"switchover-ack\":true}",
           "malformed" },
-        { "{\"protocol\":1,\"migration\":\"000102030405060708090a0b0c0d0e0f\",\"channels\":0,"
+        { "{\"protocol\":2,\"migration\":\"000102030405060708090a0b0c0d0e0f\",\"channels\":0,"
           "\"switchover-ack\":true}",
           "0 participants and the target has 1" },
-        { "{\"protocol\":1,\"migration\":\"000102030405060708090a0b0c0d0e0f\",\"channels\":0,"
+        { "{\"protocol\":2,\"migration\":\"000102030405060708090a0b0c0d0e0f\",\"channels\":0,"
           "\"switchover-ack\":true,\"participants\":[7],\"ram\":[]}",
           "malformed" },
-        { "{\"protocol\":1,\"migration\":\"000102030405060708090a0b0c0d0e0f\",\"channels\":0,"
+        { "{\"protocol\":2,\"migration\":\"000102030405060708090a0b0c0d0e0f\",\"channels\":0,"
           "\"switchover-ack\":true,\"participants\":[{\"id\":\"device0\",\"kind\":\"ram\","
           "\"identity\":\"\",\"precopy\":false}],\"ram\":[]}",
           "ram at the source and a device here" },
-        { "{\"protocol\":1,\"migration\":\"000102030405060708090a0b0c0d0e0f\",\"channels\":0,"
+        { "{\"protocol\":2,\"migration\":\"000102030405060708090a0b0c0d0e0f\",\"channels\":0,"
           "\"switchover-ack\":true,\"participants\":[{\"id\":\"device0\",\"kind\":\"device\","
           "\"identity\":\"8086:1234 0000:0000\",\"precopy\":false}],\"ram\":[]}",
           "8086:1234 0000:0000, this one is 524d:0001" },
-        { "{\"protocol\":1,\"migration\":\"000102030405060708090a0b0c0d0e0f\",\"channels\":1,"
+        { "{\"protocol\":2,\"migration\":\"000102030405060708090a0b0c0d0e0f\",\"channels\":1,"
           "\"switchover-ack\":true,\"participants\":[{\"id\":\"device0\",\"kind\":\"device\","
           "\"identity\":\"%s\",\"precopy\":false}],\"ram\":[]}",
           "" },
@@ -342,23 +342,78 @@ static void source_meets(const void *bytes, size_t length, int rc, const char *t
     world_close(&w);
 }
 
+/* A whole message of ours. */
+static void source_meets_message(unsigned type, const void *content, size_t length, int rc,
+                                 const char *text)
+{
+    struct writer w;
+    writer_init(&w);
+    by_hand_return(&w, (uint16_t)type, content, length);
+    source_meets(w.buf, w.length, rc, text);
+    writer_done(&w);
+}
+
 static void source_refuses_what_no_target_says(void **state)
 {
     (void)state;
     source_meets("", 0, -ECONNRESET, "went away");
     source_meets("\x56", 1, -ECONNRESET, "went away");
     source_meets("\x77\x01\x00\x00", 4, -EPROTO, "0x7701 of 0 bytes");
-    source_meets("\x56\x01\x00\x02{}", 6, -EINVAL, "protocol 0");
-    source_meets("\x56\x01\x00\x02[[", 6, -EINVAL, "protocol 0");
-    source_meets("\x56\x01\x00\x05{}", 6, -ECONNRESET, "went away");
+    source_meets_message(WIRE_RP_HELLO, "{}", 2, -EINVAL, "protocol 0");
+    source_meets_message(WIRE_RP_HELLO, "[[", 2, -EINVAL, "protocol 0");
     /* READY of the wrong length; credit for nobody; RUNNING out of nothing */
-    source_meets("\x56\x02\x00\x03"
-                 "abc",
-                 7, -EPROTO, "0x5602 of 3 bytes");
-    source_meets("\x56\x04\x00\x0c\0\0\0\x63\0\0\0\0\0\0\0\x01", 16, -EPROTO, "credit");
-    source_meets("\x56\x06\x00\x02{}", 6, -EPROTO, "was not told to");
-    source_meets("\x56\x07\x00\x02{}", 6, -EREMOTEIO, "no reason was given");
-    source_meets("\x56\x07\x00\x03\xff\xfe\xfd", 7, -EREMOTEIO, "no reason was given");
+    source_meets_message(WIRE_RP_READY, "abc", 3, -EPROTO, "0x5602 of 19 bytes");
+    source_meets_message(WIRE_RP_CREDIT, "\0\0\0\x63\0\0\0\0\0\0\0\x01", 12, -EPROTO, "credit");
+    source_meets_message(WIRE_RP_RUNNING, "{}", 2, -EPROTO, "was not told to");
+    source_meets_message(WIRE_RP_FAILED, "{}", 2, -EREMOTEIO, "no reason was given");
+    source_meets_message(WIRE_RP_FAILED, "\xff\xfe\xfd", 3, -EREMOTEIO, "no reason was given");
+}
+
+/* A message that ends early; one of which each byte in turn has a wrong bit; and one whose head
+ * promises more than ever comes, which nobody waits for: the link stays open. */
+static void source_refuses_what_was_changed_on_its_way(void **state)
+{
+    struct writer w;
+    (void)state;
+    writer_init(&w);
+    by_hand_return(&w, WIRE_RP_FAILED, "{}", 2);
+    source_meets(w.buf, w.length - 1, -ECONNRESET, "went away");
+    for (size_t i = 4; i < w.length; i++) {
+        w.buf[i] ^= (uint8_t)(1u << i % 8);
+        source_meets(w.buf, w.length, -EBADMSG, "changed on its way");
+        w.buf[i] ^= (uint8_t)(1u << i % 8);
+    }
+    w.buf[2] = 0x40;
+    struct world world;
+    int ends[2];
+    char address[32];
+    world_open(&world, &(struct world_plan) { .devices = 1 });
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    snprintf(address, sizeof(address), "fd:%d", ends[0]);
+    assert_int_equal(send(ends[1], w.buf, w.length, 0), (ssize_t)w.length);
+    party_start(world.source, true, address);
+    party_join(world.source);
+    party_failed(world.source, -EBADMSG, "corrupt-data", "of 16402 bytes");
+    close(ends[0]);
+    close(ends[1]);
+    world_runs_at(&world, world.source);
+    world_close(&world);
+    writer_done(&w);
+}
+
+/* The same at the target, before it has heard anything else. */
+static void target_refuses_first_words_that_were_changed(void **state)
+{
+    (void)state;
+    for (unsigned place = 0; place < 4; place++) {
+        struct hand h = { 0 };
+        hand_begin(&h);
+        size_t hello = 8 + 1 + 4 + strlen("by-hand") + 5;
+        size_t at[4] = { 15, hello + 3, hello + 7, h.out.length - 1 };
+        /* a letter of the machine's name, the length, the check, the digest */
+        h.out.buf[at[place]] ^= 0x40;
+        hand_is_refused(&h, -EBADMSG, "corrupt-data", "changed on its way");
+    }
 }
 
 int main(void)
@@ -378,6 +433,8 @@ int main(void)
         cmocka_unit_test(section_of_an_unknown_name_is_refused_with_its_offset),
         cmocka_unit_test(malformed_first_words_are_refused),
         cmocka_unit_test(source_refuses_what_no_target_says),
+        cmocka_unit_test(source_refuses_what_was_changed_on_its_way),
+        cmocka_unit_test(target_refuses_first_words_that_were_changed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

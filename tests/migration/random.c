@@ -10,6 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "tests/migration/by-hand.h"
 #include "tests/migration/world.h"
 
 /* Fixed, so that what fails once fails again. */
@@ -153,7 +154,7 @@ static void open_main(const char *identity, int fd)
     struct writer out;
     char hello[900];
     snprintf(hello, sizeof(hello),
-             "{\"protocol\":1,\"migration\":\"000102030405060708090a0b0c0d0e0f\",\"channels\":1,"
+             "{\"protocol\":2,\"migration\":\"000102030405060708090a0b0c0d0e0f\",\"channels\":1,"
              "\"switchover-ack\":true,\"participants\":["
              "{\"id\":\"ram\",\"kind\":\"ram\",\"identity\":\"\",\"precopy\":false},"
              "{\"id\":\"device0\",\"kind\":\"device\",\"identity\":\"%s\",\"precopy\":true}],"
@@ -163,7 +164,7 @@ static void open_main(const char *identity, int fd)
     qemu_write_header(&out);
     qemu_write_configuration(&out, "by-hand");
     qemu_write_command(&out, QEMU_CMD_OPEN_RETURN_PATH, NULL, 0);
-    qemu_write_command(&out, WIRE_CMD_HELLO, hello, (uint16_t)strlen(hello));
+    by_hand_command(&out, WIRE_CMD_HELLO, hello, strlen(hello));
     qemu_write_start(&out, 2, "device0/vfio", 0, 1);
     writer_u64(&out, UINT64_C(0xffffffffef100003)); /* setup state */
     writer_u64(&out, UINT64_C(0xffffffffef100001)); /* end of state */

@@ -9,13 +9,16 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "lib/cleanup.h"
+#include "lib/migration/message.h"
 #include "lib/migration/wire.h"
 #include "lib/stream/qemu.h"
 #include "tests/migration/relay.h"
 
 #define CONNECTIONS_MAX 20
+#define GO_BYTES (5 + MESSAGE_FRAME_BYTES)
 
 struct pump {
     struct relay *relay;
@@ -29,11 +32,14 @@ struct relay {
     struct relay_plan plan;
     pthread_mutex_t lock; /* guards all below */
     uint64_t passed, since_loaded;
-    bool acted, loaded, go, running, has_ack;
+    bool acted, loaded, go, running, has_ack, kept_all;
+    uint8_t message[4 + 65535]; /* with swallow_ack: one message of the target's */
+    size_t message_bytes;
+    XXH3_state_t *passed_back; /* what was made of them, for the digests */
     /* the reverse direction of the main channel, message by message: head, then what is left */
     uint8_t head[4];
     unsigned head_bytes, body_left;
-    unsigned forward_since_loaded; /* bytes of GO */
+    unsigned forward_since_loaded; /* GO_BYTES: all of GO */
     int ends[CONNECTIONS_MAX][2];  /* source's, target's */
     unsigned num_connections;
     int listen_fd, stop_fd;
@@ -49,6 +55,8 @@ struct relay *relay_new(const struct relay_plan *plan)
     if (!r)
         abort();
     r->plan = *plan;
+    r->passed_back = XXH3_createState();
+    XXH3_64bits_reset(r->passed_back);
     r->listen_fd = -1;
     r->stop_fd = eventfd(0, EFD_CLOEXEC);
     pthread_mutex_init(&r->lock, NULL);
@@ -119,7 +127,7 @@ static size_t admit(struct relay *r, const struct pump *p, const uint8_t *buf, s
             r->since_loaded++;
         if (main && p->back)
             follow_back(r, buf[i]);
-        else if (main && r->loaded && ++r->forward_since_loaded == 5)
+        else if (main && r->loaded && ++r->forward_since_loaded == GO_BYTES)
             r->go = true;
     }
     return n;
@@ -137,22 +145,39 @@ static bool write_all(int fd, const uint8_t *buf, size_t n)
     return true;
 }
 
+/* Later digests have to leave out what was kept back. */
+static bool pass_message(struct relay *r, int to)
+{
+    size_t end = r->message_bytes;
+    r->message_bytes = 0;
+    if (r->message[0] == MESSAGE_OURS >> 8) {
+        end -= sizeof(uint64_t);
+        XXH3_64bits_update(r->passed_back, r->message, end);
+        uint64_t digest = XXH3_64bits_digest(r->passed_back);
+        for (int shift = 56; shift >= 0; shift -= 8)
+            r->message[end++] = (uint8_t)(digest >> shift);
+        XXH3_64bits_update(r->passed_back, r->message + end - 8, 8);
+    } else {
+        XXH3_64bits_update(r->passed_back, r->message, end);
+    }
+    return write_all(to, r->message, end);
+}
+
 /* Pass the target's messages on but for SWITCHOVER_ACK. */
 static bool pass_without_ack(struct relay *r, int to, const uint8_t *buf, size_t n)
 {
     LOCK_SCOPE(&r->lock);
     for (size_t i = 0; i < n; i++) {
-        bool in_head = r->head_bytes < 4;
+        const uint8_t *m = r->message;
         follow_back(r, buf[i]);
-        uint8_t type = (uint8_t)(r->head[1]);
-        bool head_done = in_head && (r->head_bytes == 4 || r->head_bytes == 0);
-        bool ack = head_done && r->head[0] == 0 && type == QEMU_RP_SWITCHOVER_ACK;
+        r->message[r->message_bytes++] = buf[i];
+        if (r->message_bytes < 4 || r->message_bytes < 4u + ((unsigned)m[2] << 8 | m[3]))
+            continue;
+        bool ack = m[0] == 0 && m[1] == QEMU_RP_SWITCHOVER_ACK && !r->kept_all;
         r->has_ack |= ack;
-        if (in_head && !head_done)
-            continue;
         if (ack)
-            continue;
-        if (head_done ? !write_all(to, r->head, 4) : !write_all(to, buf + i, 1))
+            r->message_bytes = 0;
+        else if (!pass_message(r, to))
             return false;
     }
     return true;
@@ -276,6 +301,7 @@ struct relay *relay_free(struct relay *r)
         close(r->listen_fd);
     close(r->stop_fd);
     pthread_mutex_destroy(&r->lock);
+    XXH3_freeState(r->passed_back);
     free(r);
     return NULL;
 }
@@ -320,6 +346,7 @@ void relay_release_ack(struct relay *r)
 {
     static const uint8_t ack[4] = { 0, QEMU_RP_SWITCHOVER_ACK, 0, 0 };
     LOCK_SCOPE(&r->lock);
-    r->plan.swallow_ack = false; /* of no more than one */
+    r->kept_all = true; /* no more than one */
+    XXH3_64bits_update(r->passed_back, ack, sizeof(ack));
     write_all(r->ends[0][0], ack, sizeof(ack));
 }

@@ -152,7 +152,7 @@ static void damaged_records_do_no_harm(void **state)
         if (memcmp(w.buf + at, config_word, 8) == 0)
             try_damage(CONFIG, w.buf + at + 8, 4 + 256 + 16 + 49 + 59 + 8, 5000);
         if (memcmp(w.buf + at, MANIFEST_IDSTR, strlen(MANIFEST_IDSTR)) == 0)
-            try_damage(MANIFEST, w.buf + at + strlen(MANIFEST_IDSTR) + 8, 16 + 4 + 44, 5000);
+            try_damage(MANIFEST, w.buf + at + strlen(MANIFEST_IDSTR) + 8, 16 + 4 + 44 + 8, 5000);
     }
     writer_done(&w);
 }

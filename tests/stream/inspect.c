@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What a walk refuses in a stream that is well framed. */
 #include <errno.h>
+#include <xxhash.h>
 #include "lib/stream/inspect.h"
 #include "tests/stream/pieces.h"
 
@@ -235,17 +236,24 @@ static void what_an_operation_returns_ends_the_walk(void **state)
     struct manifest m;
     manifest_init(&m, identity);
     manifest_write(&f->w, 3, &m);
+    size_t seal = f->w.length;
+    manifest_seal(&f->w, 3, XXH3_64bits(f->w.buf, seal));
     qemu_write_eof(&f->w);
     assert_int_equal(walk(f, &ops, &calls), -EDOM);
     assert_int_equal(calls, 1);
     assert_done(walk(f, &nothing, NULL), &f->err);
+    f->w.buf[13] ^= 1; /* the name of the machine, which nothing else looks at */
+    assert_walk_refused(f, EBADMSG, "changed on its way");
+    f->w.buf[13] ^= 1;
+    f->w.buf[seal + 7] ^= 1;
+    assert_walk_refused(f, EBADMSG, "changed on its way");
 }
 
 static void a_manifest_of_another_version_is_refused(void **state)
 {
     struct fixture *f = *state;
     qemu_write_full(&f->w, 3, MANIFEST_IDSTR, 0, MANIFEST_VERSION + 1);
-    assert_walk_refused(f, EOPNOTSUPP, "version 2");
+    assert_walk_refused(f, EOPNOTSUPP, "version 3");
 }
 
 #define WALK(test) cmocka_unit_test_setup_teardown(test, setup, teardown)

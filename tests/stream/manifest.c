@@ -46,12 +46,13 @@ static void its_bytes_are_those_of_the_manual(void **state)
     struct writer w;
     writer_init(&w);
     manifest_write(&w, 77, &m);
+    manifest_seal(&w, 77, 0x0102030405060708);
     assert_int_equal(w.error, 0);
     size_t head = 1 + 4 + 1 + strlen("vfio-migrate/manifest") + 4 + 4;
     assert_int_equal(w.buf[0], 4);
-    assert_memory_equal(w.buf + 5, "\x15vfio-migrate/manifest\0\0\0\0\0\0\0\1", 30);
+    assert_memory_equal(w.buf + 5, "\x15vfio-migrate/manifest\0\0\0\0\0\0\0\2", 30);
     assert_memory_equal(w.buf + head, payload, sizeof(payload));
-    assert_memory_equal(w.buf + w.length - 5, "\x7e\0\0\0\x4d", 5);
+    assert_memory_equal(w.buf + w.length - 13, "\1\2\3\4\5\6\7\10\x7e\0\0\0\x4d", 13);
     writer_done(&w);
     manifest_done(&m);
 }
@@ -62,6 +63,7 @@ static struct writer payload_of(const struct manifest *m)
     struct writer w;
     writer_init(&w);
     manifest_write(&w, 77, m);
+    manifest_seal(&w, 77, 0);
     size_t head = 1 + 4 + 1 + strlen(MANIFEST_IDSTR) + 4 + 4;
     memmove(w.buf, w.buf + head, w.length - head - 5);
     w.length -= head + 5;
@@ -104,7 +106,7 @@ static void a_manifest_cut_anywhere_is_refused(void **state)
     for (size_t length = 0; length < w.length; length++) {
         struct reader r;
         reader_init_memory(&r, w.buf, length);
-        assert_refused(manifest_read(&r, 1, &got, &err), &err, ENODATA, "manifest");
+        assert_refused(manifest_read(&r, MANIFEST_VERSION, &got, &err), &err, ENODATA, "manifest");
         manifest_done(&got);
     }
     manifest_done(&m);
@@ -127,16 +129,17 @@ static void wrong_entries_are_refused(void **state)
     struct manifest m = two_devices();
     struct writer w = payload_of(&m);
     refuse_payload(&w, 0, EOPNOTSUPP, "version 0");
-    refuse_payload(&w, 2, EOPNOTSUPP, "version 2");
+    refuse_payload(&w, 1, EOPNOTSUPP, "version 1");
+    refuse_payload(&w, 3, EOPNOTSUPP, "version 3");
     w.buf[25] = MANIFEST_KINDS; /* 16 + 4 + 5: the kind of net0 */
-    refuse_payload(&w, 1, EINVAL, "offset 20: manifest: kind 3");
+    refuse_payload(&w, 2, EINVAL, "offset 20: manifest: kind 3");
     w.buf[25] = MANIFEST_DEVICE;
     w.buf[21] = '\0';
-    refuse_payload(&w, 1, EINVAL, "offset 20");
+    refuse_payload(&w, 2, EINVAL, "offset 20");
     w.buf[21] = 'n';
     w.buf[18] = 1024 >> 8; /* entries */
     w.buf[19] = 1;
-    refuse_payload(&w, 1, EINVAL, "1025 entries are announced; 1024 are the most");
+    refuse_payload(&w, 2, EINVAL, "1025 entries are announced; 1024 are the most");
     writer_done(&w);
     struct vmig_error err;
     struct manifest_entry again = entry("net0", 1, 1), nameless = entry("", 1, 1);
@@ -163,7 +166,7 @@ static void the_number_of_entries_is_bounded(void **state)
     struct writer w = payload_of(&m);
     struct reader r;
     reader_init_memory(&r, w.buf, w.length);
-    assert_done(manifest_read(&r, 1, &got, &err), &err);
+    assert_done(manifest_read(&r, MANIFEST_VERSION, &got, &err), &err);
     assert_done(manifest_compare(&m, &got, &err), &err);
     manifest_done(&got);
     manifest_done(&m);
@@ -198,6 +201,12 @@ static void a_difference_names_participant_and_both_numbers(void **state)
     assert_refused(manifest_compare(&m, &got, &err), &err, EBADMSG,
                    "1122334455667788 at the source and 1122334455667789 here");
     *e = intact;
+    /* of memory, and the source took none: there is nothing to compare */
+    got.entries[1].digest = 7;
+    assert_done(manifest_compare(&m, &got, &err), &err);
+    m.entries[1].digest = 6;
+    assert_refused(manifest_compare(&m, &got, &err), &err, EBADMSG, "at the source and");
+    m.entries[1].digest = got.entries[1].digest;
     e->format_version = 4;
     assert_refused(manifest_compare(&m, &got, &err), &err, EBADMSG, "version 3 and loaded as 4");
     *e = intact;

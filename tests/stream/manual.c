@@ -130,8 +130,8 @@ static void bounds_are_those_of_the_code(void **state)
     assert_int_equal(QEMU_SECTIONS_MAX, 4096);
     assert_int_equal(QEMU_VFIO_DATA_MAX, 128 << 20);
     assert_int_equal(MANIFEST_ENTRIES_MAX, 1024);
-    assert_int_equal(MANIFEST_VERSION, 1);
-    assert_int_equal(WIRE_PROTOCOL, 1);
+    assert_int_equal(MANIFEST_VERSION, 2);
+    assert_int_equal(WIRE_PROTOCOL, 2);
     char *page = read_page();
     expect_line(
         page, "A data channel carries packets: a header of 40 bytes, count extents of 16 bytes, ");

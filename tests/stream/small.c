@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <string.h>
+#include <xxhash.h>
 #include "lib/stream/config.h"
 #include "lib/stream/manifest.h"
 #include "lib/stream/vfio-section.h"
@@ -37,11 +38,14 @@ static void setup(struct writer *w)
     qemu_write_footer(w, DEVICE);
 }
 
+static size_t page_at; /* tests have one thread */
+
 static void rounds(struct writer *w)
 {
     static const uint8_t page[4096] = { 0x55 };
     qemu_write_part(w, RAM);
     qemu_write_ram_item(w, 0, QEMU_RAM_PAGE, "m0");
+    page_at = w->length;
     writer_bytes(w, page, sizeof(page));
     qemu_write_ram_item(w, 4096, QEMU_RAM_ZERO | QEMU_RAM_CONTINUE, NULL);
     writer_u8(w, 0);
@@ -84,6 +88,17 @@ static void device_config(struct writer *w)
     qemu_write_footer(w, DEVICE);
 }
 
+static uint64_t digest_but_for_the_page(const struct writer *w)
+{
+    XXH3_state_t *state = XXH3_createState();
+    XXH3_64bits_reset(state);
+    XXH3_64bits_update(state, w->buf, page_at);
+    XXH3_64bits_update(state, w->buf + page_at + 4096, w->length - page_at - 4096);
+    uint64_t digest = XXH3_64bits_digest(state);
+    XXH3_freeState(state);
+    return digest;
+}
+
 static void manifest(struct writer *w)
 {
     static const uint8_t identity[16] = "0123456789abcde";
@@ -96,6 +111,7 @@ static void manifest(struct writer *w)
     manifest_init(&m, identity);
     manifest_add(&m, &entry, NULL);
     manifest_write(w, 3, &m);
+    manifest_seal(w, 3, digest_but_for_the_page(w));
     manifest_done(&m);
 }
 
