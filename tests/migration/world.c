@@ -99,6 +99,8 @@ static void open_device(struct party *side, unsigned index, uint64_t seed)
     char address[64], id[32];
     const char *profile =
         is_target(side) && plan->target_profile ? plan->target_profile : plan->profile;
+    if (plan->profiles[index])
+        profile = plan->profiles[index];
     config.knobs.profile = refdev_profile_find(profile ? profile : "default");
     config.knobs.seed = seed;
     config.knobs.transition_ns = plan->transition_ns;

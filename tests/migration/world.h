@@ -36,9 +36,10 @@ enum world_link {
 struct world_plan {
     enum world_link link;
     unsigned devices;
-    const char *profile;  /* NULL: "default" */
-    uint64_t ram_bytes;   /* 0: 4 MiB for up to one device, more for more */
-    bool no_ram;          /* devices alone: they have nowhere to write to */
+    const char *profile;                     /* NULL: "default" */
+    const char *profiles[WORLD_DEVICES_MAX]; /* of single devices, both sides; NULL: as above */
+    uint64_t ram_bytes;                      /* 0: 4 MiB for up to one device, more for more */
+    bool no_ram;                             /* devices alone: they have nowhere to write to */
     uint64_t local_bytes; /* of each device; 0: 128 KiB where the profile has any */
     uint64_t transition_ns;
     bool lone_main; /* no data channels */
