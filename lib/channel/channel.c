@@ -15,22 +15,27 @@
 #include <unistd.h>
 
 #include "lib/channel/channel.h"
+#include "lib/cleanup.h"
 #include "lib/error.h"
 
-struct channel *channel_from_fd(int take_fd)
+int channel_from_fd(int take_fd, struct channel **ret)
 {
-    struct channel *c = calloc(1, sizeof(*c));
-    if (!c) {
-        close(take_fd);
-        return NULL;
-    }
     struct stat st;
+    struct channel *c = calloc(1, sizeof(*c));
+    int rc = !c ? -ENOMEM : fstat(take_fd, &st) != 0 ? -errno : 0;
+    if (rc < 0) {
+        /* a guess could take a socket for something that never answers */
+        free(c);
+        close(take_fd);
+        return rc;
+    }
     c->fd = take_fd;
     c->child = -1;
     c->cancel_fd = -1;
-    c->socket = fstat(take_fd, &st) == 0 && S_ISSOCK(st.st_mode);
+    c->socket = S_ISSOCK(st.st_mode);
     c->one_way = !c->socket;
-    return c;
+    *ret = c;
+    return 0;
 }
 
 struct channel *channel_free(struct channel *c)
@@ -174,22 +179,52 @@ void channel_shutdown(struct channel *c)
         shutdown(c->fd, SHUT_RDWR);
 }
 
+static int sync_fd(int fd)
+{
+    while (fsync(fd) != 0)
+        if (errno != EINTR)
+            return -errno;
+    return 0;
+}
+
+/* -errno; where there is only no right to look at it, it cannot be helped. */
+static int open_directory_of(const char *path, int *ret_fd)
+{
+    CLEANUP_FREE char *copy = strdup(path);
+    if (!copy)
+        return -ENOMEM;
+    *ret_fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return *ret_fd < 0 && errno != EACCES ? -errno : 0;
+}
+
+/* The new name is durable only once the directory is. */
+static int rename_durably(const char *from, const char *to)
+{
+    CLEANUP_FD int dir = -1;
+    int rc = open_directory_of(to, &dir);
+    if (rc == 0 && rename(from, to) != 0)
+        rc = -errno;
+    if (rc < 0 || dir < 0)
+        return rc;
+    rc = sync_fd(dir);
+    if (rc == -EINVAL || rc == -EROFS) /* a file system that has no such thing */
+        return 0;
+    if (rc < 0)
+        unlink(to); /* the source goes on: nobody may start from this file */
+    return rc;
+}
+
 static int commit_file(struct channel *c, struct vmig_error *err)
 {
-    if (fsync(c->fd) != 0 || rename(c->temporary_path, c->final_path) != 0)
-        return error_set(err, errno, VMIG_STAGE_HANDOVER, NULL, NULL,
+    int rc = sync_fd(c->fd);
+    if (rc == 0)
+        rc = rename_durably(c->temporary_path, c->final_path);
+    if (rc < 0)
+        return error_set(err, rc, VMIG_STAGE_HANDOVER, NULL, NULL,
                          "%s could not be made durable: %s; the source keeps its devices",
-                         c->final_path, strerror(errno));
+                         c->final_path, strerror(-rc));
     free(c->temporary_path);
     c->temporary_path = NULL;
-    /* the new name is durable only once the directory is */
-    char *copy = strdup(c->final_path);
-    int dir = copy ? open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-    free(copy);
-    if (dir >= 0) {
-        fsync(dir);
-        close(dir);
-    }
     return 0;
 }
 

@@ -54,8 +54,9 @@ int channel_accept(int listen_fd, int cancel_fd, struct channel **ret, struct vm
 /* fd, file, exec for reading. */
 int channel_open_read(const struct address *address, int cancel_fd, struct channel **ret,
                       struct vmig_error *err);
-/* A connected socket or pipe end, taken over. */
-struct channel *channel_from_fd(int take_fd);
+/* A connected socket or pipe end, taken over; closed on failure. 0, -ENOMEM, or why it cannot be
+ * told which of the two it is. */
+int channel_from_fd(int take_fd, struct channel **ret);
 
 /* All of it, looping; MSG_NOSIGNAL. 0 or negative errno. */
 int channel_write(struct channel *channel, const void *buf, size_t length_bytes);

@@ -8,12 +8,14 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "lib/channel/channel.h"
@@ -28,8 +30,8 @@ static int fail(struct vmig_error *err, int code, const char *what, const char *
 
 static int wrap(int take_fd, struct channel **ret, struct vmig_error *err)
 {
-    *ret = channel_from_fd(take_fd);
-    return *ret ? 0 : fail(err, ENOMEM, "opening", "a channel");
+    int rc = channel_from_fd(take_fd, ret);
+    return rc < 0 ? fail(err, rc, "opening", "a channel") : 0;
 }
 
 /* Give an opened channel its cancel_fd. */
@@ -139,7 +141,10 @@ static int connect_unix(const struct address *a, int cancel_fd, struct channel *
     unix_address(a, &sun);
     CLEANUP_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     (void)cancel_fd; /* a UNIX connect answers at once */
-    if (fd < 0 || connect(fd, (struct sockaddr *)&sun, sizeof(sun)) != 0)
+    int rc = fd < 0 ? -1 : connect(fd, (struct sockaddr *)&sun, sizeof(sun));
+    while (fd >= 0 && rc != 0 && errno == EINTR)
+        rc = connect(fd, (struct sockaddr *)&sun, sizeof(sun));
+    if (rc != 0)
         return fail(err, errno, "connecting to", a->path);
     return wrap(take_fd(&fd), ret, err);
 }
@@ -201,8 +206,11 @@ static int open_exec(const struct address *a, bool write, struct channel **ret,
         return fail(err, error, "starting", a->path);
     }
     int rc = wrap(ours, ret, err);
-    if (rc < 0)
+    if (rc < 0) {
+        kill(pid, SIGTERM);
+        waitpid(pid, NULL, 0);
         return rc;
+    }
     (*ret)->child = pid;
     /* this end is ours alone, so its mode may change */
     (*ret)->nonblocking = write && fcntl(ours, F_SETFL, O_NONBLOCK) == 0;
@@ -258,17 +266,22 @@ static bool is_loopback(const struct sockaddr *addr)
 }
 
 /* "tcp:HOST:PORT" with the port that was really taken. */
-static char *listening_name(int fd, const struct address *a)
+static int listening_name(int fd, const struct address *a, char **ret, struct vmig_error *err)
 {
     struct sockaddr_storage addr;
     socklen_t length = sizeof(addr);
-    char port[NI_MAXSERV] = "?", *name = NULL;
-    if (getsockname(fd, (struct sockaddr *)&addr, &length) == 0)
+    char port[NI_MAXSERV];
+    if (getsockname(fd, (struct sockaddr *)&addr, &length) != 0)
+        return fail(err, errno, "the port listened on at", a->host);
+    int rc =
         getnameinfo((struct sockaddr *)&addr, length, NULL, 0, port, sizeof(port), NI_NUMERICSERV);
+    if (rc != 0)
+        return error_set(err, rc == EAI_MEMORY ? ENOMEM : EIO, VMIG_STAGE_OPEN, NULL, NULL,
+                         "the port listened on at %.300s: %s", a->host, gai_strerror(rc));
     bool v6 = strchr(a->host, ':') != NULL;
-    if (asprintf(&name, "tcp:%s%s%s:%s", v6 ? "[" : "", a->host, v6 ? "]" : "", port) < 0)
-        return NULL;
-    return name;
+    if (asprintf(ret, "tcp:%s%s%s:%s", v6 ? "[" : "", a->host, v6 ? "]" : "", port) < 0)
+        return fail(err, ENOMEM, "listening on", a->host);
+    return 0;
 }
 
 static int listen_tcp(const struct address *a, int *ret_fd, char **ret_name, bool *ret_public,
@@ -288,11 +301,10 @@ static int listen_tcp(const struct address *a, int *ret_fd, char **ret_name, boo
         }
         *ret_public = !is_loopback(ai->ai_addr);
         freeaddrinfo(list);
-        *ret_name = listening_name(fd, a);
-        if (!*ret_name)
-            return fail(err, ENOMEM, "listening on", a->host);
-        *ret_fd = take_fd(&fd);
-        return 0;
+        rc = listening_name(fd, a, ret_name, err);
+        if (rc == 0)
+            *ret_fd = take_fd(&fd);
+        return rc;
     }
     freeaddrinfo(list);
     char where[320];
