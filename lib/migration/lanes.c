@@ -306,18 +306,31 @@ static int start_lane(struct lane *lane, struct vmig_error *err)
     return 0;
 }
 
+/* A source connects all of them at once, and then waits for us. One that was turned away may have
+ * been the source's all the same, broken before it said so: then no other will come. */
+#define CONNECTION_PATIENCE_S 30
+#define CONNECTION_PATIENCE_TURNED_AWAY_S 5
+
 /* The source may go away before it has connected all of them. */
-static int wait_connection(struct vmig_migration *m, int listen_fd, struct vmig_error *err)
+static int wait_connection(struct vmig_migration *m, int listen_fd, bool turned_away,
+                           struct vmig_error *err)
 {
     struct pollfd p[3] = { { .fd = listen_fd, .events = POLLIN },
                            { .fd = m->cancel_fd, .events = POLLIN },
                            { .fd = m->main->fd, .events = POLLRDHUP } };
-    while (poll(p, 3, -1) < 0)
+    int patience_s = turned_away ? CONNECTION_PATIENCE_TURNED_AWAY_S : CONNECTION_PATIENCE_S;
+    int ready;
+    while ((ready = poll(p, 3, patience_s * 1000)) < 0)
         if (errno != EINTR)
-            return error_set(err, errno, VMIG_STAGE_PREPARE, NULL, NULL, "poll: %s",
-                             strerror(errno));
+            return error_set(err, errno, VMIG_STAGE_PREPARE, NULL, NULL,
+                             "waiting for data channels: %s", strerror(errno));
     if (p[0].revents || p[1].revents)
         return 0;
+    if (!ready)
+        return error_set(err, ETIMEDOUT, VMIG_STAGE_PREPARE, NULL, "connection-lost",
+                         "data channel %u of %u did not come within %d s; the source goes on, try "
+                         "again",
+                         m->num_lanes, m->lanes_wanted, patience_s);
     return error_set(err, ECONNRESET, VMIG_STAGE_PREPARE, NULL, "connection-lost",
                      "the source went away before all data channels were connected");
 }
@@ -325,12 +338,13 @@ static int wait_connection(struct vmig_migration *m, int listen_fd, struct vmig_
 /* Who connects and says nothing holds nobody up for longer than this. */
 #define HELLO_PATIENCE_S 10
 
-static int accept_lane(struct vmig_migration *m, int listen_fd, unsigned index,
+static int accept_lane(struct vmig_migration *m, int listen_fd, bool turned_away,
                        struct vmig_error *err)
 {
+    unsigned index = m->num_lanes;
     struct channel *channel;
     struct timeval patience = { .tv_sec = HELLO_PATIENCE_S }, none = { 0 };
-    int rc = wait_connection(m, listen_fd, err);
+    int rc = wait_connection(m, listen_fd, turned_away, err);
     if (rc == 0)
         rc = channel_accept(listen_fd, m->cancel_fd, &channel, err);
     if (rc < 0)
@@ -353,7 +367,7 @@ int lanes_accept(struct vmig_migration *m, int listen_fd, struct vmig_error *err
     unsigned strangers = 0;
     while (m->num_lanes < m->lanes_wanted) {
         struct vmig_error refused = { 0 };
-        int rc = accept_lane(m, listen_fd, m->num_lanes, &refused);
+        int rc = accept_lane(m, listen_fd, strangers > 0, &refused);
         bool stranger = rc < 0 && strcmp(refused.reason, "not-a-data-channel") == 0;
         if (rc < 0 && (!stranger || ++strangers > STRANGERS_MAX))
             return error_copy(err, &refused);

@@ -340,7 +340,8 @@ static const struct {
 
 /* ---- failure ---- */
 
-/* The target is told, if it listens: a cut link tells it as well. */
+/* The target is told, if it listens: a cut link tells it as well. Before the stream's first bytes
+ * nobody would know what this is. */
 static void say_abort(struct vmig_migration *m, const struct vmig_error *err)
 {
     bool dead;
@@ -348,7 +349,7 @@ static void say_abort(struct vmig_migration *m, const struct vmig_error *err)
         LOCK_SCOPE(&m->lock);
         dead = m->link_dead;
     }
-    if (!m->main || m->one_way || dead)
+    if (!m->main || m->one_way || dead || !atomic_load(&m->sent_bytes))
         return;
     struct timeval patience = { .tv_sec = 2 };
     setsockopt(m->main->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));

@@ -495,6 +495,7 @@ VMIG_EXPORT int vmig_migration_receive(struct vmig_migration *m, const char *add
         if (cause < 0)
             first = m->first_error;
         error_set(&first, rc, m->stage, NULL, NULL, "%s", strerror(-rc));
+        error_locate(&first, m->stage, NULL); /* the stream's reader does not know the stage */
     }
     if (rc < 0 && m->handover == HANDOVER_NONE)
         target_fail(m, &first);
