@@ -28,6 +28,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/userfaultfd.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "lib/cleanup.h"
@@ -59,8 +60,8 @@ struct tracker_pagemap {
 static int sync_error(const struct pagemap_block *block, int code, struct vmig_error *err)
 {
     return error_set(err, code, VMIG_STAGE_NONE, NULL, NULL,
-                     "RAM block \"%.64s\": its dirty pages cannot be read (errno %d)%s",
-                     block->desc->name, code < 0 ? -code : code,
+                     "RAM block \"%.64s\": its dirty pages cannot be read: %s%s", block->desc->name,
+                     strerror(abs(code)),
                      code == -EPERM ? ": it was mapped anew while it was tracked" : "");
 }
 
@@ -369,8 +370,8 @@ int tracker_pagemap_new(struct tracker **ret, struct vmig_error *err)
 
     if (probed < 0)
         return error_set(err, EOPNOTSUPP, VMIG_STAGE_NONE, NULL, NULL,
-                         "/proc/self/pagemap has no PAGEMAP_SCAN (errno %d); it needs Linux 6.7",
-                         -probed);
+                         "/proc/self/pagemap has no PAGEMAP_SCAN (%s); it needs Linux 6.7",
+                         strerror(-probed));
     /* No fault ever reaches us, so a descriptor without privileges will do. */
     CLEANUP_FD int uffd = userfault_open(UAPI_UFFD_WP_ASYNC, false, &serves_kernel, err);
     if (uffd < 0)

@@ -219,8 +219,8 @@ static int protect_block(struct tracker_uffd *self, const struct uffd_block *blo
     ret = userfault_protect(self->uffd, block->desc, 0, block->desc->size_bytes, true);
     if (ret < 0)
         return error_set(err, ret, VMIG_STAGE_SETUP, NULL, NULL,
-                         "RAM block \"%.64s\": its memory cannot be write-protected (errno %d)",
-                         block->desc->name, -ret);
+                         "RAM block \"%.64s\": its memory cannot be write-protected: %s",
+                         block->desc->name, strerror(-ret));
     return 0;
 }
 
@@ -243,7 +243,8 @@ static int open_fds(struct tracker_uffd *self, struct vmig_error *err)
         return self->uffd;
     self->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (self->wake < 0)
-        return error_set(err, errno, VMIG_STAGE_SETUP, NULL, NULL, "eventfd: errno %d", errno);
+        return error_set(err, errno, VMIG_STAGE_SETUP, NULL, NULL, "no eventfd for the tracker: %s",
+                         strerror(errno));
     return 0;
 }
 
@@ -261,7 +262,7 @@ static int start_all(struct tracker_uffd *self, struct ram *ram, struct vmig_err
         ret = start_server(self);
         if (ret < 0)
             error_set(err, ret, VMIG_STAGE_SETUP, NULL, NULL,
-                      "the tracker's thread cannot be started (errno %d)", -ret);
+                      "the tracker's thread cannot be started: %s", strerror(-ret));
     }
     for (unsigned i = 0; !ret && i < self->num_blocks; i++)
         ret = protect_block(self, &self->blocks[i], err);
@@ -345,15 +346,15 @@ static int tracker_uffd_sync(struct tracker *tracker, struct ram *ram, struct vm
         ret = collect_block(self, &self->blocks[i], ram->blocks[i].dirty);
         if (ret < 0)
             error_set(err, ret, VMIG_STAGE_NONE, NULL, NULL,
-                      "RAM block \"%.64s\": it cannot be protected again (errno %d); was it mapped "
+                      "RAM block \"%.64s\": it cannot be protected again (%s); was it mapped "
                       "anew while it was tracked?",
-                      self->blocks[i].desc->name, -ret);
+                      self->blocks[i].desc->name, strerror(-ret));
     }
     if (!ret)
         ret = server_failure(self);
     if (ret < 0)
         error_set(err, ret, VMIG_STAGE_NONE, NULL, NULL,
-                  "serving write faults failed (errno %d), RAM is no longer tracked", -ret);
+                  "serving write faults failed (%s), RAM is no longer tracked", strerror(-ret));
     return ret;
 }
 

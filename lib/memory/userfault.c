@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "lib/cleanup.h"
@@ -52,15 +53,14 @@ int userfault_open(uint64_t features, bool serves_kernel, bool *ret_serves_kerne
     struct uffdio_api api = { .api = UFFD_API, .features = features };
 
     if (fd < 0)
-        return error_set(
-            err, errno, VMIG_STAGE_NONE, NULL, NULL,
-            "userfaultfd cannot be opened (errno %d): writes to RAM cannot be tracked; "
-            "it needs a kernel with CONFIG_USERFAULTFD that no sandbox hides",
-            errno);
+        return error_set(err, errno, VMIG_STAGE_NONE, NULL, NULL,
+                         "userfaultfd cannot be opened (%s): writes to RAM cannot be tracked; "
+                         "it needs a kernel with CONFIG_USERFAULTFD that no sandbox hides",
+                         strerror(errno));
     if (ioctl(fd, UFFDIO_API, &api) < 0)
         return error_set(err, EOPNOTSUPP, VMIG_STAGE_NONE, NULL, NULL,
-                         "this kernel's userfaultfd has no features 0x%llx (errno %d)",
-                         (unsigned long long)features, errno);
+                         "this kernel's userfaultfd has no features 0x%llx: %s",
+                         (unsigned long long)features, strerror(errno));
     return take_fd(&fd);
 }
 
@@ -74,9 +74,9 @@ int userfault_register(int fd, const struct vmig_ram_block *desc, uint64_t mode,
 
     if (ioctl(fd, UFFDIO_REGISTER, &reg) < 0)
         return error_set(err, errno, VMIG_STAGE_SETUP, NULL, NULL,
-                         "RAM block \"%.64s\": its memory cannot be write-protected (errno %d); "
+                         "RAM block \"%.64s\": its memory cannot be write-protected (%s); "
                          "anonymous memory and memfd can, files on disk only since Linux 6.7",
-                         desc->name, errno);
+                         desc->name, strerror(errno));
     return 0;
 }
 

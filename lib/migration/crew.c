@@ -125,7 +125,7 @@ int crew_start(struct vmig_migration *m, struct vmig_error *err)
         p->worker = worker_new();
         if (!p->worker)
             return error_set(err, ENOMEM, VMIG_STAGE_PREPARE, p->id, NULL,
-                             "no thread could be made for it; check the limits on threads");
+                             "out of memory or threads for it; check the limits on both");
     }
     return 0;
 }
@@ -143,8 +143,7 @@ static int run_step(void *arg, struct vmig_error *err)
     int rc = steps[step].call(p, err);
     if (rc >= 0)
         return rc;
-    error_set(err, rc, steps[step].stage, p->id, NULL, "%s failed with errno %d", steps[step].name,
-              -rc);
+    error_set(err, rc, steps[step].stage, p->id, NULL, "%s: %s", steps[step].name, strerror(-rc));
     error_locate(err, steps[step].stage, p->id);
     return rc;
 }

@@ -121,7 +121,8 @@ int load_run(struct participant *p, struct vmig_error *err)
         if (rc < 0) {
             /* at once: who waits for this participant, here or at the source, would wait for ever
              */
-            error_set(err, rc, VMIG_STAGE_NONE, p->id, NULL, "loading failed with errno %d", -rc);
+            error_set(err, rc, VMIG_STAGE_NONE, p->id, NULL, "loading its state: %s",
+                      strerror(-rc));
             error_locate(err, p->migration->stage, p->id);
             run_abort(p->migration, err);
         }
