@@ -78,6 +78,12 @@ static void on_event(void *opaque, const struct vmig_event *event)
 
 /* ---- making it ---- */
 
+static void acting(struct world *w, const struct party *side)
+{
+    if (w->plan.acting)
+        w->plan.acting(side);
+}
+
 static void *serve(void *opaque)
 {
     struct host_device *d = opaque;
@@ -114,7 +120,9 @@ static void open_device(struct party *side, unsigned index, uint64_t seed)
     snprintf(address, sizeof(address), "vfio-user:fd:%d", ends[0]);
     snprintf(id, sizeof(id), "device%u", index);
     struct vmig_device_options options = { .size = sizeof(options), .id = id };
+    acting(side->world, side);
     x(vmig_device_open(address, &options, &d->device, &err));
+    acting(side->world, NULL);
 }
 
 static void add_ram(struct party *side)
@@ -160,7 +168,9 @@ static void open_side(struct world *w, struct party *side, const char *name, uin
     if (w->plan.control) {
         char path[100];
         snprintf(path, sizeof(path), "%s/%s", w->directory, name);
+        acting(w, side);
         x(vmig_migration_set_control(side->m, path, &err));
+        acting(w, NULL);
     }
 }
 
@@ -255,8 +265,10 @@ void world_set(struct world *w, const char *name, uint64_t value)
 static void *run(void *opaque)
 {
     struct party *side = opaque;
+    acting(side->world, side);
     int rc = side->send ? vmig_migration_send(side->m, side->address, &side->err)
                         : vmig_migration_receive(side->m, side->address, &side->err);
+    acting(side->world, NULL);
     LOCK_SCOPE(&side->world->lock);
     side->rc = rc;
     side->done = true;

@@ -32,6 +32,8 @@ enum world_link {
     WORLD_FILE,
 };
 
+struct party;
+
 /* 0 or NULL everywhere is a sensible world: RAM alone over TCP, one data channel. */
 struct world_plan {
     enum world_link link;
@@ -52,6 +54,8 @@ struct world_plan {
     const char *target_profile;
     bool target_lacks_one;               /* device */
     uint64_t dirty_rate_pages, dma_rate; /* 0: 500 pages a second each */
+    /* Told whom the library works for from here on; NULL: for nobody. */
+    void (*acting)(const struct party *side);
 };
 
 struct party {
