@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "lib/stream/inspect.h"
 #include "tests/migration/world.h"
@@ -261,18 +262,31 @@ static void hisi_acc_is_refused_by_name_beside_any_other(void **state)
 
 /* ---- truncated on the way ---- */
 
-/* The last piece of the device's data in a recorded stream. */
-struct last_data {
+/* Of a recorded stream: the last piece of the device's data, and the digest that seals it all. */
+struct places {
     uint64_t word_offset, data_offset, length_bytes;
+    uint64_t seal_offset;
 };
 
 static int note_data(void *opaque, const struct qemu_section *section,
                      const struct inspect_record *record, struct vmig_error *err)
 {
-    struct last_data *last = opaque;
+    struct places *at = opaque;
     (void)section, (void)err;
-    if (record->record == QEMU_VFIO_DATA)
-        *last = (struct last_data) { record->offset, record->data_offset, record->length_bytes };
+    if (record->record != QEMU_VFIO_DATA)
+        return 0;
+    at->word_offset = record->offset;
+    at->data_offset = record->data_offset;
+    at->length_bytes = record->length_bytes;
+    return 0;
+}
+
+static int note_seal(void *opaque, const struct inspect_section *section, struct vmig_error *err)
+{
+    (void)err;
+    if (section->payload == INSPECT_MANIFEST)
+        ((struct places *)opaque)->seal_offset =
+            section->payload_offset + section->payload_length - sizeof(uint64_t);
     return 0;
 }
 
@@ -290,26 +304,35 @@ static uint8_t *read_file(const char *path, size_t *ret_length)
     return buf;
 }
 
+static void put_u64(uint8_t *at, uint64_t value)
+{
+    for (unsigned i = 0; i < 8; i++)
+        at[i] = (uint8_t)(value >> (56 - 8 * i));
+}
+
 /* Take the last @count bytes of the device's data out of the stream, all of its last piece for
- * UINT64_MAX, and leave the framing right. */
+ * UINT64_MAX; framing and seal are right afterwards. There is no memory in it, whose pages the seal
+ * would leave out. */
 static void cut_data(const char *path, uint64_t count)
 {
-    static const struct inspect_ops ops = { .vfio_record = note_data };
-    struct last_data last = { 0 };
+    static const struct inspect_ops ops = { .vfio_record = note_data, .section = note_seal };
+    struct places at = { 0 };
     size_t length;
     uint8_t *buf = read_file(path, &length);
-    x(inspect_memory(buf, length, &ops, &last, &err));
-    assert_true(last.length_bytes > 1);
-    bool all = count >= last.length_bytes;
-    uint64_t left = all ? 0 : last.length_bytes - count;
-    for (unsigned i = 0; i < 8; i++)
-        buf[last.data_offset - 8 + i] = (uint8_t)(left >> (56 - 8 * i));
-    uint64_t from = all ? last.word_offset : last.data_offset + left;
-    uint64_t to = last.data_offset + last.length_bytes;
+    x(inspect_memory(buf, length, &ops, &at, &err));
+    assert_true(at.length_bytes > 1 && at.seal_offset > at.data_offset);
+    bool all = count >= at.length_bytes;
+    uint64_t left = all ? 0 : at.length_bytes - count;
+    uint64_t from = all ? at.word_offset : at.data_offset + left;
+    uint64_t to = at.data_offset + at.length_bytes;
+    put_u64(buf + at.data_offset - 8, left);
+    memmove(buf + from, buf + to, length - to);
+    length -= to - from;
+    at.seal_offset -= to - from;
+    put_u64(buf + at.seal_offset, XXH3_64bits(buf, at.seal_offset));
     FILE *file = fopen(path, "wb");
     assert_non_null(file);
-    assert_int_equal(fwrite(buf, 1, from, file), from);
-    assert_int_equal(fwrite(buf + to, 1, length - to, file), length - to);
+    assert_int_equal(fwrite(buf, 1, length, file), length);
     assert_int_equal(fclose(file), 0);
     free(buf);
 }
@@ -320,6 +343,7 @@ static void truncated_is_refused(const struct refdev_profile *profile, uint64_t 
     char address[100];
     struct world_plan plan = plan_of(profile);
     plan.link = WORLD_FILE;
+    plan.no_ram = true;
     open_world(&w, &plan);
     snprintf(address, sizeof(address), "file:%s/file", w.directory);
     party_start(w.source, true, address);
