@@ -33,6 +33,8 @@ struct vmig_pending {
     uint64_t precopy_bytes;   /* could be sent now, while everything runs */
     uint64_t stop_copy_bytes; /* can only be sent after the stop; UINT64_MAX: unknown */
     uint64_t initial_bytes;   /* part of precopy_bytes that must be loaded before the switch */
+    bool initial_again;       /* initial_bytes are new ones since the last question */
+    uint64_t reserved[4];     /* leave 0; new members will come out of these */
 };
 
 struct vmig_participant_ops {

@@ -44,7 +44,10 @@ static bool has_pending(const struct participant *p)
 static int call_pending(struct participant *p, struct vmig_error *err)
 {
     p->pending = (struct vmig_pending) { 0 };
-    return p->ops->pending(p->opaque, p->pending_exact, &p->pending, err);
+    int rc = p->ops->pending(p->opaque, p->pending_exact, &p->pending, err);
+    if (p->pending.initial_again)
+        announce_again(p);
+    return rc;
 }
 
 static bool has_iterate(const struct participant *p)

@@ -4,6 +4,7 @@
  * anything is touched, and the answer. JSON, because it grows; bounded by a command's 64 KiB.
  *
  * {"protocol":1, "migration":"32 hex digits", "channels":1, "switchover-ack":true,
+ *  "numbered-acks":true,
  *  "participants":[{"id","kind","identity","precopy"}], "ram":[{"name","iova","size"}],
  *  "control":{"path","boot"}}
  * The target's list must have the same entries; the order is the source's and numbers them from
@@ -85,16 +86,18 @@ char *hello_request(struct vmig_migration *m)
 {
     char identity[33];
     hex(m->identity, sizeof(m->identity), identity);
-    return dump(json_pack("{s:i, s:s, s:I, s:b, s:o, s:o, s:o*}", "protocol", WIRE_PROTOCOL,
+    return dump(json_pack("{s:i, s:s, s:I, s:b, s:b, s:o, s:o, s:o*}", "protocol", WIRE_PROTOCOL,
                           "migration", identity, "channels", (json_int_t)m->lanes_wanted,
-                          "switchover-ack", (int)m->switchover_ack, "participants",
+                          "switchover-ack", (int)m->switchover_ack, "numbered-acks",
+                          (int)(m->switchover_ack && !m->unnumbered_acks), "participants",
                           participants_json(m), "ram", ram_json(m), "control", control_where(m)));
 }
 
 char *hello_reply(struct vmig_migration *m)
 {
-    return dump(json_pack("{s:i, s:i, s:o*}", "protocol", WIRE_PROTOCOL, "window",
-                          (int)WIRE_WINDOW_BYTES, "control", control_where(m)));
+    return dump(json_pack("{s:i, s:i, s:b, s:o*}", "protocol", WIRE_PROTOCOL, "window",
+                          (int)WIRE_WINDOW_BYTES, "numbered-acks", (int)m->numbered_acks, "control",
+                          control_where(m)));
 }
 
 static int refuse(struct vmig_error *err, const char *device, const char *reason,
@@ -196,9 +199,9 @@ static int check_header(struct vmig_migration *m, json_t *root, struct vmig_erro
 {
     const char *identity = NULL;
     json_int_t protocol = 0, channels = -1;
-    int ack = 0;
-    json_unpack(root, "{s:I, s:s, s:I, s:b}", "protocol", &protocol, "migration", &identity,
-                "channels", &channels, "switchover-ack", &ack);
+    int ack = 0, numbered = 0;
+    json_unpack(root, "{s:I, s:s, s:I, s:b, s?b}", "protocol", &protocol, "migration", &identity,
+                "channels", &channels, "switchover-ack", &ack, "numbered-acks", &numbered);
     if (protocol != WIRE_PROTOCOL)
         return refuse(err, NULL, "protocol-version",
                       "the source speaks protocol %lld, this side %d; use the same version on both",
@@ -209,6 +212,7 @@ static int check_header(struct vmig_migration *m, json_t *root, struct vmig_erro
     run_set_identity(m, bytes);
     m->lanes_wanted = (unsigned)channels;
     m->switchover_ack = ack;
+    m->numbered_acks = ack && numbered;
     m->carrier = channels ? &carrier_lanes : &carrier_sections;
     return 0;
 }
@@ -232,7 +236,9 @@ int hello_accept_reply(struct vmig_migration *m, const char *json, size_t length
 {
     json_t *root = json_loadb(json, length, JSON_REJECT_DUPLICATES, NULL);
     json_int_t protocol = 0, window = 0;
-    json_unpack(root, "{s:I, s:I}", "protocol", &protocol, "window", &window);
+    int numbered = 0;
+    json_unpack(root, "{s:I, s:I, s?b}", "protocol", &protocol, "window", &window, "numbered-acks",
+                &numbered);
     int rc = 0;
     if (protocol != WIRE_PROTOCOL || window < WIRE_CHUNK_BYTES || window > INT_MAX)
         rc = refuse(err, NULL, "protocol-version",
@@ -243,6 +249,7 @@ int hello_accept_reply(struct vmig_migration *m, const char *json, size_t length
         control_note_peer(m, json_object_get(root, "control"));
         LOCK_SCOPE(&m->lock);
         m->window_bytes = (uint64_t)window;
+        m->numbered_acks = m->switchover_ack && numbered;
         for (unsigned i = 0; i < m->num_participants; i++)
             m->participants[i]->credit_bytes = m->window_bytes;
     }

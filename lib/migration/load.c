@@ -37,7 +37,12 @@ int load_data(struct participant *p, void *take_buf, size_t length, struct vmig_
 
 int load_mark(struct participant *p, enum inbox_kind kind, struct vmig_error *err)
 {
-    int rc = inbox_put(&p->inbox, kind, NULL, 0);
+    if (kind == INBOX_INITIAL && p->migration->one_way)
+        return 0; /* nobody waits for an acknowledgement */
+    int rc = kind == INBOX_INITIAL ? announce_arrived(p, err) : 0;
+    if (rc < 0)
+        return rc;
+    rc = inbox_put(&p->inbox, kind, NULL, 0);
     if (rc == -ECANCELED)
         return run_check(p->migration, err);
     if (rc == -EPROTO)
@@ -66,43 +71,6 @@ static int load_one(struct participant *p, const struct inbox_item *item, struct
     return rc < 0 ? rc : give_credit(p, item->length_bytes, err);
 }
 
-static bool all_initial_loaded_locked(const struct vmig_migration *m)
-{
-    for (unsigned i = 0; i < m->num_participants; i++)
-        if (m->participants[i]->precopy && !m->participants[i]->initial_loaded)
-            return false;
-    return true;
-}
-
-/* Every device whose source has PRE_COPY announces its initial bytes exactly once. */
-static int load_initial(struct participant *p, struct vmig_error *err)
-{
-    struct vmig_migration *m = p->migration;
-    bool twice, all;
-    if (!m->switchover_ack && !m->one_way)
-        return error_set(
-            err, EPROTO, VMIG_STAGE_SWITCHOVER, p->id, "bad-stream",
-            "INIT_DATA_SENT came although switchover-ack is off; set it on both sides");
-    if (!m->one_way && !p->precopy)
-        return error_set(err, EPROTO, VMIG_STAGE_SWITCHOVER, p->id, "bad-stream",
-                         "INIT_DATA_SENT came for a device without PRE_COPY");
-    if (p->device) {
-        int rc = vmig_device_data_flush(p->device, err);
-        if (rc < 0)
-            return rc;
-    }
-    {
-        LOCK_SCOPE(&m->lock);
-        twice = p->initial_loaded;
-        p->initial_loaded = true;
-        all = all_initial_loaded_locked(m);
-    }
-    if (twice)
-        return error_set(err, EPROTO, VMIG_STAGE_SWITCHOVER, p->id, "bad-stream",
-                         "INIT_DATA_SENT came twice for one device");
-    return all && !m->one_way ? main_return(m, QEMU_RP_SWITCHOVER_ACK, NULL, 0, err) : 0;
-}
-
 int load_run(struct participant *p, struct vmig_error *err)
 {
     for (;;) {
@@ -115,7 +83,7 @@ int load_run(struct participant *p, struct vmig_error *err)
         if (item.kind == INBOX_DATA)
             rc = load_one(p, &item, err);
         else if (item.kind == INBOX_INITIAL)
-            rc = load_initial(p, err);
+            rc = announce_loaded(p, err);
         p->ended = item.kind == INBOX_END;
         inbox_give_back(&p->inbox, item.buf);
         if (rc < 0) {

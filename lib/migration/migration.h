@@ -92,20 +92,23 @@ struct participant {
     /* source */
     struct vmig_writer writer;
     struct vmig_pending pending;
-    bool pending_exact, moved, precopy;
+    bool pending_exact, moved;
     uint64_t budget_bytes;
-    bool initial_sent;
+    bool initial_due;      /* see announce.c */
     bool end_open;         /* its END section has begun */
     uint64_t credit_bytes; /* under lock */
 
     /* both: this participant's data in order, as sent or as received */
     XXH3_state_t *digest;
     uint64_t data_bytes, precopy_bytes, sequence;
+    /* under lock: it has initial bytes; may announce new ones; how often they were announced (or
+     * received), and acknowledged */
+    bool precopy, begins_again;
+    uint32_t initial_sent, initial_acked;
 
     /* target */
     struct inbox inbox;
-    bool initial_loaded; /* under lock */
-    bool ended;          /* all its data was loaded */
+    bool ended; /* all its data was loaded */
 };
 
 /* One data channel. */
@@ -174,7 +177,7 @@ struct vmig_migration {
     struct vmig_statistics statistics;
     uint64_t stage_start_ns;
     /* source: what the return path said */
-    bool link_dead, peer_ready, switchover_acked, peer_loaded, peer_running;
+    bool link_dead, peer_ready, peer_loaded, peer_running;
     bool peer_hello, peer_failed;
     struct vmig_error peer_error; /* with peer_failed */
     unsigned round_loaded;
@@ -191,6 +194,7 @@ struct vmig_migration {
     /* of this run: the source's parameters, which HELLO tells the target */
     unsigned lanes_wanted;
     bool switchover_ack;
+    bool numbered_acks; /* both sides know them */
     struct channel *main;
     pthread_mutex_t main_write;
     /* of all bytes on the main channel but the pages: written (under main_write), read (its reader's) */
@@ -216,6 +220,7 @@ struct vmig_migration {
     /* What tests take away to prove that verification notices; NULL and false otherwise. */
     int (*wrap_tracker)(struct tracker **tracker);
     bool skip_quiesce;
+    bool unnumbered_acks; /* HELLO does not offer them, as an older source */
     uint64_t pause_start_ns, start_ns;
 };
 
@@ -279,6 +284,24 @@ void hello_read_failure(const char *json, size_t length, struct vmig_error *ret)
 /* ---- return-path.c ---- */
 int return_path_start(struct vmig_migration *m, struct vmig_error *err);
 void return_path_end(struct vmig_migration *m);
+
+/* ---- announce.c: initial bytes, announced and acknowledged ---- */
+/* Source: before the first round. */
+void announce_begin(struct vmig_migration *m);
+/* @p announced new ones, on its worker. */
+void announce_again(struct participant *p);
+/* All that were due have been sent; on its worker. */
+int announce_sent(struct participant *p, struct vmig_error *err);
+/* One that still has some to send, or NULL. */
+const struct participant *announce_due(const struct vmig_migration *m);
+bool announce_acknowledged_locked(const struct vmig_migration *m);
+/* The target said so: of one announcement of one participant; of the only ones of all. */
+int announce_on_number(struct vmig_migration *m, uint32_t index, uint32_t number,
+                       struct vmig_error *err);
+int announce_on_ack(struct vmig_migration *m, struct vmig_error *err);
+/* Target: an announcement arrived; all before it was given to the device. */
+int announce_arrived(struct participant *p, struct vmig_error *err);
+int announce_loaded(struct participant *p, struct vmig_error *err);
 
 /* ---- lanes.c: data channels at both ends ---- */
 int lanes_connect(struct vmig_migration *m, const struct address *address, struct vmig_error *err);

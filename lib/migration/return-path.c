@@ -73,10 +73,13 @@ static int on_switchover_ack(struct vmig_migration *m, const struct message *msg
                              struct vmig_error *err)
 {
     (void)msg;
-    (void)err;
-    LOCK_SCOPE(&m->lock);
-    m->switchover_acked = true;
-    return 0;
+    return announce_on_ack(m, err);
+}
+
+static int on_initial_loaded(struct vmig_migration *m, const struct message *msg,
+                             struct vmig_error *err)
+{
+    return announce_on_number(m, get_u32(msg->data), get_u32(msg->data + 4), err);
 }
 
 /* What the target measured on each device; advisory, so what does not fit is passed over. */
@@ -152,6 +155,7 @@ static const struct {
     { WIRE_RP_LOADED, ANY_LENGTH, on_loaded },
     { WIRE_RP_RUNNING, ANY_LENGTH, on_running },
     { WIRE_RP_FAILED, ANY_LENGTH, on_failed },
+    { WIRE_RP_INITIAL_LOADED, 8, on_initial_loaded },
 };
 
 /* The row of a message, from its head alone: what is not known is not waited for either. */

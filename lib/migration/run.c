@@ -20,8 +20,9 @@ static void reset_participant(struct participant *p)
 {
     memset(p->step_ms, 0, sizeof(p->step_ms));
     p->pending = (struct vmig_pending) { 0 };
-    p->pending_exact = p->moved = p->end_open = p->initial_sent = p->ended = p->initial_loaded =
-        p->precopy = false;
+    p->pending_exact = p->moved = p->end_open = p->initial_due = p->ended = p->precopy =
+        p->begins_again = false;
+    p->initial_sent = p->initial_acked = 0;
     p->wanted = p->casualty = false;
     p->credit_bytes = 0;
     p->data_bytes = p->precopy_bytes = p->sequence = 0;
@@ -39,7 +40,7 @@ static void reset_run(struct vmig_migration *m)
     m->first_error = (struct vmig_error) { 0 };
     m->handover = HANDOVER_NONE;
     m->statistics = (struct vmig_statistics) { .size = sizeof(m->statistics) };
-    m->link_dead = m->peer_ready = m->switchover_acked = m->peer_loaded = m->peer_running = false;
+    m->link_dead = m->peer_ready = m->peer_loaded = m->peer_running = false;
     m->peer_hello = false;
     m->round_loaded = m->lanes_at_barrier = m->barrier_round = 0;
     m->window_bytes = 0;
@@ -53,7 +54,7 @@ static void reset_run(struct vmig_migration *m)
     m->model = (struct time_model) { 0 };
     m->round = 0;
     m->set_up = m->workload_stopped = m->completing = false;
-    m->one_way = m->switchover_ack = false;
+    m->one_way = m->switchover_ack = m->numbered_acks = false;
     m->lanes_wanted = 0;
 }
 

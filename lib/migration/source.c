@@ -117,14 +117,6 @@ static int source_prepare(struct vmig_migration *m, const struct address *addres
 
 /* ---- setup ---- */
 
-static void note_precopy(struct vmig_migration *m)
-{
-    for (unsigned i = 0; i < m->num_participants; i++) {
-        struct participant *p = m->participants[i];
-        p->precopy = p->device && participant_device_will_precopy(p->opaque);
-    }
-}
-
 static int source_setup(struct vmig_migration *m, const struct address *address,
                         struct vmig_error *err)
 {
@@ -135,7 +127,7 @@ static int source_setup(struct vmig_migration *m, const struct address *address,
         rc = crew_run(m, STEP_SETUP, err);
     if (rc == 0 && !m->one_way)
         rc = wait_flag(m, &m->peer_ready, err);
-    note_precopy(m);
+    announce_begin(m);
     return rc;
 }
 
@@ -210,19 +202,8 @@ static int look(struct vmig_migration *m, struct vmig_error *err)
 
 static bool acknowledged(struct vmig_migration *m)
 {
-    bool wanted = false;
-    for (unsigned i = 0; i < m->num_participants; i++)
-        wanted |= m->participants[i]->precopy;
     LOCK_SCOPE(&m->lock);
-    return !wanted || !m->switchover_ack || m->switchover_acked;
-}
-
-static const struct participant *initial_outstanding(struct vmig_migration *m)
-{
-    for (unsigned i = 0; i < m->num_participants; i++)
-        if (m->participants[i]->precopy && !m->participants[i]->initial_sent)
-            return m->participants[i];
-    return NULL;
+    return !m->switchover_ack || (!announce_due(m) && announce_acknowledged_locked(m));
 }
 
 /* A device that announces initial bytes for ever does not keep the migration going for ever. */
@@ -241,7 +222,14 @@ static int wait_initial(struct vmig_migration *m, const struct participant *p,
 static int wait_acknowledged(struct vmig_migration *m, struct vmig_error *err)
 {
     run_stage(m, VMIG_STAGE_SWITCHOVER);
-    int rc = wait_flag(m, &m->switchover_acked, err);
+    int rc = 0;
+    for (bool acked = false; rc == 0 && !acked;) {
+        rc = run_check(m, err);
+        LOCK_SCOPE(&m->lock);
+        acked = announce_acknowledged_locked(m);
+        if (rc == 0 && !acked)
+            run_wait_locked(m, UINT64_MAX);
+    }
     run_stage(m, VMIG_STAGE_ROUNDS);
     return rc;
 }
@@ -266,7 +254,7 @@ static int source_rounds(struct vmig_migration *m, const struct address *address
             continue;
         if (acknowledged(m))
             return 0;
-        const struct participant *behind = initial_outstanding(m);
+        const struct participant *behind = announce_due(m);
         rc = behind ? wait_initial(m, behind, err) : wait_acknowledged(m, err);
         /* the workload went on meanwhile: look again before switching */
     }

@@ -32,6 +32,7 @@ enum wire_return {
     WIRE_RP_LOADED = 0x5605,       /* JSON {"devices":[{"id","load_ms"}]}: checked, holding */
     WIRE_RP_RUNNING = 0x5606,      /* JSON {"devices":[{"id","resume_ms"}]} */
     WIRE_RP_FAILED = 0x5607,       /* JSON {"code","stage","device","reason","text"} */
+    WIRE_RP_INITIAL_LOADED = 0x5608, /* u32 participant, u32 n: all before its nth INIT_DATA_SENT */
 };
 
 /* Bytes of device data that may be on the way to one participant, unloaded. With the buffer being

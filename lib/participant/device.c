@@ -18,7 +18,8 @@ struct device_participant {
     struct vmig_migration *m;
     struct vmig_device *device;
     struct vmig_migration_info info;
-    bool precopy; /* in PRE_COPY, with an open stream */
+    bool precopy;      /* in PRE_COPY, with an open stream */
+    bool begins_again; /* it was asked to announce new initial bytes */
     bool was_running;
     bool loaded; /* target: it has the source's state */
     void *buf;   /* WIRE_CHUNK_BYTES */
@@ -73,6 +74,11 @@ bool participant_device_will_precopy(const void *opaque)
            d->was_running;
 }
 
+bool participant_device_begins_again(const void *opaque)
+{
+    return ((const struct device_participant *)opaque)->begins_again;
+}
+
 uint64_t participant_device_flags(const void *opaque)
 {
     return ((const struct device_participant *)opaque)->info.flags;
@@ -118,7 +124,7 @@ static int device_prepare(void *opaque, struct vmig_error *err)
         rc = vmig_device_get_state(d->device, &state, err);
     if (rc < 0)
         return rc;
-    d->precopy = d->has_config = false;
+    d->precopy = d->has_config = d->begins_again = false;
     d->was_running = state == VMIG_STATE_RUNNING;
     if (state == VMIG_STATE_RUNNING || state == VMIG_STATE_STOP)
         return 0;
@@ -133,6 +139,8 @@ static int device_setup(void *opaque, struct vmig_error *err)
     struct device_participant *d = opaque;
     if (!participant_device_will_precopy(d))
         return 0;
+    /* only a target that counts: another would take the second announcement for damage */
+    d->begins_again = d->m->numbered_acks && vmig_device_enable_reinit(d->device, NULL) == 0;
     int rc = set_state(d, VMIG_STATE_PRE_COPY, VMIG_STATE_RUNNING, err);
     d->precopy = rc == 0;
     return rc;
@@ -163,6 +171,7 @@ static int device_pending(void *opaque, bool exact, struct vmig_pending *ret,
             return rc;
     }
     ret->initial_bytes = info.initial_bytes;
+    ret->initial_again = info.reinit;
     ret->precopy_bytes = info.initial_bytes + info.dirty_bytes;
     if (ret->precopy_bytes < info.initial_bytes)
         ret->precopy_bytes = UINT64_MAX;
@@ -195,17 +204,18 @@ static int device_iterate(void *opaque, struct vmig_writer *writer, uint64_t bud
     if (!d->precopy)
         return 0;
     int rc = pump(d, writer, budget_bytes, err);
-    if (rc < 0 || writer->participant->initial_sent)
+    if (rc < 0 || !writer->participant->initial_due)
         return rc < 0 ? rc : 0;
     /* Some devices fetch their next increment only when asked for this. */
     if (d->info.has_precopy_info)
         rc = vmig_device_precopy_info(d->device, &info, err);
     else if (rc == 1)
         return 0; /* not drained yet, and nothing else tells */
+    if (info.reinit)
+        announce_again(writer->participant);
     if (rc < 0 || info.initial_bytes)
         return rc < 0 ? rc : 0;
-    writer->participant->initial_sent = true;
-    return d->m->switchover_ack ? d->m->carrier->initial_sent(writer->participant, err) : 0;
+    return announce_sent(writer->participant, err);
 }
 
 static int device_quiesce(void *opaque, struct vmig_error *err)

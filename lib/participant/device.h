@@ -19,6 +19,8 @@ int participant_device_identity(struct vmig_device *device, char *ret, size_t si
 unsigned participant_device_pause_arcs(const void *opaque);
 /* After prepare: will setup take it to PRE_COPY? */
 bool participant_device_will_precopy(const void *opaque);
+/* After setup: may it announce new initial bytes? */
+bool participant_device_begins_again(const void *opaque);
 uint64_t participant_device_flags(const void *opaque);
 
 /* Source, once the workload stands still: the device's config space; NULL when it has none. */

@@ -65,7 +65,7 @@ struct hand {
     int fd;
     struct writer out; /* all that was said */
     size_t flushed;
-    bool no_ack, no_precopy;
+    bool no_ack, no_precopy, numbered;
     const char *hello; /* instead of the right one */
 };
 
@@ -90,10 +90,10 @@ static void hand_begin(struct hand *h)
     writer_init(&h->out);
     snprintf(hello, sizeof(hello),
              "{\"protocol\":2,\"migration\":\"000102030405060708090a0b0c0d0e0f\",\"channels\":0,"
-             "\"switchover-ack\":%s,\"participants\":[{\"id\":\"device0\",\"kind\":\"device\","
+             "\"switchover-ack\":%s,%s\"participants\":[{\"id\":\"device0\",\"kind\":\"device\","
              "\"identity\":\"%s\",\"precopy\":%s}],\"ram\":[]}",
-             h->no_ack ? "false" : "true", h->w.target->m->participants[0]->identity,
-             h->no_precopy ? "false" : "true");
+             h->no_ack ? "false" : "true", h->numbered ? "\"numbered-acks\":true," : "",
+             h->w.target->m->participants[0]->identity, h->no_precopy ? "false" : "true");
     snprintf(address, sizeof(address), "fd:%d", ends[1]);
     party_start(h->w.target, false, address);
     const char *text = h->hello ? h->hello : hello;
@@ -177,6 +177,34 @@ static void init_data_sent_twice_is_refused(void **state)
     hand_initial(&h);
     hand_initial(&h);
     hand_is_refused(&h, -EPROTO, "bad-stream", "twice");
+}
+
+/* The next message is about device 0 and its announcement @number. */
+static bool hand_hears_number(struct hand *h, unsigned number)
+{
+    uint8_t m[4 + MESSAGE_FRAME_BYTES + 8];
+    const uint8_t content[8] = { 0, 0, 0, 0, 0, 0, 0, (uint8_t)number };
+    return recv(h->fd, m, sizeof(m), MSG_WAITALL) == sizeof(m) &&
+           m[0] == WIRE_RP_INITIAL_LOADED >> 8 && m[1] == (WIRE_RP_INITIAL_LOADED & 0xff) &&
+           memcmp(m + 12, content, sizeof(content)) == 0;
+}
+
+/* Each by its own number, and there is no acknowledgement of all beside it. */
+static void init_data_sent_again_is_acknowledged_by_its_number(void **state)
+{
+    struct hand h = { .numbered = true };
+    (void)state;
+    hand_begin(&h);
+    hand_device(&h);
+    hand_flush(&h);
+    assert_true(hand_hears(&h, WIRE_RP_READY, NULL, 0));
+    for (unsigned number = 1; number <= 3; number++) {
+        hand_initial(&h);
+        hand_flush(&h);
+        assert_true(hand_hears_number(&h, number));
+    }
+    shutdown(h.fd, SHUT_WR);
+    hand_is_refused(&h, -ENODATA, NULL, "");
 }
 
 static void init_data_sent_without_the_capability_is_refused(void **state)
@@ -364,6 +392,10 @@ static void source_refuses_what_no_target_says(void **state)
     /* READY of the wrong length; credit for nobody; RUNNING out of nothing */
     source_meets_message(WIRE_RP_READY, "abc", 3, -EPROTO, "0x5602 of 19 bytes");
     source_meets_message(WIRE_RP_CREDIT, "\0\0\0\x63\0\0\0\0\0\0\0\x01", 12, -EPROTO, "credit");
+    /* acknowledgements of what was not sent */
+    source_meets("\x00\x07\x00\x00", 4, -EPROTO, "not sent");
+    source_meets_message(WIRE_RP_INITIAL_LOADED, "\0\0\0\0\0\0\0\x01", 8, -EPROTO, "not sent");
+    source_meets_message(WIRE_RP_INITIAL_LOADED, "\0\0\0\x63\0\0\0\0", 8, -EPROTO, "not sent");
     source_meets_message(WIRE_RP_RUNNING, "{}", 2, -EPROTO, "was not told to");
     source_meets_message(WIRE_RP_FAILED, "{}", 2, -EREMOTEIO, "no reason was given");
     source_meets_message(WIRE_RP_FAILED, "\xff\xfe\xfd", 3, -EREMOTEIO, "no reason was given");
@@ -423,6 +455,7 @@ int main(void)
         cmocka_unit_test(source_without_the_capability_does_not_wait),
         cmocka_unit_test(init_data_sent_is_acknowledged),
         cmocka_unit_test(init_data_sent_twice_is_refused),
+        cmocka_unit_test(init_data_sent_again_is_acknowledged_by_its_number),
         cmocka_unit_test(init_data_sent_without_the_capability_is_refused),
         cmocka_unit_test(init_data_sent_of_a_device_without_precopy_is_refused),
         cmocka_unit_test(command_that_nobody_knows_is_refused),

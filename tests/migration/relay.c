@@ -35,6 +35,8 @@ struct relay {
     bool acted, loaded, go, running, has_ack, kept_all;
     uint8_t message[4 + 65535]; /* with swallow_ack: one message of the target's */
     size_t message_bytes;
+    uint8_t kept[1024]; /* acknowledgements that were kept back */
+    size_t kept_bytes;
     XXH3_state_t *passed_back; /* what was made of them, for the digests */
     /* the reverse direction of the main channel, message by message: head, then what is left */
     uint8_t head[4];
@@ -145,39 +147,58 @@ static bool write_all(int fd, const uint8_t *buf, size_t n)
     return true;
 }
 
-/* Later digests have to leave out what was kept back. */
-static bool pass_message(struct relay *r, int to)
+static size_t message_length(const uint8_t *message)
 {
-    size_t end = r->message_bytes;
-    r->message_bytes = 0;
-    if (r->message[0] == MESSAGE_OURS >> 8) {
-        end -= sizeof(uint64_t);
-        XXH3_64bits_update(r->passed_back, r->message, end);
-        uint64_t digest = XXH3_64bits_digest(r->passed_back);
-        for (int shift = 56; shift >= 0; shift -= 8)
-            r->message[end++] = (uint8_t)(digest >> shift);
-        XXH3_64bits_update(r->passed_back, r->message + end - 8, 8);
-    } else {
-        XXH3_64bits_update(r->passed_back, r->message, end);
-    }
-    return write_all(to, r->message, end);
+    return 4u + ((unsigned)message[2] << 8 | message[3]);
 }
 
-/* Pass the target's messages on but for SWITCHOVER_ACK. */
+static bool is_ack(const uint8_t *message)
+{
+    unsigned type = (unsigned)message[0] << 8 | message[1];
+    return type == QEMU_RP_SWITCHOVER_ACK || type == WIRE_RP_INITIAL_LOADED;
+}
+
+/* Later digests have to leave out what was kept back. */
+static bool pass_message(struct relay *r, int to, uint8_t *message)
+{
+    size_t end = message_length(message);
+    if (message[0] == MESSAGE_OURS >> 8) {
+        end -= sizeof(uint64_t);
+        XXH3_64bits_update(r->passed_back, message, end);
+        uint64_t digest = XXH3_64bits_digest(r->passed_back);
+        for (int shift = 56; shift >= 0; shift -= 8)
+            message[end++] = (uint8_t)(digest >> shift);
+        XXH3_64bits_update(r->passed_back, message + end - 8, 8);
+    } else {
+        XXH3_64bits_update(r->passed_back, message, end);
+    }
+    return write_all(to, message, end);
+}
+
+static bool keep(struct relay *r, const uint8_t *message, size_t length)
+{
+    if (r->kept_all || !is_ack(message))
+        return false;
+    if (length > sizeof(r->kept) - r->kept_bytes)
+        abort();
+    memcpy(r->kept + r->kept_bytes, message, length);
+    r->kept_bytes += length;
+    r->has_ack = true;
+    return true;
+}
+
+/* Pass the target's messages on but for acknowledgements. */
 static bool pass_without_ack(struct relay *r, int to, const uint8_t *buf, size_t n)
 {
     LOCK_SCOPE(&r->lock);
     for (size_t i = 0; i < n; i++) {
-        const uint8_t *m = r->message;
         follow_back(r, buf[i]);
         r->message[r->message_bytes++] = buf[i];
-        if (r->message_bytes < 4 || r->message_bytes < 4u + ((unsigned)m[2] << 8 | m[3]))
+        if (r->message_bytes < 4 || r->message_bytes < message_length(r->message))
             continue;
-        bool ack = m[0] == 0 && m[1] == QEMU_RP_SWITCHOVER_ACK && !r->kept_all;
-        r->has_ack |= ack;
-        if (ack)
-            r->message_bytes = 0;
-        else if (!pass_message(r, to))
+        size_t length = r->message_bytes;
+        r->message_bytes = 0;
+        if (!keep(r, r->message, length) && !pass_message(r, to, r->message))
             return false;
     }
     return true;
@@ -344,9 +365,8 @@ bool relay_has_ack(struct relay *r)
 
 void relay_release_ack(struct relay *r)
 {
-    static const uint8_t ack[4] = { 0, QEMU_RP_SWITCHOVER_ACK, 0, 0 };
     LOCK_SCOPE(&r->lock);
-    r->kept_all = true; /* no more than one */
-    XXH3_64bits_update(r->passed_back, ack, sizeof(ack));
-    write_all(r->ends[0][0], ack, sizeof(ack));
+    r->kept_all = true; /* no more of them */
+    for (size_t at = 0; at < r->kept_bytes; at += message_length(r->kept + at))
+        pass_message(r, r->ends[0][0], r->kept + at);
 }

@@ -19,7 +19,7 @@ struct relay_plan {
      * passes after it. */
     bool inside_go;   /* instead: two bytes into GO */
     bool after_go;    /* instead: after GO, and nothing of what the target answers */
-    bool swallow_ack; /* keep SWITCHOVER_ACK back until relay_release_ack() */
+    bool swallow_ack; /* keep acknowledgements back until relay_release_ack() */
     void (*act)(void *arg);
     void *arg;
 };
@@ -38,7 +38,7 @@ bool relay_acted(struct relay *relay);
 /* All of GO, of RUNNING has passed. */
 bool relay_saw_go(struct relay *relay);
 bool relay_saw_running(struct relay *relay);
-/* Has SWITCHOVER_ACK come (and was kept back)? Let it pass. */
+/* Has an acknowledgement of initial bytes come (and was kept back)? Let it pass. */
 bool relay_has_ack(struct relay *relay);
 void relay_release_ack(struct relay *relay);
 void relay_cut(struct relay *relay);

@@ -44,7 +44,8 @@ struct world_plan {
     bool no_ram;                             /* devices alone: they have nowhere to write to */
     uint64_t local_bytes; /* of each device; 0: 128 KiB where the profile has any */
     uint64_t transition_ns;
-    bool lone_main; /* no data channels */
+    uint64_t reinit; /* each device announces new initial bytes so often */
+    bool lone_main;  /* no data channels */
     unsigned channels;
     bool control; /* control sockets on both sides */
     bool relay;   /* world.relay stands between; WORLD_UNIX */
