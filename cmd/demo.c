@@ -582,5 +582,7 @@ int cmd_demo(int argc, char **argv)
     }
     demo_report(d.result, d.end.json, d.end.quiet);
     json_decref(d.result);
+    if (rc < 0 && !d.end.json)
+        return cmd_fail("demo", false, d.exit_code, &d.error);
     return rc < 0 ? (int)d.exit_code : CMD_DONE;
 }

@@ -53,8 +53,11 @@ static int refdev_hisi_stream_load_finish(struct refdev_model *model)
     const struct refdev_small *small = &model->stream.small;
     if (small->done < HISI_HEAD_BYTES || check_head(model, small->bytes))
         return -EINVAL;
-    if (small->done == HISI_HEAD_BYTES)
+    if (small->done == HISI_HEAD_BYTES) {
+        /* The guest comes without its driver, or moving on would send what never came. */
+        *refdev_reg(model, REFDEV_REG_CONTROL) = REFDEV_CONTROL_NO_DRIVER;
         return 0;
+    }
     if (small->done != HISI_TOTAL_BYTES) {
         refdev_refuse(model, "the state is truncated", small->done);
         return -EINVAL;

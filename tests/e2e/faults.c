@@ -47,6 +47,15 @@ static void device_that_vanishes_in_the_pause_is_5(void **state)
     expect(r, 5, "\"device0\"");
 }
 
+static void lost_pages_are_found_and_told(void **state)
+{
+    (void)state;
+    struct result r = run(DEMO, "--fault", "source:lie:0@command/log-report#1+");
+    expect(r, 1, "verification failed");
+    expect(run(DEMO, "--quiet", "--fault", "source:lie:0@command/log-report#1+"), 1,
+           "verification failed");
+}
+
 static void late_answer_makes_the_pause_longer_and_nothing_else(void **state)
 {
     (void)state;
@@ -87,6 +96,7 @@ int main(void)
         TEST(refused_state_change_is_1_and_the_workload_goes_on_at_the_source),
         TEST(corrupt_state_is_refused_by_the_target),
         TEST(device_that_vanishes_in_the_pause_is_5),
+        TEST(lost_pages_are_found_and_told),
         TEST(late_answer_makes_the_pause_longer_and_nothing_else),
         TEST(side_and_device_must_be_there),
         TEST(vanished_server_ends_and_removes_its_socket_file),

@@ -190,6 +190,9 @@ static void hisi_without_driver_saves_the_match_data_alone(void **arg)
     buf[8] ^= 1;
     assert_int_equal(write_state(target, buf, 40, 40), 0);
     set_state(target, VMIG_STATE_RUNNING);
+    assert_int_equal(reg(target, REFDEV_REG_CONTROL), REFDEV_CONTROL_NO_DRIVER);
+    set_state(target, VMIG_STATE_STOP_COPY); /* on to the next, the same again */
+    assert_int_equal(read_state(target, buf, 0, sizeof(buf), 400), 40);
     fake_delete(source);
     fake_delete(target);
 }
