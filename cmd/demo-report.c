@@ -19,6 +19,18 @@ static const char *text_of_size(uint64_t bytes, char *buf, size_t size)
     return bytes ? cmd_format_size(bytes, buf, size) : "-";
 }
 
+const char *demo_damage(json_t *v, char *buf, size_t size)
+{
+    const char *first = json_string_value(json_object_get(v, "first_wrong"));
+    snprintf(buf, size,
+             "%" PRIu64 " wrong pages%s%s%s, %" PRIu64 " lost writes, %" PRIu64
+             " lost DMA pages, %" PRIu64 " wrong device pages, %" PRIu64 " DMA errors",
+             whole(v, "wrong_pages"), first && *first ? " (" : "", first ? first : "",
+             first && *first ? ")" : "", whole(v, "lost_writes"), whole(v, "slot_mismatches"),
+             whole(v, "device_wrong_pages") + whole(v, "local_mismatches"), whole(v, "dma_errors"));
+    return buf;
+}
+
 static void print_phases(json_t *result)
 {
     static const char *const phases[] = { "prepare", "setup",    "rounds",    "switchover",
@@ -69,7 +81,7 @@ static void print_memory(json_t *result)
 static void print_verdict(json_t *result)
 {
     json_t *v = json_object_get(result, "verification");
-    char total[32], pause[32], predicted[32];
+    char total[32], pause[32], predicted[32], damage[300];
     printf("  total          %s\n",
            cmd_format_duration(number(result, "total_ms"), total, sizeof(total)));
     printf(
@@ -81,12 +93,7 @@ static void print_verdict(json_t *result)
                "lost\n",
                whole(v, "checked_pages"));
     else
-        printf("  NOT VERIFIED   %" PRIu64 " wrong pages (%s), %" PRIu64 " lost writes, %" PRIu64
-               " lost DMA pages, %" PRIu64 " wrong device pages, %" PRIu64 " DMA errors\n",
-               whole(v, "wrong_pages"), json_string_value(json_object_get(v, "first_wrong")),
-               whole(v, "lost_writes"), whole(v, "slot_mismatches"),
-               whole(v, "device_wrong_pages") + whole(v, "local_mismatches"),
-               whole(v, "dma_errors"));
+        printf("  NOT VERIFIED   %s\n", demo_damage(v, damage, sizeof(damage)));
 }
 
 void demo_report(json_t *result, bool json, bool quiet)

@@ -8,4 +8,7 @@
 /* @result: endpoint_statistics() with "verified" and "verification". */
 void demo_report(json_t *result, bool json, bool quiet);
 
+/* What a verification found wrong, in words. Returns @buf. */
+const char *demo_damage(json_t *verification, char *buf, size_t size);
+
 #endif

@@ -405,6 +405,7 @@ static json_t *ask_to_verify(struct demo *d, struct child *side, const char *who
 
 static int verify(struct demo *d)
 {
+    char damage[300];
     json_t *event = ask_to_verify(d, &d->target, "target");
     if (!event)
         return -1;
@@ -413,8 +414,8 @@ static int verify(struct demo *d)
     json_object_del(event, "event");
     json_object_set_new(d->result, "verification", event);
     if (!ok)
-        failed(d, "verification failed: the workload at the target is not what the source had (%s)",
-               json_string_value(json_object_get(event, "first_wrong")));
+        failed(d, "verification failed: the workload at the target is not what the source had: %s",
+               demo_damage(event, damage, sizeof(damage)));
     return ok ? 0 : -1;
 }
 
@@ -423,6 +424,7 @@ static void verify_source(struct demo *d)
 {
     struct vmig_error error = d->error;
     enum cmd_exit exit_code = d->exit_code;
+    char damage[300];
     d->error = (struct vmig_error) { 0 };
     json_t *event = ask_to_verify(d, &d->source, "source");
     if (json_is_true(json_object_get(event, "ok")))
@@ -431,7 +433,7 @@ static void verify_source(struct demo *d)
         failed(d,
                "verification failed: the workload that goes on at the source is not what it was "
                "(%s), after: %s",
-               json_string_value(json_object_get(event, "first_wrong")), error.text);
+               demo_damage(event, damage, sizeof(damage)), error.text);
     if (!json_is_false(json_object_get(event, "ok")))
         d->error = error;
     json_decref(event);
