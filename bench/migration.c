@@ -190,8 +190,14 @@ static void engine_receiver(void *at, int fd, uint64_t bytes, bool touched)
 
 /* Bytes of guest memory a second over the stages that move it: setup (tracking starts), rounds, the
  * pause. */
+/* A parameter that differs from its default. */
+struct setting {
+    const char *name;
+    uint64_t value;
+};
+
 static double engine_rate(void *source, int source_fd, void *target, int target_fd, uint64_t bytes,
-                          bool touched)
+                          bool touched, const struct setting *setting)
 {
     char address[100];
     struct vmig_error err = { 0 };
@@ -206,6 +212,8 @@ static double engine_rate(void *source, int source_fd, void *target, int target_
     close(address_pipe[0]);
     close(address_pipe[1]);
     struct vmig_migration *m = one_block(NULL, source, source_fd, bytes);
+    if (setting)
+        must(vmig_migration_set(m, setting->name, setting->value, &err), &err);
     must(vmig_migration_send(m, address, &err), &err);
     vmig_migration_query(m, &s);
     vmig_migration_free(m);
@@ -261,7 +269,7 @@ static void run(const char *name, enum contents contents, uint64_t bytes, int re
         base[i] = contents == RANDOM  ? raw_rate(source, sink, bytes)
                   : contents == ZEROS ? read_rate((const uint64_t *)source, bytes)
                                       : 1;
-        rate[i] = engine_rate(source, source_fd, sink, target_fd, bytes, contents == RANDOM);
+        rate[i] = engine_rate(source, source_fd, sink, target_fd, bytes, contents == RANDOM, NULL);
         if (contents == RANDOM) { /* and once more, so that drift shows */
             double again = raw_rate(source, sink, bytes);
             base[i] = (base[i] + again) / 2;
@@ -272,6 +280,28 @@ static void run(const char *name, enum contents contents, uint64_t bytes, int re
         close(source_fd);
         close(target_fd);
     }
+    report(name, bytes, rate, base, ratio, repeat, wanted);
+}
+
+/* The same memory with and without @setting, one after the other. */
+static void run_setting(const char *name, const struct setting *setting, uint64_t bytes, int repeat,
+                        double wanted)
+{
+    double rate[REPEAT_MAX], base[REPEAT_MAX], ratio[REPEAT_MAX];
+    int source_fd, sink_fd;
+    char *source = memory(bytes, &source_fd), *sink = memory(bytes, &sink_fd);
+    fill(source, bytes, RANDOM);
+    memset(sink, 1, bytes);
+    for (int i = 0; i < repeat; i++) {
+        base[i] = engine_rate(source, source_fd, sink, sink_fd, bytes, true, NULL);
+        rate[i] = engine_rate(source, source_fd, sink, sink_fd, bytes, true, setting);
+        base[i] = (base[i] + engine_rate(source, source_fd, sink, sink_fd, bytes, true, NULL)) / 2;
+        ratio[i] = rate[i] / base[i];
+    }
+    munmap(source, bytes);
+    munmap(sink, bytes);
+    close(source_fd);
+    close(sink_fd);
     report(name, bytes, rate, base, ratio, repeat, wanted);
 }
 
@@ -449,6 +479,8 @@ int main(int argc, char **argv)
         return 2;
     if (is_wanted(only, "ram-incompressible"))
         run("ram-incompressible", RANDOM, mib * MIB, repeat, 0.7);
+    if (is_wanted(only, "ram-digest"))
+        run_setting("ram-digest", &(struct setting) { "ram-digest", 1 }, mib * MIB, repeat, 0.7);
     if (is_wanted(only, "ram-zeros"))
         run("ram-zeros", ZEROS, mib * MIB, repeat, 0.7);
     if (is_wanted(only, "ram-never-touched"))

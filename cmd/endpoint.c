@@ -26,6 +26,7 @@ enum {
     KEY_CHANNELS,
     KEY_NO_PRE_COPY,
     KEY_ALL_DIRTY,
+    KEY_RAM_DIGEST,
     KEY_STATE_SIZE,
     KEY_TIMEOUT,
 };
@@ -155,6 +156,9 @@ static error_t parse_tuning(int key, char *arg, struct argp_state *state)
     case KEY_ALL_DIRTY:
         endpoint_set(e, "all-dirty", 1);
         return 0;
+    case KEY_RAM_DIGEST:
+        endpoint_set(e, "ram-digest", 1);
+        return 0;
     case KEY_STATE_SIZE:
         endpoint_set(e, "device-state-size",
                      cmd_arg_size(state, "--state-size", arg, 1, UINT64_MAX));
@@ -180,6 +184,8 @@ static const struct argp_option tuning_options[] = {
     { "no-pre-copy", KEY_NO_PRE_COPY, NULL, 0, "Move all device state in the pause", 0 },
     { "all-dirty", KEY_ALL_DIRTY, NULL, 0,
       "For devices that cannot log their DMA: send all memory again in the pause", 0 },
+    { "ram-digest", KEY_RAM_DIGEST, NULL, 0,
+      "Digests of memory as well: what was damaged on its way is sent again", 0 },
     { "state-size", KEY_STATE_SIZE, "SIZE", 0,
       "What a device that cannot tell its state's size is counted with (100G)", 0 },
     { "transition-timeout", KEY_TIMEOUT, "TIME", 0, "Longest state change of a device (30s)", 0 },

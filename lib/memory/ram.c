@@ -28,6 +28,7 @@ struct ram *ram_free(struct ram *ram)
         free((char *)ram->blocks[i].desc.name);
         free(ram->blocks[i].dirty);
         free(ram->blocks[i].touched);
+        free(ram->blocks[i].suspect);
     }
     free(ram);
     return NULL;

@@ -21,6 +21,9 @@ struct ram_block {
     uint64_t
         *dirty; /* one bit a page: must still be sent; only the RAM worker reads and writes it */
     uint64_t *touched; /* target: pages that hold something else than zero as far as we know */
+    /* with ram-digest (suspect.h), or NULL; target: these did not arrive as sent; source: the target
+     * says so, they are to be sent again */
+    uint64_t *suspect;
 };
 
 struct ram {

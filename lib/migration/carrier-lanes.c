@@ -57,7 +57,7 @@ static int send_head(struct participant *p, enum wire_packet_kind kind, const vo
     struct wire_packet packet = {
         .kind = kind, .participant = p->index, .length = length, .sequence = p->sequence++
     };
-    wire_packet_encode(&packet, NULL, head);
+    wire_packet_encode(&packet, NULL, NULL, buf, head);
     struct iovec iov[2] = { { head, sizeof(head) }, { (void *)buf, length } };
     return send_packet(lane_of(p), iov, 2, err);
 }
@@ -100,7 +100,9 @@ static int lanes_end_of_data(struct participant *p, struct vmig_error *err)
 static int lanes_ram(struct participant *p, const struct ram_extent *extents, unsigned count,
                      struct vmig_error *err)
 {
-    uint8_t head[WIRE_PACKET_BYTES + WIRE_EXTENTS_MAX * WIRE_EXTENT_BYTES];
+    uint8_t head[WIRE_PACKET_BYTES + WIRE_LIST_BYTES_MAX];
+    uint64_t digests[WIRE_DIGESTS_MAX];
+    unsigned num_digests = 0;
     struct wire_extent wire[WIRE_EXTENTS_MAX];
     struct iovec iov[WIRE_EXTENTS_MAX + 1];
     const struct ram *ram = p->migration->ram;
@@ -113,15 +115,20 @@ static int lanes_ram(struct participant *p, const struct ram_extent *extents, un
         iov[i + 1] = (struct iovec) { (char *)e->block->desc.vaddr + e->offset_bytes,
                                       e->zero ? 0 : e->length_bytes };
         length += iov[i + 1].iov_len;
+        if (e->zero || !p->migration->ram_digest)
+            continue;
+        ram_digests(e->block, e->offset_bytes, wire[i].pages, digests + num_digests);
+        num_digests += ram_runs(wire[i].pages);
     }
     struct wire_packet packet = {
         .kind = extents[0].zero ? WIRE_PACKET_ZERO : WIRE_PACKET_RAM,
         .participant = p->index,
         .count = count,
+        .digests = num_digests,
         .length = length,
         .sequence = p->sequence++,
     };
-    iov[0] = (struct iovec) { head, wire_packet_encode(&packet, wire, head) };
+    iov[0] = (struct iovec) { head, wire_packet_encode(&packet, wire, digests, NULL, head) };
     struct lane *lane = &p->migration->lanes[packet.sequence % p->migration->num_lanes];
     return send_packet(lane, iov, count + 1, err);
 }
@@ -136,7 +143,7 @@ static int lanes_measure(struct vmig_migration *m, struct vmig_error *err)
     struct wire_packet packet = { .kind = WIRE_PACKET_FILL, .length = WIRE_CHUNK_BYTES };
     if (!fill)
         return error_set(err, ENOMEM, m->stage, NULL, NULL, "out of memory");
-    wire_packet_encode(&packet, NULL, head);
+    wire_packet_encode(&packet, NULL, NULL, fill, head);
     int rc = 0;
     for (unsigned i = 0; rc == 0 && i < FILL_CHUNKS; i++) {
         struct iovec iov[2] = { { head, sizeof(head) }, { fill, WIRE_CHUNK_BYTES } };
@@ -151,7 +158,7 @@ static int lanes_round_end(struct vmig_migration *m, unsigned round, struct vmig
 {
     uint8_t head[WIRE_PACKET_BYTES];
     struct wire_packet packet = { .kind = WIRE_PACKET_BARRIER, .sequence = round };
-    wire_packet_encode(&packet, NULL, head);
+    wire_packet_encode(&packet, NULL, NULL, NULL, head);
     for (unsigned i = 0; i < m->num_lanes; i++) {
         struct iovec iov = { head, sizeof(head) };
         int rc = send_packet(&m->lanes[i], &iov, 1, err);

@@ -2,7 +2,8 @@
 /*
  * Participant data in sections of the main channel, exactly as QEMU frames it: what files, pipes
  * and a lone descriptor get. Devices write PART sections of one record while they run and one END
- * section of all the rest; RAM writes page items.
+ * section of all the rest; RAM writes page items. These have no room for digests of their own, so with
+ * ram-digest a copy of each page is hashed and sent, and the manifest has the digest of all.
  */
 #include <errno.h>
 #include <string.h>
@@ -140,6 +141,23 @@ static unsigned fill_vector(struct items *it, struct iovec *iov)
     return n;
 }
 
+/* Nothing writes to the copies, so what is hashed is what is sent. */
+static int copy_pages(struct participant *p, struct items *it)
+{
+    struct vmig_migration *m = p->migration;
+    if (!m->page_copies)
+        m->page_copies = malloc(WIRE_RAM_BYTES_MAX); /* the RAM worker's, until the run ends */
+    if (!m->page_copies)
+        return -ENOMEM;
+    for (unsigned i = 0; i < it->num_pages; i++) {
+        char *copy = (char *)m->page_copies + (size_t)i * RAM_PAGE_SIZE;
+        memcpy(copy, it->page[i], RAM_PAGE_SIZE);
+        XXH3_64bits_update(p->digest, copy, RAM_PAGE_SIZE);
+        it->page[i] = copy;
+    }
+    return 0;
+}
+
 static int sections_ram(struct participant *p, const struct ram_extent *extents, unsigned count,
                         struct vmig_error *err)
 {
@@ -156,6 +174,8 @@ static int sections_ram(struct participant *p, const struct ram_extent *extents,
         qemu_write_footer(&it->heads, p->section_id);
     }
     int rc = it->heads.error;
+    if (rc == 0 && p->migration->ram_digest)
+        rc = copy_pages(p, it);
     if (rc == 0)
         rc = send_vector(p->migration, iov, fill_vector(it, iov), 2, err);
     writer_done(&it->heads);

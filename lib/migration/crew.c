@@ -270,13 +270,19 @@ int crew_run(struct vmig_migration *m, enum step step, struct vmig_error *err)
     return crew_wait(m, step, err);
 }
 
+int crew_run_one(struct vmig_migration *m, struct participant *p, enum step step,
+                 struct vmig_error *err)
+{
+    for (unsigned i = 0; i < m->num_participants; i++)
+        m->participants[i]->wanted = false;
+    post(p, step);
+    return crew_wait(m, step, err);
+}
+
 int crew_run_in_turn(struct vmig_migration *m, enum step step, struct vmig_error *err)
 {
     for (unsigned i = 0; i < m->num_participants; i++) {
-        for (unsigned k = 0; k < m->num_participants; k++)
-            m->participants[k]->wanted = false;
-        post(m->participants[i], step);
-        int rc = crew_wait(m, step, err);
+        int rc = crew_run_one(m, m->participants[i], step, err);
         if (rc < 0)
             return rc;
     }

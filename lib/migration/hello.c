@@ -86,11 +86,12 @@ char *hello_request(struct vmig_migration *m)
 {
     char identity[33];
     hex(m->identity, sizeof(m->identity), identity);
-    return dump(json_pack("{s:i, s:s, s:I, s:b, s:b, s:o, s:o, s:o*}", "protocol", WIRE_PROTOCOL,
-                          "migration", identity, "channels", (json_int_t)m->lanes_wanted,
-                          "switchover-ack", (int)m->switchover_ack, "numbered-acks",
-                          (int)(m->switchover_ack && !m->unnumbered_acks), "participants",
-                          participants_json(m), "ram", ram_json(m), "control", control_where(m)));
+    return dump(json_pack("{s:i, s:s, s:I, s:b, s:b, s:b, s:o, s:o, s:o*}", "protocol",
+                          WIRE_PROTOCOL, "migration", identity, "channels",
+                          (json_int_t)m->lanes_wanted, "switchover-ack", (int)m->switchover_ack,
+                          "numbered-acks", (int)(m->switchover_ack && !m->unnumbered_acks),
+                          "ram-digest", (int)m->ram_digest, "participants", participants_json(m),
+                          "ram", ram_json(m), "control", control_where(m)));
 }
 
 char *hello_reply(struct vmig_migration *m)
@@ -199,9 +200,10 @@ static int check_header(struct vmig_migration *m, json_t *root, struct vmig_erro
 {
     const char *identity = NULL;
     json_int_t protocol = 0, channels = -1;
-    int ack = 0, numbered = 0;
-    json_unpack(root, "{s:I, s:s, s:I, s:b, s?b}", "protocol", &protocol, "migration", &identity,
-                "channels", &channels, "switchover-ack", &ack, "numbered-acks", &numbered);
+    int ack = 0, numbered = 0, digest = 0;
+    json_unpack(root, "{s:I, s:s, s:I, s:b, s?b, s?b}", "protocol", &protocol, "migration",
+                &identity, "channels", &channels, "switchover-ack", &ack, "numbered-acks",
+                &numbered, "ram-digest", &digest);
     if (protocol != WIRE_PROTOCOL)
         return refuse(err, NULL, "protocol-version",
                       "the source speaks protocol %lld, this side %d; use the same version on both",
@@ -213,6 +215,7 @@ static int check_header(struct vmig_migration *m, json_t *root, struct vmig_erro
     m->lanes_wanted = (unsigned)channels;
     m->switchover_ack = ack;
     m->numbered_acks = ack && numbered;
+    m->ram_digest = digest;
     m->carrier = channels ? &carrier_lanes : &carrier_sections;
     return 0;
 }

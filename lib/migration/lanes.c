@@ -28,7 +28,7 @@ static int send_hello(struct lane *lane, struct vmig_error *err)
     struct wire_packet packet = { .kind = WIRE_PACKET_HELLO,
                                   .length = sizeof(m->identity),
                                   .sequence = lane->index };
-    wire_packet_encode(&packet, NULL, head);
+    wire_packet_encode(&packet, NULL, NULL, m->identity, head);
     struct iovec iov[2] = { { head, sizeof(head) }, { m->identity, sizeof(m->identity) } };
     int rc = channel_writev(lane->channel, iov, 2);
     if (rc < 0)
@@ -70,6 +70,14 @@ static int broken(struct lane *lane, const char *what, struct vmig_error *err)
                      lane->index, what);
 }
 
+static int changed(struct lane *lane, const char *device, const char *what, struct vmig_error *err)
+{
+    return error_set(
+        err, EBADMSG, lane->migration->stage, device, "corrupt-data",
+        "data channel %u: %s was changed on its way; the source goes on, migrate again",
+        lane->index, what);
+}
+
 static int read_exact(struct lane *lane, void *buf, size_t length, struct vmig_error *err)
 {
     struct iovec iov = { buf, length };
@@ -109,15 +117,33 @@ static int on_zero(struct lane *lane, const struct wire_packet *packet, const ui
         rc = ram_load_zero(block, e.offset_bytes, (uint64_t)e.pages * RAM_PAGE_SIZE, err);
         if (rc < 0)
             return rc;
+        if (block->suspect)
+            bitmap_clear_range(block->suspect, e.offset_bytes / RAM_PAGE_SIZE, e.pages);
     }
     return 0;
+}
+
+/* Compare what landed with what was sent; a device or another lane does not touch it now. */
+static void compare_extent(struct lane *lane, const struct wire_packet *packet, const uint8_t *list,
+                           unsigned index, unsigned first_digest)
+{
+    struct vmig_migration *m = lane->migration;
+    uint64_t sent[WIRE_DIGESTS_MAX], arrived[WIRE_DIGESTS_MAX];
+    struct wire_extent e;
+    wire_extent_decode(list + index * WIRE_EXTENT_BYTES, &e);
+    struct ram_block *block = &m->ram->blocks[e.block];
+    for (unsigned i = 0; i < ram_runs(e.pages); i++)
+        sent[i] = wire_digest_decode(packet, list, first_digest + i);
+    ram_digests(block, e.offset_bytes, e.pages, arrived);
+    LOCK_SCOPE(&m->ram_lock);
+    suspect_compare(block, e.offset_bytes, e.pages, sent, arrived);
 }
 
 static int on_ram(struct lane *lane, const struct wire_packet *packet, const uint8_t *list,
                   struct vmig_error *err)
 {
     struct iovec iov[WIRE_EXTENTS_MAX];
-    uint64_t total = 0;
+    uint64_t total = 0, runs = 0;
     for (uint32_t i = 0; i < packet->count; i++) {
         struct wire_extent e;
         struct ram_block *block = NULL;
@@ -128,15 +154,22 @@ static int on_ram(struct lane *lane, const struct wire_packet *packet, const uin
         iov[i] = (struct iovec) { (char *)block->desc.vaddr + e.offset_bytes,
                                   (size_t)e.pages * RAM_PAGE_SIZE };
         total += iov[i].iov_len;
+        runs += ram_runs(e.pages);
         LOCK_SCOPE(&lane->migration->ram_lock);
         bitmap_set_range(block->touched, e.offset_bytes / RAM_PAGE_SIZE, e.pages);
     }
     if (total != packet->length)
         return broken(lane, "a packet whose length is not the sum of its extents", err);
+    if (packet->digests != (lane->migration->ram_digest ? runs : 0))
+        return broken(lane, "a packet with a digest too many or too few", err);
     int rc = channel_readv_full(lane->channel, iov, packet->count);
     if (rc < 0)
         return error_set(err, rc, lane->migration->stage, "ram", "connection-lost",
                          "data channel %u ended inside memory: %s", lane->index, strerror(-rc));
+    for (unsigned i = 0, digest = 0; packet->digests && i < packet->count; i++) {
+        compare_extent(lane, packet, list, i, digest);
+        digest += ram_runs(iov[i].iov_len / RAM_PAGE_SIZE);
+    }
     pthread_mutex_lock(&lane->migration->ram_lock);
     lane->migration->ram_received_bytes += total;
     pthread_mutex_unlock(&lane->migration->ram_lock);
@@ -152,6 +185,8 @@ static int on_data(struct lane *lane, const struct wire_packet *packet, const ui
     if (!buf)
         return error_set(err, ENOMEM, lane->migration->stage, p->id, NULL, "out of memory");
     int rc = read_exact(lane, buf, packet->length, err);
+    if (rc == 0 && !wire_body_intact(packet, buf, packet->length))
+        rc = changed(lane, p->id, "a packet of its data", err); /* and the device does not see it */
     if (rc == 0)
         return load_data(p, buf, packet->length, err);
     free(buf);
@@ -165,7 +200,9 @@ static int on_fill(struct lane *lane, const struct wire_packet *packet, const ui
     (void)list;
     if (!buf)
         return error_set(err, ENOMEM, lane->migration->stage, NULL, NULL, "out of memory");
-    return read_exact(lane, buf, packet->length, err);
+    int rc = read_exact(lane, buf, packet->length, err);
+    bool intact = rc == 0 && wire_body_intact(packet, buf, packet->length);
+    return rc < 0 || intact ? rc : changed(lane, NULL, "a packet without meaning", err);
 }
 
 static int on_mark(struct lane *lane, const struct wire_packet *packet, const uint8_t *list,
@@ -221,7 +258,7 @@ static bool right_participant(struct vmig_migration *m, const struct wire_packet
 /* 1: the channel ended between packets. */
 static int read_packet(struct lane *lane, struct vmig_error *err)
 {
-    uint8_t head[WIRE_PACKET_BYTES], list[WIRE_EXTENTS_MAX * WIRE_EXTENT_BYTES];
+    uint8_t head[WIRE_PACKET_BYTES], list[WIRE_LIST_BYTES_MAX];
     struct wire_packet packet;
     ssize_t n = channel_read(lane->channel, head, 1);
     if (n == 0)
@@ -231,13 +268,17 @@ static int read_packet(struct lane *lane, struct vmig_error *err)
                    : read_exact(lane, head + 1, sizeof(head) - 1, err);
     if (rc < 0)
         return rc;
-    if (wire_packet_decode(head, &packet) < 0 || !handlers[packet.kind].handle)
+    rc = wire_packet_decode(head, &packet);
+    if (rc == -EBADMSG)
+        return changed(lane, NULL, "a packet's header", err);
+    if (rc < 0 || !handlers[packet.kind].handle)
         return broken(lane, "a packet header that makes no sense", err);
-    rc = read_exact(lane, list, packet.count * WIRE_EXTENT_BYTES, err);
+    unsigned length = wire_list_bytes(&packet);
+    rc = read_exact(lane, list, length, err);
     if (rc < 0)
         return rc;
-    if (!wire_packet_intact(head, list, packet.count))
-        return broken(lane, "a packet header with a wrong digest", err);
+    if (length && !wire_body_intact(&packet, list, length))
+        return changed(lane, NULL, "a packet's list", err);
     if (!right_participant(lane->migration, &packet))
         return broken(lane, "a packet for a participant that takes no such packets", err);
     return handlers[packet.kind].handle(lane, &packet, list, err);
@@ -287,7 +328,8 @@ static int accept_hello(struct vmig_migration *m, struct channel *channel, unsig
         return error_set(err, rc, VMIG_STAGE_PREPARE, NULL, "not-a-data-channel",
                          "data channel %u: %s", index, strerror(-rc));
     if (wire_packet_decode(bytes, &packet) < 0 || packet.kind != WIRE_PACKET_HELLO ||
-        !wire_packet_intact(bytes, NULL, 0) || packet.sequence != index ||
+        !wire_body_intact(&packet, bytes + WIRE_PACKET_BYTES, sizeof(m->identity)) ||
+        packet.sequence != index ||
         memcmp(bytes + WIRE_PACKET_BYTES, m->identity, sizeof(m->identity)) != 0)
         return error_set(err, EPROTO, VMIG_STAGE_PREPARE, NULL, "not-a-data-channel",
                          "data channel %u does not belong to this migration; is another source "

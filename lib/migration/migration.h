@@ -193,7 +193,7 @@ struct vmig_migration {
     bool one_way;
     /* of this run: the source's parameters, which HELLO tells the target */
     unsigned lanes_wanted;
-    bool switchover_ack;
+    bool switchover_ack, ram_digest;
     bool numbered_acks; /* both sides know them */
     struct channel *main;
     pthread_mutex_t main_write;
@@ -204,8 +204,10 @@ struct vmig_migration {
     struct lane lanes[LANES_MAX];
     pthread_t return_path;
     bool return_path_running;
-    pthread_mutex_t ram_lock; /* target: touched bitmaps, when several lanes land pages; and */
+    pthread_mutex_t ram_lock; /* touched and suspect bitmaps; and */
     uint64_t ram_received_bytes;
+    void *page_copies;  /* WIRE_RAM_BYTES_MAX, or NULL: carrier-sections.c */
+    bool suspects_told; /* source: since the RAM worker looked last */
     atomic_uint_fast64_t sent_bytes;
     /* what was left when the engine looked last, and how much it had sent then */
     atomic_uint_fast64_t looked_bytes, looked_sent_bytes;
@@ -232,6 +234,8 @@ void crew_end(struct vmig_migration *m);
 int crew_run(struct vmig_migration *m, enum step step, struct vmig_error *err);
 void crew_post(struct vmig_migration *m, enum step step);
 int crew_wait(struct vmig_migration *m, enum step step, struct vmig_error *err);
+int crew_run_one(struct vmig_migration *m, struct participant *p, enum step step,
+                 struct vmig_error *err);
 /* One after the other, in the order they were added. */
 int crew_run_in_turn(struct vmig_migration *m, enum step step, struct vmig_error *err);
 /* A device that was reset or lost, or NULL. */

@@ -39,6 +39,8 @@ const struct parameter_row parameter_table[PARAMETER_COUNT] = {
     [PARAMETER_ALL_DIRTY] = { "all-dirty", "on/off",
                               "without a dirty log of a device, count all its memory as dirty", 0,
                               1, 0 },
+    [PARAMETER_RAM_DIGEST] = { "ram-digest", "on/off",
+                               "memory that did not arrive as it was sent is sent again", 0, 1, 0 },
 };
 
 static const struct parameter_row *find(const char *name, enum parameter *ret)

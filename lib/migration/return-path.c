@@ -69,6 +69,31 @@ static int on_credit(struct vmig_migration *m, const struct message *msg, struct
     return 0;
 }
 
+static int bad_suspects(struct vmig_migration *m, struct vmig_error *err)
+{
+    return error_set(err, EPROTO, m->stage, "ram", "bad-stream",
+                     "the target calls memory suspect that does not exist, or was not asked");
+}
+
+/* What is suspect joins the dirty pages when the RAM worker looks next. */
+static int on_suspect(struct vmig_migration *m, const struct message *msg, struct vmig_error *err)
+{
+    if (msg->length % WIRE_EXTENT_BYTES || !m->ram_digest)
+        return bad_suspects(m, err);
+    LOCK_SCOPE(&m->ram_lock);
+    for (unsigned at = 0; at < msg->length; at += WIRE_EXTENT_BYTES) {
+        struct wire_extent e;
+        wire_extent_decode(msg->data + at, &e);
+        struct ram_block *b = e.block < m->ram->num_blocks ? &m->ram->blocks[e.block] : NULL;
+        uint64_t page = e.offset_bytes / RAM_PAGE_SIZE;
+        if (!b || !b->suspect || page > b->pages || e.pages > b->pages - page)
+            return bad_suspects(m, err);
+        bitmap_set_range(b->suspect, page, e.pages);
+        m->suspects_told = true;
+    }
+    return 0;
+}
+
 static int on_switchover_ack(struct vmig_migration *m, const struct message *msg,
                              struct vmig_error *err)
 {
@@ -156,6 +181,7 @@ static const struct {
     { WIRE_RP_RUNNING, ANY_LENGTH, on_running },
     { WIRE_RP_FAILED, ANY_LENGTH, on_failed },
     { WIRE_RP_INITIAL_LOADED, 8, on_initial_loaded },
+    { WIRE_RP_SUSPECT, ANY_LENGTH, on_suspect },
 };
 
 /* The row of a message, from its head alone: what is not known is not waited for either. */

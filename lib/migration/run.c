@@ -50,11 +50,12 @@ static void reset_run(struct vmig_migration *m)
     XXH3_64bits_reset(m->heard);
     m->sent_bytes = m->looked_bytes = m->looked_sent_bytes = 0;
     m->ram_received_bytes = 0;
+    m->suspects_told = false;
     m->throttle.next_ns = 0;
     m->model = (struct time_model) { 0 };
     m->round = 0;
     m->set_up = m->workload_stopped = m->completing = false;
-    m->one_way = m->switchover_ack = m->numbered_acks = false;
+    m->one_way = m->switchover_ack = m->numbered_acks = m->ram_digest = false;
     m->lanes_wanted = 0;
 }
 
@@ -113,6 +114,7 @@ void run_end(struct vmig_migration *m)
     lanes_end(m);
     return_path_end(m);
     crew_end(m);
+    free(take_ptr(m->page_copies));
     m->main = channel_free(m->main);
     drain_cancel(m);
     LOCK_SCOPE(&m->lock);

@@ -74,8 +74,16 @@ static const struct pci_config_state *config_of(const struct participant *p)
     return p->kind == PARTICIPANT_DEVICE ? participant_device_config(p->opaque) : NULL;
 }
 
-/* RAM is counted and not hashed: its pages change while they are sent, so a digest taken on the way
- * would give false alarms. */
+/* Pages change while they are sent. So memory has a digest only where pages travel in sections,
+ * with ram-digest, when a copy is hashed and sent; on data channels each run has its own. */
+static uint64_t digest_of(const struct participant *p)
+{
+    const struct vmig_migration *m = p->migration;
+    bool taken = m->carrier == &carrier_sections &&
+                 (m->ram_digest || (m->one_way && m->side == SIDE_TARGET));
+    return p->kind != PARTICIPANT_RAM || taken ? XXH3_64bits_digest(p->digest) : 0;
+}
+
 static int add_entry(struct manifest *list, struct participant *p, const char *id,
                      struct vmig_error *err)
 {
@@ -84,7 +92,7 @@ static int add_entry(struct manifest *list, struct participant *p, const char *i
     struct manifest_entry entry = {
         .kind = manifest_kinds[p->kind],
         .length_bytes = ram && target ? p->migration->ram_received_bytes : p->data_bytes,
-        .digest = ram ? 0 : XXH3_64bits_digest(p->digest),
+        .digest = digest_of(p),
     };
     snprintf(entry.id, sizeof(entry.id), "%s", id);
     snprintf(entry.identity, sizeof(entry.identity), "%s", p->identity);

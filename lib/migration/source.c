@@ -53,6 +53,7 @@ static int open_channel(struct vmig_migration *m, const struct address *address,
     bool lone = m->one_way || address->kind == ADDRESS_FD;
     m->lanes_wanted = lone ? 0 : (unsigned)m->parameters[PARAMETER_CHANNELS];
     m->switchover_ack = !m->one_way && m->parameters[PARAMETER_SWITCHOVER_ACK];
+    m->ram_digest = m->parameters[PARAMETER_RAM_DIGEST];
     m->carrier = m->lanes_wanted ? &carrier_lanes : &carrier_sections;
     LOCK_SCOPE(&m->lock);
     m->main = channel;
@@ -143,14 +144,14 @@ static void set_budgets(struct vmig_migration *m)
     }
 }
 
-static int wait_round(struct vmig_migration *m, struct vmig_error *err)
+static int wait_round(struct vmig_migration *m, unsigned round, struct vmig_error *err)
 {
     for (;;) {
         int rc = run_check(m, err);
         if (rc < 0)
             return rc;
         LOCK_SCOPE(&m->lock);
-        if (m->round_loaded >= m->round)
+        if (m->round_loaded >= round)
             return 0;
         run_wait_locked(m, UINT64_MAX);
     }
@@ -180,7 +181,7 @@ static int one_round(struct vmig_migration *m, struct vmig_error *err)
     if (rc == 0)
         rc = m->carrier->round_end(m, m->round, err);
     if (rc == 0 && !m->one_way)
-        rc = wait_round(m, err);
+        rc = wait_round(m, m->round, err);
     if (rc == 0)
         convergence_learn_round(m, atomic_load(&m->sent_bytes) - sent, clock_ms_since(start));
     return rc;
@@ -280,6 +281,33 @@ static int source_quiesce(struct vmig_migration *m, const struct address *addres
     return rc;
 }
 
+static bool suspects_told(struct vmig_migration *m)
+{
+    LOCK_SCOPE(&m->ram_lock);
+    return m->suspects_told;
+}
+
+/* Nothing writes any more, so what did not arrive as it was sent was damaged on its way. It is sent
+ * once more; a link that damages that, too, is not trusted with a third attempt. */
+static int repair(struct vmig_migration *m, unsigned round, struct vmig_error *err)
+{
+    struct participant *ram = participant_find(m, "ram");
+    int rc = wait_round(m, round, err);
+    if (rc < 0 || !suspects_told(m))
+        return rc;
+    rc = crew_run_one(m, ram, STEP_ITERATE, err);
+    if (rc == 0)
+        rc = m->carrier->round_end(m, round + 1, err);
+    if (rc == 0)
+        rc = wait_round(m, round + 1, err);
+    if (rc < 0 || !suspects_told(m))
+        return rc;
+    return error_set(err, EBADMSG, VMIG_STAGE_COMPLETE, "ram", "ram-suspect",
+                     "memory did not arrive as it was sent, and again when it was sent once more "
+                     "while nothing wrote to it; the link damages data: look at it, then migrate "
+                     "again");
+}
+
 static int source_complete(struct vmig_migration *m, const struct address *address,
                            struct vmig_error *err)
 {
@@ -289,6 +317,8 @@ static int source_complete(struct vmig_migration *m, const struct address *addre
     int rc = together ? crew_run(m, STEP_COMPLETE, err) : crew_run_in_turn(m, STEP_COMPLETE, err);
     if (rc == 0)
         rc = m->carrier->round_end(m, m->round + 1, err);
+    if (rc == 0 && together && m->ram_digest)
+        rc = repair(m, m->round + 1, err);
     return rc < 0 ? rc : sections_send_tail(m, err);
 }
 

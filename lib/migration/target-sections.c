@@ -39,7 +39,7 @@ static int on_ram_blocks(struct target *t, const struct qemu_section *s, uint64_
     return 0;
 }
 
-static int on_ram_page(struct target *t, const struct qemu_section *s,
+static int on_ram_page(struct target *t, const struct qemu_section *s, struct participant *p,
                        const struct qemu_ram_item *item, struct vmig_error *err)
 {
     if (item->has_block)
@@ -55,11 +55,14 @@ static int on_ram_page(struct target *t, const struct qemu_section *s,
     t->reader.digest = NULL; /* of the stream, that is: pages change while they are sent */
     reader_bytes(&t->reader, (char *)t->block->desc.vaddr + item->offset, RAM_PAGE_SIZE);
     t->reader.digest = t->m->heard;
+    if (t->m->ram_digest || t->m->one_way) /* which does not say beforehand */
+        XXH3_64bits_update(p->digest, (char *)t->block->desc.vaddr + item->offset, RAM_PAGE_SIZE);
     t->m->ram_received_bytes += RAM_PAGE_SIZE;
     return 0;
 }
 
-int target_load_ram(struct target *t, const struct qemu_section *s, struct vmig_error *err)
+int target_load_ram(struct target *t, const struct qemu_section *s, struct participant *p,
+                    struct vmig_error *err)
 {
     for (;;) {
         struct qemu_ram_item item;
@@ -72,7 +75,7 @@ int target_load_ram(struct target *t, const struct qemu_section *s, struct vmig_
         if (item.flags & QEMU_RAM_MEM_SIZE)
             rc = on_ram_blocks(t, s, item.offset, err);
         else
-            rc = on_ram_page(t, s, &item, err);
+            rc = on_ram_page(t, s, p, &item, err);
         if (rc < 0)
             return rc;
     }

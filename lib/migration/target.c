@@ -210,6 +210,26 @@ static int drain(struct participant *p, struct vmig_error *err)
     return rc == -ECANCELED ? run_check(p->migration, err) : over;
 }
 
+/* All that is suspect, whether or not it was told before: the source sends it again. */
+static int tell_suspects(struct vmig_migration *m, struct vmig_error *err)
+{
+    CLEANUP_FREE struct suspect_range *ranges = calloc(WIRE_SUSPECTS_MAX, sizeof(*ranges));
+    uint8_t content[WIRE_SUSPECTS_MAX * WIRE_EXTENT_BYTES];
+    unsigned count;
+    if (!ranges)
+        return error_set(err, ENOMEM, m->stage, "ram", NULL, "out of memory");
+    {
+        LOCK_SCOPE(&m->ram_lock);
+        count = suspect_list(m->ram, ranges, WIRE_SUSPECTS_MAX);
+    }
+    for (unsigned i = 0; i < count; i++)
+        wire_extent_encode(&(struct wire_extent) { .block = ranges[i].block,
+                                                   .pages = (uint32_t)ranges[i].pages,
+                                                   .offset_bytes = ranges[i].page * RAM_PAGE_SIZE },
+                           content + i * WIRE_EXTENT_BYTES);
+    return count ? main_return(m, WIRE_RP_SUSPECT, content, count * WIRE_EXTENT_BYTES, err) : 0;
+}
+
 /* All of a round is in memory and in the devices before it is acknowledged: then the source's
  * measurement is of the whole way. */
 static int on_round(struct target *t, const uint8_t *data, uint32_t length, struct vmig_error *err)
@@ -227,6 +247,8 @@ static int on_round(struct target *t, const uint8_t *data, uint32_t length, stru
     }
     m->round = round;
     run_event(m, VMIG_EVENT_ROUND, NULL);
+    if (rc == 0 && m->ram_digest && m->carrier == &carrier_lanes)
+        rc = tell_suspects(m, err);
     return rc < 0 ? rc : main_return(m, WIRE_RP_ROUND_LOADED, data, length, err);
 }
 
@@ -349,7 +371,7 @@ static int on_participant(struct target *t, const struct qemu_section *s, struct
         if (rc < 0)
             return rc;
     }
-    return p->kind == PARTICIPANT_RAM ? target_load_ram(t, s, err)
+    return p->kind == PARTICIPANT_RAM ? target_load_ram(t, s, p, err)
                                       : target_load_device(t, s, p, err);
 }
 
@@ -393,6 +415,20 @@ static int check_ended(struct vmig_migration *m, struct vmig_error *err)
     return 0;
 }
 
+/* The source sent again what it was told of, or went on without doing so. */
+static int check_suspects(struct vmig_migration *m, struct vmig_error *err)
+{
+    LOCK_SCOPE(&m->ram_lock);
+    uint64_t pages = m->ram_digest ? suspect_pages(m->ram) : 0;
+    if (!pages)
+        return 0;
+    return error_set(err, EBADMSG, m->stage, "ram", "ram-suspect",
+                     "%" PRIu64
+                     " pages of memory did not arrive as they were sent and did not come "
+                     "again; the source goes on, look at the link and migrate again",
+                     pages);
+}
+
 /* All data is in the devices, and it is what was sent. */
 static int check_all(struct target *t, struct vmig_error *err)
 {
@@ -406,6 +442,8 @@ static int check_all(struct target *t, struct vmig_error *err)
     int rc = check_ended(m, err);
     if (rc == 0)
         rc = crew_wait(m, STEP_LOAD, err);
+    if (rc == 0)
+        rc = check_suspects(m, err);
     if (rc == 0 && t->manifest_seen)
         rc = sections_check_manifest(m, &t->manifest, t->only_id, err);
     else if (rc == 0 && t->greeted)

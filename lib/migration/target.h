@@ -22,7 +22,8 @@ int target_damaged(struct target *t, const struct qemu_section *s, struct vmig_e
                    const char *what);
 
 /* Payloads, up to the footer. */
-int target_load_ram(struct target *t, const struct qemu_section *s, struct vmig_error *err);
+int target_load_ram(struct target *t, const struct qemu_section *s, struct participant *p,
+                    struct vmig_error *err);
 int target_load_device(struct target *t, const struct qemu_section *s, struct participant *p,
                        struct vmig_error *err);
 

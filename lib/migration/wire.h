@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <vfio-migrate/error.h>
+#include "lib/memory/suspect.h"
 
 #define WIRE_PROTOCOL 2
 
@@ -33,6 +34,7 @@ enum wire_return {
     WIRE_RP_RUNNING = 0x5606,      /* JSON {"devices":[{"id","resume_ms"}]} */
     WIRE_RP_FAILED = 0x5607,       /* JSON {"code","stage","device","reason","text"} */
     WIRE_RP_INITIAL_LOADED = 0x5608, /* u32 participant, u32 n: all before its nth INIT_DATA_SENT */
+    WIRE_RP_SUSPECT = 0x5609, /* extents: these pages are to be sent again; before ROUND_LOADED */
 };
 
 /* Bytes of device data that may be on the way to one participant, unloaded. With the buffer being
@@ -43,16 +45,22 @@ enum wire_return {
 
 /* ---- packets on data channels ---- */
 #define WIRE_PACKET_MAGIC 0x564d4431u /* "VMD1" */
-#define WIRE_PACKET_BYTES 40u
+#define WIRE_PACKET_BYTES 48u
 #define WIRE_EXTENT_BYTES 16u
 #define WIRE_EXTENTS_MAX 256u
+/* One for each run of each extent: all runs of 4 MiB, and a short one at the end of each extent. */
+#define WIRE_DIGESTS_MAX (WIRE_RAM_BYTES_MAX / (RAM_RUN_PAGES * RAM_PAGE_SIZE) + WIRE_EXTENTS_MAX)
+#define WIRE_LIST_BYTES_MAX                                                                        \
+    (WIRE_EXTENTS_MAX * WIRE_EXTENT_BYTES + WIRE_DIGESTS_MAX * sizeof(uint64_t))
+/* In one SUSPECT: narrow gaps between more of them are sent again as well. */
+#define WIRE_SUSPECTS_MAX 1024u
 /* RAM in one packet: large enough that system calls do not count (bench/migration), small enough
  * for a round to be cancelled. */
 #define WIRE_RAM_BYTES_MAX (4u << 20)
 
 enum wire_packet_kind {
     WIRE_PACKET_HELLO = 1, /* payload: the migration's 16-byte identity; sequence: channel number */
-    WIRE_PACKET_RAM = 2,   /* count extents, then their bytes */
+    WIRE_PACKET_RAM = 2,   /* count extents, with ram-digest their digests, then their bytes */
     WIRE_PACKET_ZERO = 3,  /* count extents that read as zero */
     WIRE_PACKET_DATA = 4,  /* device data */
     WIRE_PACKET_INITIAL = 5, /* all initial bytes of the participant precede this */
@@ -66,8 +74,10 @@ struct wire_packet {
     enum wire_packet_kind kind;
     uint32_t participant; /* index in HELLO's list */
     uint32_t count;       /* extents */
-    uint64_t length;      /* payload bytes after header and extents */
+    uint32_t digests;     /* after the extents */
+    uint64_t length;      /* payload bytes after header and list */
     uint64_t sequence;    /* per participant, from 0; BARRIER and HELLO: see there */
+    uint64_t body;        /* digest of the list; without one, of the payload */
 };
 
 struct wire_extent {
@@ -76,15 +86,23 @@ struct wire_extent {
     uint64_t offset_bytes;
 };
 
-/* Header and extents as bytes, with a digest over both. @ret holds WIRE_PACKET_BYTES + count *
- * WIRE_EXTENT_BYTES. Returns that length. */
+static inline unsigned wire_list_bytes(const struct wire_packet *packet)
+{
+    return packet->count * WIRE_EXTENT_BYTES + packet->digests * (unsigned)sizeof(uint64_t);
+}
+
+/* Header and list as bytes. @payload: of a packet without a list, packet->length bytes. @ret holds
+ * WIRE_PACKET_BYTES + wire_list_bytes(). Returns that length. */
 unsigned wire_packet_encode(const struct wire_packet *packet, const struct wire_extent *extents,
-                            uint8_t *ret);
-/* The header alone, bounds checked: kind, count, length against what that kind may have. */
+                            const uint64_t *digests, const void *payload, uint8_t *ret);
+/* The header alone, before anything that it promises is waited for. -EBADMSG: its digest is wrong;
+ * -EPROTO: kind, counts or length are not what that kind may have. */
 int wire_packet_decode(const uint8_t bytes[WIRE_PACKET_BYTES], struct wire_packet *ret);
+void wire_extent_encode(const struct wire_extent *extent, uint8_t ret[WIRE_EXTENT_BYTES]);
 void wire_extent_decode(const uint8_t bytes[WIRE_EXTENT_BYTES], struct wire_extent *ret);
-/* Does the digest in @header fit header and @list? */
-bool wire_packet_intact(const uint8_t header[WIRE_PACKET_BYTES], const uint8_t *list,
-                        uint32_t count);
+/* The @index-th digest of a packet's list. */
+uint64_t wire_digest_decode(const struct wire_packet *packet, const uint8_t *list, unsigned index);
+/* Is @body, the list or else the payload, what the packet was sent with? */
+bool wire_body_intact(const struct wire_packet *packet, const void *body, size_t length_bytes);
 
 #endif

@@ -11,6 +11,8 @@
 
 #include "lib/clock.h"
 #include "lib/error.h"
+#include "lib/cleanup.h"
+#include "lib/memory/suspect.h"
 #include "lib/memory/tracker.h"
 #include "lib/migration/migration.h"
 #include "lib/participant/device.h"
@@ -110,10 +112,22 @@ static int start_trackers(struct ram_participant *r, struct vmig_error *err)
     return rc;
 }
 
-static int sync(struct ram_participant *r, struct vmig_error *err)
+/* What the target wants to have again. */
+static void take_suspects(struct ram_participant *r)
+{
+    if (!r->m->ram_digest)
+        return;
+    LOCK_SCOPE(&r->m->ram_lock);
+    if (r->m->suspects_told)
+        suspect_to_dirty(r->m->ram);
+    r->m->suspects_told = false;
+}
+
+static int sync_dirty(struct ram_participant *r, struct vmig_error *err)
 {
     uint64_t start = clock_ns();
     int rc = 0;
+    take_suspects(r);
     for (unsigned i = 0; rc == 0 && i < r->num_trackers; i++)
         rc = r->trackers[i]->ops->sync(r->trackers[i], r->m->ram, err);
     r->sync_ms = clock_ms_since(start);
@@ -152,7 +166,9 @@ static int ram_setup(void *opaque, struct vmig_error *err)
     r->batch_bytes = 0;
     for (unsigned i = 0; i < r->m->ram->num_blocks; i++)
         bitmap_clear_range(r->m->ram->blocks[i].dirty, 0, r->m->ram->blocks[i].pages);
-    int rc = start_trackers(r, err);
+    int rc = r->m->ram_digest ? suspect_start(r->m->ram, err) : 0;
+    if (rc == 0)
+        rc = start_trackers(r, err);
     if (rc == 0)
         rc = ram_mark_populated(r->m->ram, err);
     if (rc < 0)
@@ -163,7 +179,7 @@ static int ram_setup(void *opaque, struct vmig_error *err)
 static int ram_pending(void *opaque, bool exact, struct vmig_pending *ret, struct vmig_error *err)
 {
     struct ram_participant *r = opaque;
-    int rc = exact ? sync(r, err) : 0;
+    int rc = exact ? sync_dirty(r, err) : 0;
     if (rc < 0)
         return rc;
     ret->precopy_bytes = ram_dirty_pages(r->m->ram) * RAM_PAGE_SIZE;
@@ -235,6 +251,7 @@ static int ram_iterate(void *opaque, struct vmig_writer *writer, uint64_t budget
 {
     struct ram_participant *r = opaque;
     (void)budget_bytes;
+    take_suspects(r);
     int rc = send_dirty(r, writer->participant, err);
     r->first_round = false;
     return rc;
@@ -243,7 +260,7 @@ static int ram_iterate(void *opaque, struct vmig_writer *writer, uint64_t budget
 static int ram_complete(void *opaque, struct vmig_writer *writer, struct vmig_error *err)
 {
     struct ram_participant *r = opaque;
-    int rc = sync(r, err);
+    int rc = sync_dirty(r, err);
     if (rc < 0)
         return rc;
     if (r->untracked) /* everything, but for holes: what is not there was not written either */
@@ -262,7 +279,8 @@ static void ram_cleanup(void *opaque, bool moved)
 static int ram_load_setup(void *opaque, struct vmig_error *err)
 {
     struct ram_participant *r = opaque;
-    return ram_clear(r->m->ram, err);
+    int rc = r->m->ram_digest ? suspect_start(r->m->ram, err) : 0;
+    return rc < 0 ? rc : ram_clear(r->m->ram, err);
 }
 
 const struct vmig_participant_ops participant_ram_ops = {

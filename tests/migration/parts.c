@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The engine's parts by themselves: packets, inboxes, workers, and the arithmetic of the pause. */
+#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,15 +17,19 @@ static void packet_comes_back_as_it_was(void **state)
     struct wire_packet p = { .kind = WIRE_PACKET_RAM,
                              .participant = 7,
                              .count = 2,
+                             .digests = 3,
                              .length = 8192,
                              .sequence = 1ull << 33 };
-    uint8_t bytes[WIRE_PACKET_BYTES + 2 * WIRE_EXTENT_BYTES];
-    assert_int_equal(wire_packet_encode(&p, extents, bytes), sizeof(bytes));
+    uint64_t digests[3] = { 1, 2, 0x1122334455667788 };
+    uint8_t bytes[WIRE_PACKET_BYTES + 2 * WIRE_EXTENT_BYTES + 24];
+    assert_int_equal(wire_packet_encode(&p, extents, digests, NULL, bytes), sizeof(bytes));
     struct wire_packet q;
     assert_int_equal(wire_packet_decode(bytes, &q), 0);
     assert_int_equal(q.kind, p.kind);
     assert_int_equal(q.participant, 7);
     assert_int_equal(q.count, 2);
+    assert_int_equal(q.digests, 3);
+    assert_int_equal(wire_list_bytes(&q), 2 * 16 + 3 * 8);
     assert_int_equal(q.length, 8192);
     assert_int_equal(q.sequence, 1ull << 33);
     for (int i = 0; i < 2; i++) {
@@ -34,7 +39,10 @@ static void packet_comes_back_as_it_was(void **state)
         assert_int_equal(e.pages, extents[i].pages);
         assert_int_equal(e.offset_bytes, extents[i].offset_bytes);
     }
-    assert_true(wire_packet_intact(bytes, bytes + WIRE_PACKET_BYTES, 2));
+    const uint8_t *list = bytes + WIRE_PACKET_BYTES;
+    for (unsigned i = 0; i < 3; i++)
+        assert_true(wire_digest_decode(&q, list, i) == digests[i]);
+    assert_true(wire_body_intact(&q, list, wire_list_bytes(&q)));
 }
 
 /* As the manual has it: magic 0, kind 4, participant 8, count 12, length 16, sequence 24. */
@@ -47,19 +55,38 @@ static void packet_is_big_endian(void **state)
         .kind = WIRE_PACKET_DATA, .participant = 9, .length = 0x102, .sequence = 0x304
     };
     uint8_t bytes[WIRE_PACKET_BYTES];
-    assert_int_equal(wire_packet_encode(&p, NULL, bytes), WIRE_PACKET_BYTES);
+    uint8_t payload[0x102] = { 1 };
+    assert_int_equal(wire_packet_encode(&p, NULL, NULL, payload, bytes), WIRE_PACKET_BYTES);
     assert_memory_equal(bytes, want, sizeof(want));
+}
+
+/* A payload's digest stands in the header, and the device's data is checked before it is loaded. */
+static void flipped_bit_in_a_payload_is_noticed(void **state)
+{
+    (void)state;
+    uint8_t payload[100] = { 1 }, bytes[WIRE_PACKET_BYTES];
+    struct wire_packet p = { .kind = WIRE_PACKET_DATA, .length = sizeof(payload) }, q;
+    wire_packet_encode(&p, NULL, NULL, payload, bytes);
+    assert_int_equal(wire_packet_decode(bytes, &q), 0);
+    assert_true(wire_body_intact(&q, payload, sizeof(payload)));
+    for (size_t bit = 0; bit < sizeof(payload) * 8; bit++) {
+        payload[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        assert_false(wire_body_intact(&q, payload, sizeof(payload)));
+        payload[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    }
 }
 
 static int decodes(enum wire_packet_kind kind, uint32_t count, uint64_t length)
 {
     struct wire_packet p = { .kind = kind, .length = length }, q;
     uint8_t bytes[WIRE_PACKET_BYTES];
-    wire_packet_encode(&p, NULL, bytes);
+    wire_packet_encode(&p, NULL, NULL, NULL, bytes);
     bytes[12] = (uint8_t)(count >> 24);
     bytes[13] = (uint8_t)(count >> 16);
     bytes[14] = (uint8_t)(count >> 8);
     bytes[15] = (uint8_t)count;
+    uint64_t digest = htobe64(XXH3_64bits(bytes, 40));
+    memcpy(bytes + 40, &digest, sizeof(digest));
     return wire_packet_decode(bytes, &q);
 }
 
@@ -96,16 +123,20 @@ static void flipped_bit_in_a_packet_is_noticed(void **state)
     struct wire_extent extents[3] = { { 0, 1, 0 }, { 0, 2, 8192 }, { 1, 3, 0 } };
     struct wire_packet p = { .kind = WIRE_PACKET_ZERO, .count = 3 }, q;
     uint8_t bytes[WIRE_PACKET_BYTES + 3 * WIRE_EXTENT_BYTES];
-    wire_packet_encode(&p, extents, bytes);
+    wire_packet_encode(&p, extents, NULL, NULL, bytes);
     for (size_t bit = 0; bit < sizeof(bytes) * 8; bit++) {
         bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
-        bool noticed = wire_packet_decode(bytes, &q) < 0 || q.count > 3 ||
-                       !wire_packet_intact(bytes, bytes + WIRE_PACKET_BYTES, q.count);
+        /* in the header without the list, so that nobody waits for one that is not there */
+        bool noticed = bit / 8 < WIRE_PACKET_BYTES
+                           ? wire_packet_decode(bytes, &q) < 0
+                           : wire_packet_decode(bytes, &q) == 0 &&
+                                 !wire_body_intact(&q, bytes + WIRE_PACKET_BYTES, 3 * 16);
         if (!noticed)
             fail_msg("bit %zu", bit);
         bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
     }
-    assert_true(wire_packet_intact(bytes, bytes + WIRE_PACKET_BYTES, 3));
+    assert_int_equal(wire_packet_decode(bytes, &q), 0);
+    assert_true(wire_body_intact(&q, bytes + WIRE_PACKET_BYTES, 3 * 16));
 }
 
 /* ---- inboxes ---- */
@@ -401,6 +432,7 @@ int main(void)
         cmocka_unit_test(packet_is_big_endian),
         cmocka_unit_test(each_kind_has_its_limits),
         cmocka_unit_test(flipped_bit_in_a_packet_is_noticed),
+        cmocka_unit_test(flipped_bit_in_a_payload_is_noticed),
         cmocka_unit_test(inbox_keeps_the_order),
         cmocka_unit_test(inbox_takes_its_limit_and_no_byte_more),
         cmocka_unit_test(reader_waits_for_room_and_goes_on_when_there_is),

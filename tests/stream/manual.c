@@ -89,6 +89,7 @@ static void commands_and_messages_have_their_numbers(void **state)
         { "LOADED", WIRE_RP_LOADED },
         { "RUNNING", WIRE_RP_RUNNING },
         { "FAILED", WIRE_RP_FAILED },
+        { "SUSPECT", WIRE_RP_SUSPECT },
     };
     char *page = read_page(), *back = strstr(page, "\n.Sh RETURN MESSAGES");
     assert_non_null(back);
@@ -120,7 +121,9 @@ static void packets_have_their_numbers(void **state)
 static void bounds_are_those_of_the_code(void **state)
 {
     (void)state;
-    assert_int_equal(WIRE_PACKET_BYTES, 40);
+    assert_int_equal(WIRE_PACKET_BYTES, 48);
+    assert_int_equal(RAM_RUN_PAGES, 16);
+    assert_int_equal(WIRE_SUSPECTS_MAX, 1024);
     assert_int_equal(WIRE_EXTENT_BYTES, 16);
     assert_int_equal(WIRE_EXTENTS_MAX, 256);
     assert_int_equal(WIRE_PACKET_MAGIC, 0x564d4431);
@@ -133,8 +136,8 @@ static void bounds_are_those_of_the_code(void **state)
     assert_int_equal(MANIFEST_VERSION, 2);
     assert_int_equal(WIRE_PROTOCOL, 2);
     char *page = read_page();
-    expect_line(
-        page, "A data channel carries packets: a header of 40 bytes, count extents of 16 bytes, ");
+    expect_line(page,
+                "A data channel carries packets: a header of 48 bytes, a list, and a payload of");
     expect_line(page, ".It magic Ta 0 Ta u32 Ta 0x564d4431");
     expect_line(page, ".It count Ta 12 Ta u32 Ta of extents, at most 256");
     expect_line(page, ".It count Ta u32 Ta of the entries that follow, at most 1024");
