@@ -76,6 +76,12 @@ struct vmig_participant_ops {
     /* ---- both ---- */
     /* After the pause; may be slow. @moved: the source gave up and the target runs. */
     void (*cleanup)(void *opaque, bool moved);
+
+    /* ---- source ---- */
+    /* Undo quiesce() alone: the switch is put off and rounds go on, since a device announced new
+     * initial bytes. Comes before the workload runs again. With a quiesce() and without this, the
+     * switch goes ahead. */
+    int (*unquiesce)(void *opaque, struct vmig_error *err);
 };
 
 #ifdef __cplusplus

@@ -27,6 +27,7 @@
 PLAIN(prepare)
 PLAIN(setup)
 PLAIN(quiesce)
+PLAIN(unquiesce)
 PLAIN(stop)
 PLAIN(resume_p2p)
 PLAIN(resume)
@@ -48,6 +49,12 @@ static int call_pending(struct participant *p, struct vmig_error *err)
     if (p->pending.initial_again)
         announce_again(p);
     return rc;
+}
+
+/* Only who may announce something is asked in the pause. */
+static bool has_look(const struct participant *p)
+{
+    return p->begins_again && p->ops->pending;
 }
 
 static bool has_iterate(const struct participant *p)
@@ -102,6 +109,9 @@ static const struct {
     [STEP_PENDING] = { "pending", VMIG_STAGE_ROUNDS, has_pending, call_pending, false, false },
     [STEP_ITERATE] = { "iterate", VMIG_STAGE_ROUNDS, has_iterate, call_iterate, false, false },
     [STEP_QUIESCE] = { "quiesce", VMIG_STAGE_QUIESCE, has_quiesce, call_quiesce, true, false },
+    [STEP_LOOK] = { "look", VMIG_STAGE_QUIESCE, has_look, call_pending, true, false },
+    [STEP_UNQUIESCE] = { "unquiesce", VMIG_STAGE_QUIESCE, has_unquiesce, call_unquiesce, true,
+                         false },
     [STEP_STOP] = { "stop", VMIG_STAGE_QUIESCE, has_stop, call_stop, true, false },
     [STEP_COMPLETE] = { "complete", VMIG_STAGE_COMPLETE, has_complete, call_complete, false,
                         false },

@@ -264,21 +264,80 @@ static int source_rounds(struct vmig_migration *m, const struct address *address
 
 /* ---- quiesce and complete ---- */
 
-static int source_quiesce(struct vmig_migration *m, const struct address *address,
-                          struct vmig_error *err)
+/* What a stage returns when the switch is put off. */
+#define BACK_TO_ROUNDS 1
+
+/* Were new initial bytes announced since the switch was decided? The last question is asked when
+ * nothing runs any more that could bring some up: 1 for yes. */
+static int last_look(struct vmig_migration *m, struct vmig_error *err)
 {
-    (void)address;
-    run_status(m, VMIG_STATUS_DEVICE);
+    if (!m->numbered_acks)
+        return 0;
+    for (unsigned i = 0; i < m->num_participants; i++)
+        m->participants[i]->pending_exact = false;
+    int rc = crew_run(m, STEP_LOOK, err);
+    return rc < 0 ? rc : announce_due(m) != NULL;
+}
+
+static bool can_unquiesce(const struct vmig_migration *m)
+{
+    for (unsigned i = 0; i < m->num_participants; i++)
+        if (m->participants[i]->ops->quiesce && !m->participants[i]->ops->unquiesce)
+            return false;
+    return true;
+}
+
+static int back_to_rounds(struct vmig_migration *m, struct vmig_error *err)
+{
+    const struct participant *p = announce_due(m);
+    int rc = wait_initial(m, p, err);
+    if (rc < 0)
+        return rc;
+    char text[160];
+    snprintf(text, sizeof(text), "%s: new initial bytes at the last moment; the switch is put off",
+             p->id);
+    run_event(m, VMIG_EVENT_WARNING, text);
+    return BACK_TO_ROUNDS;
+}
+
+/* Devices run before the workload does, as after a failure. */
+static int let_run(struct vmig_migration *m, struct vmig_error *err)
+{
+    int rc = crew_run(m, STEP_UNQUIESCE, err);
+    if (rc == 0 && m->host.start)
+        rc = m->host.start(m->host.opaque, err);
+    m->workload_stopped = rc != 0;
+    return rc;
+}
+
+static int stop_workload(struct vmig_migration *m, struct vmig_error *err)
+{
     m->pause_start_ns = clock_ns();
     m->workload_stopped = true;
     int rc = m->host.stop ? m->host.stop(m->host.opaque, err) : 0;
     error_locate(err, VMIG_STAGE_QUIESCE, NULL);
     m->model.stop_ms = clock_ms_since(m->pause_start_ns);
+    return rc;
+}
+
+static int source_quiesce(struct vmig_migration *m, const struct address *address,
+                          struct vmig_error *err)
+{
+    (void)address;
+    run_status(m, VMIG_STATUS_DEVICE);
+    int rc = last_look(m, err);
+    if (rc != 0)
+        return rc < 0 ? rc : back_to_rounds(m, err);
+    rc = stop_workload(m, err);
     if (rc == 0 && !m->skip_quiesce)
         rc = crew_run(m, STEP_QUIESCE, err);
+    if (rc == 0 && can_unquiesce(m))
+        rc = last_look(m, err);
     if (rc == 0)
-        rc = crew_run(m, STEP_STOP, err);
-    return rc;
+        return crew_run(m, STEP_STOP, err);
+    if (rc > 0)
+        rc = let_run(m, err);
+    return rc < 0 ? rc : back_to_rounds(m, err);
 }
 
 static bool suspects_told(struct vmig_migration *m)
@@ -395,6 +454,14 @@ static int source_fail(struct vmig_migration *m, struct vmig_error *err)
     return err->code;
 }
 
+static size_t stage_index(enum vmig_stage stage)
+{
+    size_t i = 0;
+    while (stages[i].stage != stage)
+        i++;
+    return i;
+}
+
 static int run_stages(struct vmig_migration *m, const struct address *address,
                       struct vmig_error *err)
 {
@@ -406,6 +473,8 @@ static int run_stages(struct vmig_migration *m, const struct address *address,
         error_locate(err, stages[i].stage, NULL);
         if (rc < 0)
             return rc;
+        if (rc == BACK_TO_ROUNDS)
+            i = stage_index(VMIG_STAGE_ROUNDS) - 1;
     }
     return 0;
 }

@@ -230,6 +230,15 @@ static int device_quiesce(void *opaque, struct vmig_error *err)
                      VMIG_STATE_RUNNING, err);
 }
 
+static int device_unquiesce(void *opaque, struct vmig_error *err)
+{
+    struct device_participant *d = opaque;
+    if (!has_p2p(d) || !d->was_running)
+        return 0;
+    return set_state(d, d->precopy ? VMIG_STATE_PRE_COPY : VMIG_STATE_RUNNING, VMIG_STATE_RUNNING,
+                     err);
+}
+
 static int device_stop(void *opaque, struct vmig_error *err)
 {
     struct device_participant *d = opaque;
@@ -381,6 +390,7 @@ const struct vmig_participant_ops participant_device_ops = {
     .pending = device_pending,
     .iterate = device_iterate,
     .quiesce = device_quiesce,
+    .unquiesce = device_unquiesce,
     .stop = device_stop,
     .complete = device_complete,
     .resume_p2p = device_resume_p2p,

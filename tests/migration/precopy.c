@@ -93,6 +93,165 @@ static void with_a_peer_that_does_not_count_the_device_is_not_asked(void **state
     }
 }
 
+/* ---- when the switch is decided ---- */
+
+/* One step of device0 at the source with something before and after it. */
+static struct {
+    struct party *side;
+    struct vmig_participant_ops ops;
+    unsigned before, after; /* announcements that are due then; ALWAYS: each time */
+    unsigned quiesced;
+} hooked;
+#define ALWAYS 1000u
+
+static void announce(unsigned *left)
+{
+    uint64_t one = 1;
+    if (*left == 0)
+        return;
+    if (*left != ALWAYS)
+        --*left;
+    vmig_device_region_write(hooked.side->devices[0].device, REFDEV_BAR_REGISTERS,
+                             REFDEV_REG_REINIT, &one, sizeof(one), NULL);
+}
+
+static int quiesce_announcing(void *opaque, struct vmig_error *err)
+{
+    hooked.quiesced++;
+    announce(&hooked.before);
+    int rc = participant_device_ops.quiesce(opaque, err);
+    announce(&hooked.after);
+    return rc;
+}
+
+static int stop_announcing(void *opaque, struct vmig_error *err)
+{
+    announce(&hooked.after);
+    return participant_device_ops.stop(opaque, err);
+}
+
+static void open_hooked(struct world *w, const struct world_plan *plan)
+{
+    world_open(w, plan);
+    memset(&hooked, 0, sizeof(hooked));
+    hooked.side = w->source;
+    hooked.ops = participant_device_ops;
+    device_of(w->source, 0)->ops = &hooked.ops;
+}
+
+static void on_quiesce(struct party *side, enum vmig_stage stage)
+{
+    (void)side;
+    if (stage == VMIG_STAGE_QUIESCE)
+        announce(&hooked.before);
+}
+
+/* The workload is not even stopped for it. */
+static void announcement_between_decision_and_quiesce_puts_the_switch_off(void **state)
+{
+    (void)state;
+    struct world w;
+    open_hooked(&w, &(struct world_plan) { .devices = 2 });
+    hooked.before = 2;
+    w.source->on_stage = on_quiesce;
+    world_move(&w);
+    world_moved(&w);
+    announced(&w, 0, 2);
+    announced(&w, 1, 0);
+    assert_int_equal(w.source->starts, 1);
+    world_close(&w);
+}
+
+/* Before the P2P state is reached or after: everything runs on, as it must, and nothing is lost. */
+static void announcement_during_quiesce_lets_all_run_on_and_is_acknowledged(void **state)
+{
+    (void)state;
+    for (int after = 0; after < 2; after++)
+        for (int lone = 0; lone < 2; lone++) {
+            struct world w;
+            open_hooked(&w, &(struct world_plan) { .devices = 2, .lone_main = lone });
+            hooked.ops.quiesce = quiesce_announcing;
+            *(after ? &hooked.after : &hooked.before) = 2;
+            world_move(&w);
+            world_moved(&w);
+            announced(&w, 0, 2);
+            announced(&w, 1, 0);
+            assert_int_equal(hooked.quiesced, 3);
+            assert_int_equal(w.source->starts, 3);
+            world_close(&w);
+        }
+}
+
+/* Nobody asks any more, and all the data follows in the pause. */
+static void announcement_after_the_last_question_changes_nothing(void **state)
+{
+    (void)state;
+    struct world w;
+    open_hooked(&w, &(struct world_plan) { .devices = 2 });
+    hooked.ops.stop = stop_announcing;
+    hooked.after = 1;
+    world_move(&w);
+    world_moved(&w);
+    announced(&w, 0, 0);
+    assert_int_equal(w.source->starts, 1);
+    world_close(&w);
+}
+
+static void device_that_never_stops_announcing_is_named(void **state)
+{
+    (void)state;
+    for (int early = 0; early < 2; early++) {
+        struct world w;
+        open_hooked(&w, &(struct world_plan) { .devices = 2 });
+        hooked.ops.quiesce = quiesce_announcing;
+        hooked.after = early ? 0 : ALWAYS;
+        hooked.before = early ? ALWAYS : 0;
+        if (early)
+            w.source->on_stage = on_quiesce;
+        party_set(w.source, "max-rounds", 6);
+        world_move(&w);
+        party_failed(w.source, -ETIME, "not-converging", "initial bytes");
+        assert_string_equal(w.source->err.device, "device0");
+        world_runs_at(&w, w.source);
+        world_close(&w);
+    }
+}
+
+static void participant_that_cannot_run_on_lets_the_switch_go_ahead(void **state)
+{
+    (void)state;
+    struct world w;
+    open_hooked(&w, &(struct world_plan) { .devices = 1 });
+    hooked.ops.quiesce = quiesce_announcing;
+    hooked.ops.unquiesce = NULL;
+    hooked.after = 1;
+    world_move(&w);
+    world_moved(&w);
+    announced(&w, 0, 0);
+    world_close(&w);
+}
+
+static int refuse(void *opaque, struct vmig_error *err)
+{
+    (void)opaque;
+    (void)err;
+    return -EIO;
+}
+
+static void device_that_refuses_to_run_on_ends_the_migration(void **state)
+{
+    (void)state;
+    struct world w;
+    open_hooked(&w, &(struct world_plan) { .devices = 2 });
+    hooked.ops.quiesce = quiesce_announcing;
+    hooked.ops.unquiesce = refuse;
+    hooked.after = 1;
+    world_move(&w);
+    party_failed(w.source, -EIO, NULL, "unquiesce");
+    world_runs_at(&w, w.source);
+    world_close(&w);
+}
+
 /* ---- which acknowledgement is of what ---- */
 
 static void acknowledgement_of_the_old_initial_bytes_is_not_one_of_the_new(void **state)
@@ -146,6 +305,12 @@ int main(void)
         cmocka_unit_test(new_initial_bytes_are_acknowledged_each_time),
         cmocka_unit_test(without_acknowledgements_nobody_asks_for_new_initial_bytes),
         cmocka_unit_test(with_a_peer_that_does_not_count_the_device_is_not_asked),
+        cmocka_unit_test(announcement_between_decision_and_quiesce_puts_the_switch_off),
+        cmocka_unit_test(announcement_during_quiesce_lets_all_run_on_and_is_acknowledged),
+        cmocka_unit_test(announcement_after_the_last_question_changes_nothing),
+        cmocka_unit_test(device_that_never_stops_announcing_is_named),
+        cmocka_unit_test(participant_that_cannot_run_on_lets_the_switch_go_ahead),
+        cmocka_unit_test(device_that_refuses_to_run_on_ends_the_migration),
         cmocka_unit_test(acknowledgement_of_the_old_initial_bytes_is_not_one_of_the_new),
         cmocka_unit_test(acknowledgement_of_all_comes_after_all_were_sent_and_once),
     };
