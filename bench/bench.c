@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bench/bench.h"
+#include "lib/clock.h"
+
+#define PIECE MIB
+
+void die(const char *what)
+{
+    fprintf(stderr, "%s: %s: %s\n", program_invocation_short_name, what, strerror(errno));
+    exit(1);
+}
+
+void must(int rc, const struct vmig_error *err)
+{
+    char text[700];
+    if (rc >= 0)
+        return;
+    fprintf(stderr, "%s: %s\n", program_invocation_short_name,
+            vmig_error_message(err, text, sizeof(text)));
+    exit(1);
+}
+
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+double median(double *values, int count)
+{
+    qsort(values, (size_t)count, sizeof(*values), compare);
+    return values[count / 2];
+}
+
+/* ---- memory ---- */
+
+static void fill_random(const struct memory *memory)
+{
+    uint64_t x = 88172645463325252, *word = (uint64_t *)(void *)memory->at;
+    for (uint64_t i = 0; i < memory->bytes / 8; i++) {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        word[i] = x;
+    }
+}
+
+struct memory bench_memory(uint64_t bytes, enum contents contents)
+{
+    struct memory memory = { .bytes = bytes, .fd = memfd_create("bench", MFD_CLOEXEC) };
+    if (memory.fd < 0 || ftruncate(memory.fd, (off_t)bytes) != 0)
+        die("memfd");
+    memory.at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory.fd, 0);
+    if (memory.at == MAP_FAILED)
+        die("mmap");
+    if (contents == ZEROS)
+        memset(memory.at, 0, bytes);
+    else if (contents == RANDOM)
+        fill_random(&memory);
+    return memory;
+}
+
+void bench_release(struct memory *memory)
+{
+    munmap(memory->at, memory->bytes);
+    close(memory->fd);
+    *memory = (struct memory) { .fd = -1 };
+}
+
+void bench_populate(const struct memory *memory)
+{
+    if (madvise(memory->at, memory->bytes, MADV_POPULATE_WRITE) != 0)
+        die("populating memory");
+}
+
+/* ---- the limit: raw loopback ---- */
+
+static int listen_loopback(struct sockaddr_in *addr)
+{
+    socklen_t length = sizeof(*addr);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    *addr =
+        (struct sockaddr_in) { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    if (fd < 0 || bind(fd, (struct sockaddr *)addr, length) != 0 || listen(fd, 4) != 0 ||
+        getsockname(fd, (struct sockaddr *)addr, &length) != 0)
+        die("listening");
+    return fd;
+}
+
+static _Noreturn void be_raw_receiver(int listen_fd, int ready_fd, const struct memory *memory)
+{
+    bench_populate(memory);
+    if (write(ready_fd, "p", 1) != 1)
+        die("pipe");
+    int fd = accept(listen_fd, NULL, NULL);
+    for (uint64_t done = 0; done < memory->bytes;) {
+        uint64_t left = memory->bytes - done;
+        ssize_t n = read(fd, memory->at + done, left < PIECE ? left : PIECE);
+        if (n <= 0)
+            die("reading");
+        done += (uint64_t)n;
+    }
+    if (write(fd, "k", 1) != 1)
+        die("answering");
+    _exit(0);
+}
+
+/* Seconds until the other side has all of it. */
+static double send_raw(const struct sockaddr_in *addr, const struct memory *memory)
+{
+    char ok;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) != 0)
+        die("connecting");
+    uint64_t start = clock_ns();
+    for (uint64_t done = 0; done < memory->bytes;) {
+        uint64_t left = memory->bytes - done;
+        ssize_t n = write(fd, memory->at + done, left < PIECE ? left : PIECE);
+        if (n <= 0)
+            die("writing");
+        done += (uint64_t)n;
+    }
+    if (read(fd, &ok, 1) != 1)
+        die("the answer");
+    double seconds = clock_ms_since(start) / 1e3;
+    close(fd);
+    return seconds;
+}
+
+double bench_raw_rate(const struct memory *source, const struct memory *target)
+{
+    struct sockaddr_in addr;
+    int listen_fd = listen_loopback(&addr), populated[2];
+    char ready;
+    if (pipe(populated) != 0)
+        die("pipe");
+    pid_t pid = fork();
+    if (pid == 0)
+        be_raw_receiver(listen_fd, populated[1], target);
+    if (read(populated[0], &ready, 1) != 1)
+        die("pipe");
+    double seconds = send_raw(&addr, source);
+    waitpid(pid, NULL, 0);
+    close(populated[0]);
+    close(populated[1]);
+    close(listen_fd);
+    return (double)source->bytes / GIB / seconds;
+}

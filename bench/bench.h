@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the benchmarks share: memory, the raw limit that the engine is compared with, and two
+ * processes with an engine each. Whatever fails ends the program with a message. */
+#ifndef BENCH_BENCH_H
+#define BENCH_BENCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <vfio-migrate.h>
+
+#define MIB (UINT64_C(1) << 20)
+#define GIB ((double)(UINT64_C(1) << 30))
+#define REPEAT_MAX 9
+
+_Noreturn void die(const char *what); /* says errno */
+void must(int rc, const struct vmig_error *err);
+
+/* Sorts. */
+double median(double *values, int count);
+
+/* ---- memory ---- */
+
+enum contents { UNTOUCHED, ZEROS, RANDOM };
+
+/* Shared memory, unmapped and closed again by bench_release(). */
+struct memory {
+    char *at;
+    uint64_t bytes;
+    int fd;
+};
+struct memory bench_memory(uint64_t bytes, enum contents contents);
+void bench_release(struct memory *memory);
+/* A forked child has the memory but not its page table entries yet: their faults are not what is
+ * measured. */
+void bench_populate(const struct memory *memory);
+
+/* GiB/s of raw loopback TCP between two processes, in pieces of 1 MiB, from and to memory that is
+ * touched: the limit. */
+double bench_raw_rate(const struct memory *source, const struct memory *target);
+
+/* ---- two processes with an engine each (pair.c) ---- */
+
+struct moved {
+    struct vmig_statistics statistics; /* the source's */
+    double source_peak_mib, target_peak_mib;
+};
+/* Move what @add adds, over loopback TCP. It is called in both processes. */
+struct moved bench_move(void (*add)(struct vmig_migration *m, bool target, void *arg), void *arg);
+/* Milliseconds of the stages that move data: not opening connections, nor cleaning up. */
+double bench_moving_ms(const struct vmig_statistics *s);
+
+/* A reference device in a process of its own. Returns its socket; the device ends with it. */
+int bench_serve_device(uint64_t state_bytes, unsigned transition_ms);
+
+/* Move @count fresh devices. */
+struct moved bench_move_devices(unsigned count, uint64_t state_bytes, unsigned transition_ms,
+                                bool precopy);
+
+#endif
