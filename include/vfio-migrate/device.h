@@ -106,6 +106,7 @@ struct vmig_device_info {
     uint32_t class_code; /* 24 bits */
     uint8_t revision;
 };
+/* What it was when it was opened; the device is not asked. 0. */
 int vmig_device_info(struct vmig_device *device, struct vmig_device_info *ret,
                      struct vmig_error *err);
 
@@ -126,16 +127,21 @@ struct vmig_region_info {
     unsigned num_areas;  /* parts that may be mapped; one that covers everything if not sparse */
     struct vmig_region_area areas[VMIG_REGION_AREAS_MAX];
 };
+/* Region @index of num_regions; asked once, then remembered. 0, or -EINVAL there is no such region,
+ * -EPROTO what the device says makes no sense. @ret is untouched on failure, here and below. */
 int vmig_device_region_info(struct vmig_device *device, unsigned index,
                             struct vmig_region_info *ret, struct vmig_error *err);
 
-/* Access @length_bytes at @offset of region @index. 0, or -EINVAL out of range. */
+/* Access @length_bytes (> 0) at @offset_bytes of region @index, in the device's byte order. 0, or
+ * -EINVAL: outside of the region, or it cannot be read or written. */
 int vmig_device_region_read(struct vmig_device *device, unsigned index, uint64_t offset_bytes,
                             void *buf, size_t length_bytes, struct vmig_error *err);
 int vmig_device_region_write(struct vmig_device *device, unsigned index, uint64_t offset_bytes,
                              const void *buf, size_t length_bytes, struct vmig_error *err);
 
-/* Map area @area of region @index, shared and writable. *ret lives until vmig_device_close(). */
+/* Map area @area (of num_areas) of region @index, shared and writable: *ret is the area's first byte,
+ * the device's, and lives until vmig_device_close(). The same area is mapped once. 0, or -EINVAL
+ * there is none, -EOPNOTSUPP mapping was switched off (no_mmap). */
 int vmig_device_region_map(struct vmig_device *device, unsigned index, unsigned area, void **ret,
                            struct vmig_error *err);
 
@@ -148,11 +154,13 @@ struct vmig_irq_info {
     uint32_t flags; /* bit 0 eventfd, 1 maskable, 2 automasked, 3 noresize */
     unsigned count; /* vectors */
 };
+/* Interrupts of kind @index, VMIG_IRQ_* or another below num_irqs. 0, -EINVAL there is no such kind,
+ * -EPROTO what the device says makes no sense. */
 int vmig_device_irq_info(struct vmig_device *device, unsigned index, struct vmig_irq_info *ret,
                          struct vmig_error *err);
 
-/* Route vectors [start, start + count) to @eventfds (borrowed; -1 detaches one). count 0 switches
- * the whole index off. */
+/* Route vectors [start, start + count) to @eventfds (borrowed: the device has its own reference; -1
+ * detaches one). count 0 switches the whole kind off. 0, or -EINVAL: more than it has. */
 int vmig_device_set_irqs(struct vmig_device *device, unsigned index, unsigned start, unsigned count,
                          const int *eventfds, struct vmig_error *err);
 
@@ -166,8 +174,12 @@ struct vmig_dma_map {
     uint64_t fd_offset;
     bool writable; /* by the device; it may always read */
 };
+/* @map is copied. 0, or -EINVAL not page aligned, -EEXIST a part of it is mapped already, -ENOMEM
+ * locking it would pass RLIMIT_MEMLOCK (kernel devices). */
 int vmig_device_dma_map(struct vmig_device *device, const struct vmig_dma_map *map,
                         struct vmig_error *err);
+/* Exactly what was mapped. When it returns, the device does not reach it any more; its DMA log of
+ * that part is gone, so report first. 0, or -ENOENT: no mapping is exactly that. */
 int vmig_device_dma_unmap(struct vmig_device *device, uint64_t iova, uint64_t size_bytes,
                           struct vmig_error *err);
 
@@ -187,7 +199,7 @@ struct vmig_migration_info {
 int vmig_device_migration_info(struct vmig_device *device, struct vmig_migration_info *ret,
                                struct vmig_error *err);
 
-/* Ask the device for its state. */
+/* Ask the device for its state. 0, or -EOPNOTSUPP: it cannot migrate. */
 int vmig_device_get_state(struct vmig_device *device, enum vmig_state *ret, struct vmig_error *err);
 
 /* How the device is after its last state change. */
@@ -206,6 +218,8 @@ enum vmig_health vmig_device_health(const struct vmig_device *device);
 int vmig_device_set_state(struct vmig_device *device, enum vmig_state target,
                           enum vmig_state recover, struct vmig_error *err);
 
+/* Reset the function: RUNNING, registers and memory as new, DMA mappings kept, streams and DMA log
+ * gone. Blocks, at most options.transition_timeout_ms. Health is OK afterwards; if it fails, LOST. */
 int vmig_device_reset(struct vmig_device *device, struct vmig_error *err);
 
 /* Bytes still needed to finish STOP_COPY; an estimate. -ENOTTY: the device cannot tell. */
@@ -239,7 +253,7 @@ ssize_t vmig_device_data_read(struct vmig_device *device, void *buf, size_t size
  * reset. One writer at a time. */
 int vmig_device_data_write(struct vmig_device *device, const void *buf, size_t length_bytes,
                            struct vmig_error *err);
-/* Wait until the device has taken everything written. */
+/* Wait until the device has taken everything written. 0, or the first write's error. */
 int vmig_device_data_flush(struct vmig_device *device, struct vmig_error *err);
 
 /* ---- DMA logging by the device ---- */
@@ -251,6 +265,7 @@ struct vmig_dma_range {
  * a log that cannot be read is refused with -EOPNOTSUPP. */
 int vmig_device_dma_log_start(struct vmig_device *device, const struct vmig_dma_range *ranges,
                               unsigned num_ranges, uint64_t *pgsize, struct vmig_error *err);
+/* 0 also when it was off. */
 int vmig_device_dma_log_stop(struct vmig_device *device, struct vmig_error *err);
 /* Copy the dirty bits of [iova, iova + size_bytes), which must lie in one mapping, into @bitmap and
  * clear them in the device. Bit n is page iova + n * pgsize, u64 words in host order,
