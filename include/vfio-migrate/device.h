@@ -267,8 +267,8 @@ int vmig_device_dma_log_start(struct vmig_device *device, const struct vmig_dma_
                               unsigned num_ranges, uint64_t *pgsize, struct vmig_error *err);
 /* 0 also when it was off. */
 int vmig_device_dma_log_stop(struct vmig_device *device, struct vmig_error *err);
-/* Copy the dirty bits of [iova, iova + size_bytes), which must lie in one mapping, into @bitmap and
- * clear them in the device. Bit n is page iova + n * pgsize, u64 words in host order,
+/* Copy the dirty bits of [iova, iova + size_bytes), multiples of 4096 that must lie in one mapping,
+ * into @bitmap and clear them in the device. Bit n is page iova + n * pgsize, u64 words in host order,
  * ceil(pages / 64) words, ORed into what is there. Pages that a vfio-user server wrote through
  * DMA_WRITE messages are included. */
 int vmig_device_dma_log_report(struct vmig_device *device, uint64_t iova, uint64_t size_bytes,

@@ -14,6 +14,7 @@
 #include "lib/device/device.h"
 #include "lib/error.h"
 #include "lib/export.h"
+#include "lib/memory/bitmap.h"
 
 static bool is_range(uint64_t iova, uint64_t size, uint64_t align)
 {
@@ -203,10 +204,10 @@ static int check_ranges(struct vmig_device *device, const struct vmig_dma_range 
 
 /* A page of @ranges to ask for in the trial: a mapped one if there is one. */
 static uint64_t trial_page(struct vmig_device *device, const struct vmig_dma_range *ranges,
-                           unsigned num_ranges, uint64_t pgsize)
+                           unsigned num_ranges)
 {
     for (unsigned i = 0; i < num_ranges; i++)
-        if (device_is_mapped(device, ranges[i].iova, pgsize))
+        if (device_is_mapped(device, ranges[i].iova, DEVICE_PGSIZE_MIN))
             return ranges[i].iova;
     return ranges[0].iova;
 }
@@ -221,9 +222,8 @@ static int trial_report(struct vmig_device *device, const struct vmig_dma_range 
     struct vmig_error cause = { 0 };
     int rc = -EPROTO;
     if (is_pgsize(pgsize))
-        rc = device->ops->dma_log_report(device->backend,
-                                         trial_page(device, ranges, num_ranges, pgsize), pgsize,
-                                         pgsize, &bitmap, &cause);
+        rc = device->ops->dma_log_report(device->backend, trial_page(device, ranges, num_ranges),
+                                         DEVICE_PGSIZE_MIN, DEVICE_PGSIZE_MIN, &bitmap, &cause);
     if (!rc)
         return 0;
     if (device->ops->dma_log_stop)
@@ -279,6 +279,22 @@ VMIG_EXPORT int vmig_device_dma_log_stop(struct vmig_device *device, struct vmig
     return device_leave(device, rc, err, "stopping its DMA log");
 }
 
+/* A range need not be made of pages as large as the log's: then it is asked for in the smallest, so
+ * that it does not matter which way a device would round, and gathered here. */
+static int report_in_small_pages(struct vmig_device *device, uint64_t iova, uint64_t size_bytes,
+                                 uint64_t pgsize, uint64_t *bitmap, struct vmig_error *err)
+{
+    uint64_t pages = size_bytes / DEVICE_PGSIZE_MIN;
+    CLEANUP_FREE uint64_t *small = bitmap_new(pages);
+    if (!small)
+        return error_set(err, ENOMEM, VMIG_STAGE_NONE, device->id, NULL, "out of memory");
+    int rc = device->ops->dma_log_report(device->backend, iova, size_bytes, DEVICE_PGSIZE_MIN,
+                                         small, err);
+    for (uint64_t n = 0; !rc && (n = bitmap_next_set(small, pages, n)) < pages; n++)
+        bitmap_set(bitmap, n * DEVICE_PGSIZE_MIN / pgsize);
+    return rc;
+}
+
 VMIG_EXPORT int vmig_device_dma_log_report(struct vmig_device *device, uint64_t iova,
                                            uint64_t size_bytes, uint64_t pgsize, uint64_t *bitmap,
                                            struct vmig_error *err)
@@ -288,12 +304,14 @@ VMIG_EXPORT int vmig_device_dma_log_report(struct vmig_device *device, uint64_t 
         return rc;
     if (!device->ops->dma_log_report)
         rc = -ENOTTY;
-    else if (!is_pgsize(pgsize) || !is_range(iova, size_bytes, pgsize) ||
+    else if (!is_pgsize(pgsize) || !is_range(iova, size_bytes, DEVICE_PGSIZE_MIN) ||
              !device_is_mapped(device, iova, size_bytes))
         rc = device_refuse(device, err, EINVAL,
                            "DMA log report of %" PRIu64 " bytes at IOVA 0x%" PRIx64
-                           " in pages of %" PRIu64 ": must be whole pages inside one mapping",
-                           size_bytes, iova, pgsize);
+                           " in pages of %" PRIu64 ": must be multiples of %u inside one mapping",
+                           size_bytes, iova, pgsize, DEVICE_PGSIZE_MIN);
+    else if ((iova | size_bytes) & (pgsize - 1))
+        rc = report_in_small_pages(device, iova, size_bytes, pgsize, bitmap, err);
     else
         rc = device->ops->dma_log_report(device->backend, iova, size_bytes, pgsize, bitmap, err);
     return device_leave_data(device, rc, err, "reading its DMA log");

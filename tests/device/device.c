@@ -432,6 +432,32 @@ static void a_report_lies_inside_one_mapping(void **unused)
     assert_int_equal(fake.num_reports, 1);
 }
 
+/* Low memory of a PC is 640 KiB, and a log may have pages of 2 MiB. */
+static void a_report_need_not_be_whole_pages_of_the_log(void **unused)
+{
+    (void)unused;
+    uint64_t pgsize = 4096, bitmap = 0;
+    fake.log_pgsize = 0x4000;
+    assert_int_equal(map_at(0x1000, 0xa000), 0); /* smaller than two pages, and across three */
+    assert_int_equal(start_log(0x1000, 0xa000, &pgsize), 0);
+    assert_int_equal(fake.reported_iova, 0x1000);
+    assert_int_equal(fake.reported_size, 0x1000); /* the trial fits into any mapping */
+    fake.log_word = 1 << 3 | 1 << 4 | 1 << 9;
+    assert_int_equal(vmig_device_dma_log_report(device, 0x1000, 0xa000, 0x4000, &bitmap, NULL), 0);
+    assert_int_equal(fake.reported_pgsize, 4096);
+    assert_int_equal(fake.reported_size, 0xa000);
+    assert_int_equal(bitmap, 7); /* bit n is what begins at 0x1000 + n * 0x4000 */
+    bitmap = 0;
+    fake.log_word = 0;
+    assert_int_equal(vmig_device_dma_log_report(device, 0x4000, 0x4000, 0x4000, &bitmap, NULL), 0);
+    assert_int_equal(fake.reported_pgsize, 0x4000);
+    assert_int_equal(vmig_device_dma_log_report(device, 0x1800, 0x1000, 0x4000, &bitmap, NULL),
+                     -EINVAL);
+    fake.log_report_rc = -EIO;
+    assert_int_equal(vmig_device_dma_log_report(device, 0x1000, 0x1000, 0x4000, &bitmap, NULL),
+                     -EIO);
+}
+
 static void a_log_is_started_once_and_stopped_as_often_as_one_likes(void **unused)
 {
     (void)unused;
@@ -478,6 +504,7 @@ int main(void)
         TEST(a_page_size_that_makes_no_sense_stops_the_log),
         TEST(senseless_log_requests_do_not_reach_the_device),
         TEST(a_report_lies_inside_one_mapping),
+        TEST(a_report_need_not_be_whole_pages_of_the_log),
         TEST(a_log_is_started_once_and_stopped_as_often_as_one_likes),
     };
     return cmocka_run_group_tests_name("device", tests, NULL, NULL);

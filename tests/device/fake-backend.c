@@ -337,13 +337,13 @@ static int op_dma_log_report(void *self, uint64_t iova, uint64_t size, uint64_t 
                              uint64_t *bitmap, struct vmig_error *err)
 {
     struct fake *fake = self;
-    (void)size;
-    (void)pgsize;
     (void)err;
     fake->num_reports++;
     fake->reported_iova = iova;
+    fake->reported_size = size;
+    fake->reported_pgsize = pgsize;
     if (!fake->log_report_rc)
-        bitmap[0] |= 1;
+        bitmap[0] |= fake->log_word ? fake->log_word : 1;
     return fake->log_report_rc;
 }
 

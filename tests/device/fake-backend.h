@@ -60,7 +60,8 @@ struct fake {
     uint64_t log_pgsize; /* what START chooses; 0: what was wished */
     int log_start_rc, log_report_rc;
     unsigned num_reports, num_log_stops;
-    uint64_t reported_iova;
+    uint64_t reported_iova, reported_size, reported_pgsize;
+    uint64_t log_word; /* the first 64 bits of a report; 0: the first page */
     int map_rc, unmap_rc;
     int open_rc;
     bool closed;

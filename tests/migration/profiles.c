@@ -171,6 +171,14 @@ static void every_profile_goes_on_after_a_cancel_and_moves_then(void **state)
     }
 }
 
+/* A log with pages larger than ours, over memory that does not end with one of them. */
+static void memory_need_not_be_whole_pages_of_the_log(void **state)
+{
+    (void)state;
+    moves(&(struct world_plan) {
+        .devices = 1, .profile = "mlx5", .ram_bytes = (4 << 20) + 3 * 4096 });
+}
+
 /* mlx5 and virtio would never send more than their first image to somebody who only reads. No pause
  * is short enough here, so there are as many rounds as may be. */
 static void increments_are_asked_for_in_each_round(void **state)
@@ -378,6 +386,7 @@ int main(void)
         cmocka_unit_test(every_profile_moves_through_a_file),
         cmocka_unit_test(every_profile_moves_there_and_back),
         cmocka_unit_test(every_profile_goes_on_after_a_cancel_and_moves_then),
+        cmocka_unit_test(memory_need_not_be_whole_pages_of_the_log),
         cmocka_unit_test(increments_are_asked_for_in_each_round),
         cmocka_unit_test(profile_without_a_log_is_refused_unless_all_is_dirty),
         cmocka_unit_test(every_two_profiles_with_p2p_move_together),
