@@ -300,8 +300,10 @@ static struct vuser_socket *next_socket(struct vuc_conn *c)
     struct pollfd p[3] = { { .fd = c->main.fd, .events = POLLIN },
                            { .fd = c->twin.fd, .events = POLLIN },
                            { .fd = c->wake_fd, .events = POLLIN } };
-    while (poll(p, 3, -1) < 0 && errno == EINTR)
-        ;
+    /* out of memory, say: that passes, and a read instead would not end with wake_fd */
+    while (poll(p, 3, -1) < 0)
+        if (errno != EINTR)
+            poll(NULL, 0, 10);
     if (p[2].revents)
         return NULL;
     return p[1].revents ? &c->twin : &c->main;
@@ -564,7 +566,8 @@ int vuc_conn_start(struct vuc_conn *c, int take_fd, struct vuc_dma *dma, bool es
                      strerror(-rc));
 }
 
-int vuc_conn_ready(struct vuc_conn *c, int take_twin_fd, unsigned stall_timeout_ms)
+int vuc_conn_ready(struct vuc_conn *c, int take_twin_fd, unsigned stall_timeout_ms,
+                   struct vmig_error *err)
 {
     int rc = 0;
     LOCK_SCOPE(&c->lock);
@@ -572,7 +575,9 @@ int vuc_conn_ready(struct vuc_conn *c, int take_twin_fd, unsigned stall_timeout_
         rc = vuser_socket_init(&c->twin, take_twin_fd, UINT32_MAX, stall_timeout_ms);
     c->ready = !rc;
     pthread_cond_broadcast(&c->done);
-    return rc;
+    return rc ? error_set(err, rc, VMIG_STAGE_OPEN, NULL, NULL,
+                          "setting up the socket for the device's DMA: %s", strerror(-rc))
+              : 0;
 }
 
 static int refuse_busy(struct vuc_conn *c, struct vmig_error *err)

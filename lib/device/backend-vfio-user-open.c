@@ -226,7 +226,7 @@ static int connect_and_agree(struct vuc *v, struct vmig_error *err)
         rc = take_twin(&v->conn.peer, &fds, &twin, &cause);
     vuser_fds_close(&fds);
     if (!rc)
-        rc = vuc_conn_ready(&v->conn, twin, stall);
+        rc = vuc_conn_ready(&v->conn, twin, stall, &cause);
     if (!rc) {
         vuc_stream_limits(&v->stream, &v->conn);
         return 0;
@@ -252,16 +252,19 @@ static int take_established(struct vuc *v, const char *parts, struct vmig_error 
         rc = check_socket(v->address, e.twin_fd, err);
     if (!rc)
         rc = take_socket_fd(v->address, &fd, err);
-    if (!rc)
-        rc = vuc_conn_start(&v->conn, fd, &v->dma, true, stall_timeout(v), err);
     if (rc)
         return rc;
+    rc = vuc_conn_start(&v->conn, fd, &v->dma, true, stall_timeout(v), err);
+    if (rc) { /* the one is closed, the other is of no use alone */
+        cleanup_fd_(&e.twin_fd);
+        return rc;
+    }
     if (e.twin_fd >= 0)
         fcntl(e.twin_fd, F_SETFD, FD_CLOEXEC);
     v->no_features = e.no_features;
     v->conn.peer = e.peer;
     v->conn.extensions = e.peer.extensions;
-    rc = vuc_conn_ready(&v->conn, e.twin_fd, stall_timeout(v));
+    rc = vuc_conn_ready(&v->conn, e.twin_fd, stall_timeout(v), err);
     if (!rc)
         vuc_stream_limits(&v->stream, &v->conn);
     return rc;

@@ -142,7 +142,8 @@ struct vuc_conn {
 int vuc_conn_start(struct vuc_conn *conn, int take_fd, struct vuc_dma *dma, bool established,
                    unsigned stall_timeout_ms, struct vmig_error *err);
 /* VERSION is settled: the receiver goes on, with @take_twin_fd if that is not -1. */
-int vuc_conn_ready(struct vuc_conn *conn, int take_twin_fd, unsigned stall_timeout_ms);
+int vuc_conn_ready(struct vuc_conn *conn, int take_twin_fd, unsigned stall_timeout_ms,
+                   struct vmig_error *err);
 /* Close and join. A zeroed one is fine. */
 void vuc_conn_stop(struct vuc_conn *conn);
 /* Stop the threads between two messages, all answers given, and let go of the sockets, which stay
