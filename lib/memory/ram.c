@@ -24,14 +24,21 @@ struct ram *ram_free(struct ram *ram)
 {
     if (!ram)
         return NULL;
-    for (unsigned i = 0; i < ram->num_blocks; i++) {
-        free((char *)ram->blocks[i].desc.name);
-        free(ram->blocks[i].dirty);
-        free(ram->blocks[i].touched);
-        free(ram->blocks[i].suspect);
-    }
+    while (ram->num_blocks)
+        ram_drop_last(ram);
     free(ram);
     return NULL;
+}
+
+void ram_drop_last(struct ram *ram)
+{
+    struct ram_block *block = &ram->blocks[--ram->num_blocks];
+
+    free((char *)block->desc.name);
+    free(block->dirty);
+    free(block->touched);
+    free(block->suspect);
+    *block = (struct ram_block) { 0 };
 }
 
 static int refuse(struct vmig_error *err, const char *name, const char *why)

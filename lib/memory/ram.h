@@ -37,6 +37,8 @@ struct ram *ram_free(struct ram *ram); /* unmaps nothing, the host owns the memo
 /* Copy @desc. -EINVAL (page alignment, name empty or over 255 bytes or taken, IOVA range overlaps
  * another block's, more than RAM_BLOCKS_MAX). */
 int ram_add(struct ram *ram, const struct vmig_ram_block *desc, struct vmig_error *err);
+/* Undo the last ram_add(). */
+void ram_drop_last(struct ram *ram);
 uint64_t ram_size_bytes(const struct ram *ram);
 uint64_t ram_dirty_pages(const struct ram *ram);
 struct ram_block *ram_find(struct ram *ram, const char *name);

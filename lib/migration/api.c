@@ -128,14 +128,8 @@ static int refuse_running(struct vmig_migration *m, const char *what, struct vmi
                      "cannot be added while a migration runs");
 }
 
-VMIG_EXPORT int vmig_migration_add_ram(struct vmig_migration *m, const struct vmig_ram_block *block,
-                                       struct vmig_error *err)
+static int add_ram_participant(struct vmig_migration *m, struct vmig_error *err)
 {
-    int rc = refuse_running(m, block->name, err);
-    if (rc == 0)
-        rc = ram_add(m->ram, block, err);
-    if (rc < 0 || participant_find(m, "ram"))
-        return rc;
     struct participant p = {
         .id = "ram",
         .idstr = "ram",
@@ -146,7 +140,24 @@ VMIG_EXPORT int vmig_migration_add_ram(struct vmig_migration *m, const struct vm
     };
     if (!p.opaque)
         return error_set(err, ENOMEM, VMIG_STAGE_PREPARE, "ram", NULL, "out of memory");
-    return participant_add(m, &p, err);
+    int rc = participant_add(m, &p, err);
+    if (rc < 0)
+        participant_ram_free(p.opaque);
+    return rc;
+}
+
+VMIG_EXPORT int vmig_migration_add_ram(struct vmig_migration *m, const struct vmig_ram_block *block,
+                                       struct vmig_error *err)
+{
+    int rc = refuse_running(m, block->name, err);
+    if (rc == 0)
+        rc = ram_add(m->ram, block, err);
+    if (rc < 0 || participant_find(m, "ram"))
+        return rc;
+    rc = add_ram_participant(m, err);
+    if (rc < 0)
+        ram_drop_last(m->ram); /* so that it can be added once more */
+    return rc;
 }
 
 VMIG_EXPORT int vmig_migration_add_device(struct vmig_migration *m, struct vmig_device *device,

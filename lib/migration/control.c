@@ -178,6 +178,8 @@ static void *connection_main(void *opaque)
     struct vmig_error err = { 0 };
     json_t *request = read_line(c->channel);
     json_t *result = dispatch(c->control->m, request, &err);
+    if (!result)
+        error_set(&err, ENOMEM, VMIG_STAGE_NONE, NULL, NULL, "out of memory for an answer");
     json_t *answer = result ? json_pack("{s:o}", "return", result)
                             : json_pack("{s:{s:i, s:s, s:s}}", "error", "code", err.code, "reason",
                                         err.reason, "text", err.text);
