@@ -87,6 +87,11 @@ bool campaign_end(void)
     return inject_last()->done && run.plan.kind == INJECT_ERRORS;
 }
 
+bool campaign_errors(void)
+{
+    return run.plan.kind == INJECT_ERRORS;
+}
+
 /* Threads and sockets that are ending take a moment. */
 static bool comes_back_to(const struct inject_owned *before, struct inject_owned *now)
 {
@@ -122,7 +127,6 @@ static unsigned one_pass(void (*attempt)(void), enum inject_kind kind, unsigned 
     unsigned attempts = 0;
     bool by_place = !run.all && !run.one;
     run.plan = (struct inject_plan) { .kind = kind, .variant = variant };
-    inject_forget_places();
     do {
         run.plan.nth = run.one ? run.only.nth : by_place ? 0 : attempts + 1;
         one_attempt(attempt);

@@ -34,6 +34,8 @@ void campaign(const char *name, enum inject_side side, void (*attempt)(void));
 void campaign_begin(void);
 /* Was something failed that must be visible, or may be? False: all must have gone well. */
 bool campaign_end(void);
+/* Before the end: is it errors that are tried, and not what must not be seen? */
+bool campaign_errors(void);
 
 /* @err says what a person needs: a code, a stage, a text that is more than an errno. */
 void campaign_error_helps(const char *who, int rc, const struct vmig_error *err);

@@ -72,11 +72,6 @@ const struct injected *inject_last(void)
     return &state.last;
 }
 
-void inject_forget_places(void)
-{
-    state.num_places = 0;
-}
-
 /* ---- the calls ---- */
 
 /* Three callers tell places apart that share what is called by everybody. */
@@ -84,7 +79,7 @@ void inject_forget_places(void)
 
 static uint64_t place_of(void *const *frames, int count)
 {
-    uint64_t hash = 0;
+    uint64_t hash = 2 * (uint64_t)acts_for + state.plan.kind;
     for (int i = 0; i < count && i < PLACE_FRAMES; i++)
         hash = (hash ^ (uintptr_t)frames[i]) * UINT64_C(0x9e3779b97f4a7c15);
     return hash;
@@ -128,17 +123,19 @@ int inject_now(const char *call, int fd, const struct inject_faults *faults)
         return 0;
     void *frames[FRAMES_MAX];
     int saved = errno, fault = 0, num_frames = backtrace(frames, FRAMES_MAX);
-    const int skip = 2; /* this one and the wrapper */
+    int skip = 1; /* down to the wrapper; a sanitizer may stand in between */
+    while (skip < num_frames && frames[skip - 1] != __builtin_return_address(0))
+        skip++;
     pthread_mutex_lock(&state.lock);
     const int *list = state.plan.kind == INJECT_ERRORS ? faults->errors : faults->hiccups;
-    unsigned choice = length_of(list);
-    if (acts_for == atomic_load(&state.side) && choice) {
+    bool counts = length_of(list) > state.plan.variant;
+    if (acts_for == atomic_load(&state.side) && counts) {
         state.count++;
         bool now = state.plan.nth ? state.count == state.plan.nth
                                   : num_frames > skip &&
                                         is_new_place(place_of(frames + skip, num_frames - skip));
         if (now) {
-            fault = list[state.plan.variant % choice];
+            fault = list[state.plan.variant];
             memcpy(state.frames, frames, sizeof(frames));
             state.num_frames = num_frames;
             note(call, fd, fault);
@@ -157,7 +154,7 @@ void inject_print_place(void)
     dladdr((void *)(uintptr_t)inject_print_place, &here);
     dprintf(STDERR_FILENO, "# %s; failed: %s\n# addr2line -pife %s", state.what, state.last.text,
             here.dli_fname);
-    for (int i = 2; i < state.num_frames; i++)
+    for (int i = 0; i < state.num_frames; i++)
         if (dladdr(state.frames[i], &info) && info.dli_fbase == here.dli_fbase)
             dprintf(STDERR_FILENO, " %#tx", (char *)state.frames[i] - (char *)here.dli_fbase - 1);
     dprintf(STDERR_FILENO, "\n");

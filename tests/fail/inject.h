@@ -4,8 +4,8 @@
  *
  * The linker puts wrap.c in front of the calls (tests/fail/calls), so a test program is not told
  * apart from any other. A thread works for a side, and so do the threads that it makes; only the
- * calls of the side under test count. Of these the nth, or the first from a place that was not
- * tried yet, fails once: with an error, or with what is no error and must not be seen, such as
+ * calls of the side under test count. Of these the nth, or the first from a place that the program
+ * has not tried yet on this side, fails once: with an error, or with what is no error and must not be seen, such as
  * EINTR and short counts.
  */
 #ifndef TESTS_FAIL_INJECT_H
@@ -24,7 +24,7 @@ enum inject_kind { INJECT_ERRORS, INJECT_HICCUPS, INJECT_KINDS };
 
 struct inject_plan {
     enum inject_kind kind;
-    unsigned variant; /* which of a call's errors, modulo how many it has */
+    unsigned variant; /* which of a call's errors; calls that have fewer do not count */
     uint64_t nth;     /* 0: the first one from a new place */
 };
 
@@ -45,8 +45,6 @@ void inject_arm(const struct inject_plan *plan, enum inject_side side);
 void inject_disarm(void);
 /* What was failed since inject_arm(). */
 const struct injected *inject_last(void);
-/* All places are new again. */
-void inject_forget_places(void);
 
 /* The program ends, and says with what was failed and from where, unless this is called again
  * within @seconds; 0: it need not be. @what names the attempt. */

@@ -228,12 +228,12 @@ static void move_once(const struct world_plan *plan)
 static void move_with_lanes(void)
 {
     move_once(&(struct world_plan) {
-        .devices = 2, .link = WORLD_UNIX, .channels = 2, .control = true, .ram_bytes = 6 << 20 });
+        .devices = 2, .link = WORLD_UNIX, .channels = 2, .control = true, .ram_bytes = 5 << 20 });
 }
 
 static void move_in_sections(void)
 {
-    move_once(&(struct world_plan) { .devices = 1, .link = WORLD_FD, .ram_bytes = 4 << 20 });
+    move_once(&(struct world_plan) { .devices = 1, .link = WORLD_FD, .ram_bytes = 3 << 20 });
 }
 
 static void move_over_tcp(void)
@@ -288,7 +288,7 @@ static unsigned files_in(const char *directory)
 static const struct world_plan file_plan = {
     .devices = 1,
     .link = WORLD_FILE,
-    .ram_bytes = 4 << 20,
+    .ram_bytes = 3 << 20,
 };
 
 static void save_attempt(void)
@@ -355,7 +355,7 @@ static void resolve_attempt(void)
     struct world w;
     struct vmig_error told = { 0 };
     open_world(&w, &(struct world_plan) {
-                       .devices = 1, .ram_bytes = 4 << 20, .relay = true, .control = true });
+                       .devices = 1, .ram_bytes = 3 << 20, .relay = true, .control = true });
     w.relay = relay_new(&(struct relay_plan) { .inside_go = true });
     world_move(&w);
     assert_int_equal(w.source->rc, -EUCLEAN);
