@@ -519,8 +519,48 @@ static void truncated_state_ends_early_and_is_refused(void **arg)
     assert_int_equal(try_write_state(f, good, length, 65536), 0); /* it says */
     assert_int_equal(try_set_state(f, STOP), EINVAL);
     assert_int_equal(get_state(f), RESUMING);
+    assert_int_equal(call(f, CMD_RESET, NULL, 0), 0);
+    go(f, RESUMING); /* the next one is whole */
+    assert_int_equal(try_write_state(f, good, length, 65536), 0);
+    go(f, STOP);
     free(good);
     free(state);
+    server_end(f);
+}
+
+/* ---- plans ---- */
+
+static void plan_is_replaced_between_messages_and_counts_from_there(void **arg)
+{
+    struct fixture *f = faulty(NULL);
+    struct wire_header header;
+    struct refdev_fault used;
+    (void)arg;
+    go(f, STOP_COPY);
+    set_plan(f, "late:100ms@read", "fail@read");
+    send_read(f);
+    assert_true(refdev_server_await_fault(f->server, 1, 60000));
+    refdev_server_set_faults(f->server, NULL, 0); /* while it is late */
+    assert_true(receive(f, f->fd, &header));
+    assert_int_equal(header.flags, 0x21); /* the message goes by the old plan to its end */
+    fired(f, 0);
+    assert_int_equal(refdev_fault_parse("fail@read#2", &used), 0);
+    used.seen = 7; /* whatever it counted elsewhere */
+    refdev_server_set_faults(f->server, &used, 1);
+    assert_int_equal(try_read(f, 1000), 1000);
+    assert_int_equal(try_read(f, 1000), -EIO);
+    server_end(f);
+}
+
+static void waiting_for_a_fault_that_does_not_come_ends(void **arg)
+{
+    struct fixture *f = faulty("fail@read#2");
+    (void)arg;
+    go(f, STOP_COPY);
+    assert_int_equal(try_read(f, 1000), 1000);
+    assert_false(refdev_server_await_fault(f->server, 1, 10));
+    assert_int_equal(try_read(f, 1000), -EIO);
+    assert_true(refdev_server_await_fault(f->server, 1, 0));
     server_end(f);
 }
 
@@ -577,6 +617,8 @@ int main(void)
         cmocka_unit_test(one_bit_flips_in_what_is_read_and_not_in_the_device),
         cmocka_unit_test(flipped_bit_of_a_write_is_found),
         cmocka_unit_test(truncated_state_ends_early_and_is_refused),
+        cmocka_unit_test(plan_is_replaced_between_messages_and_counts_from_there),
+        cmocka_unit_test(waiting_for_a_fault_that_does_not_come_ends),
         cmocka_unit_test(fault_is_told_when_it_happens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
