@@ -21,9 +21,12 @@ enum cmd_exit {
     CMD_USAGE = 2,       /* argp's 64 is changed to this */
     CMD_REFUSED = 3,     /* a blocker: nothing was touched */
     CMD_UNRESOLVED = 4,  /* the hand-over hangs; `vfio-migrate resolve` settles it */
-    CMD_DEVICE_LOST = 5, /* failed, and a device was reset or lost */
+    CMD_DEVICE_LOST = 5, /* failed, and a device was reset or lost, or the workload stands still */
     CMD_CANCELLED = 130, /* as a shell reports SIGINT */
 };
+
+/* What a failed send, receive or resolve means (exit.c). */
+enum cmd_exit cmd_exit_of(const struct vmig_error *err);
 
 struct cmd {
     const char *name;

@@ -400,25 +400,10 @@ void endpoint_close(struct endpoint *e)
 
 /* ---- results ---- */
 
-enum cmd_exit endpoint_exit(const struct vmig_error *err)
-{
-    if (err->code == -EUCLEAN)
-        return CMD_UNRESOLVED;
-    if (strcmp(err->reason, "device-state-lost") == 0 || strcmp(err->reason, "device-hung") == 0)
-        return CMD_DEVICE_LOST;
-    if (err->code == -ECANCELED && strcmp(err->reason, "cancelled") == 0)
-        return CMD_CANCELLED;
-    bool blocked =
-        strncmp(err->reason, "vfio-", 5) == 0 || strcmp(err->reason, "restored-before") == 0;
-    if (err->stage == VMIG_STAGE_PREPARE && blocked)
-        return CMD_REFUSED;
-    return CMD_FAILED;
-}
-
 enum cmd_exit endpoint_fail(struct endpoint *e, const struct vmig_error *err)
 {
     progress_end(e);
-    enum cmd_exit code = endpoint_exit(err);
+    enum cmd_exit code = cmd_exit_of(err);
     return (enum cmd_exit)cmd_fail(e->name, e->json, code, err);
 }
 

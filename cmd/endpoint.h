@@ -58,8 +58,6 @@ int endpoint_open(struct endpoint *e, struct vmig_error *err);
 void endpoint_end_migration(struct endpoint *e);
 void endpoint_close(struct endpoint *e);
 
-/* The exit code that @rc and @err of send or receive mean. */
-enum cmd_exit endpoint_exit(const struct vmig_error *err);
 /* Print the failure, as text or JSON, and return its exit code. */
 enum cmd_exit endpoint_fail(struct endpoint *e, const struct vmig_error *err);
 /* The result of one that succeeded, for people (only when @verbose or on a terminal) or JSON. */

@@ -81,7 +81,7 @@ static enum cmd_exit exit_of(const struct vmig_error *err)
     for (size_t i = 0; i < sizeof(unresolved) / sizeof(unresolved[0]); i++)
         if (strcmp(err->reason, unresolved[i]) == 0)
             return CMD_UNRESOLVED;
-    return endpoint_exit(err);
+    return cmd_exit_of(err);
 }
 
 int cmd_resolve(int argc, char **argv)

@@ -43,7 +43,7 @@ static void report(json_t *take)
 
 static void report_failure(const struct vmig_error *err)
 {
-    report(json_pack("{s:s, s:i, s:o}", "event", "failed", "exit", (int)endpoint_exit(err), "error",
+    report(json_pack("{s:s, s:i, s:o}", "event", "failed", "exit", (int)cmd_exit_of(err), "error",
                      cmd_error_json(err)));
 }
 

@@ -55,9 +55,11 @@ enum vmig_event_kind {
     VMIG_EVENT_ROUND,     /* a pre-copy round ended */
     VMIG_EVENT_STAGE,     /* a stage began */
     VMIG_EVENT_PROGRESS,  /* some more bytes; at most ten a second */
-    VMIG_EVENT_WAITING,   /* a device transition takes long; text names it */
+    VMIG_EVENT_WAITING,   /* a device takes long; text names it and what it was asked for */
     VMIG_EVENT_LISTENING, /* target: ready for the source; text is the address with the real port */
     VMIG_EVENT_WARNING,
+    VMIG_EVENT_STATE_LOST, /* a device was reset or is lost, text says which: its state is gone. At
+                            * the source the workload stands still from here on */
 };
 struct vmig_event {
     enum vmig_event_kind kind;
@@ -83,7 +85,8 @@ struct vmig_host {
 
 /* @host is copied. */
 struct vmig_migration *vmig_migration_new(const struct vmig_host *host, struct vmig_error *err);
-/* Ends what is open: an unresolved hand-over is discarded. NULL is fine. Returns NULL. */
+/* Ends what is open: an unresolved hand-over is discarded. NULL is fine. Returns NULL. An operation
+ * of the host's own participant that hung and was abandoned may still come back to its opaque. */
 struct vmig_migration *vmig_migration_free(struct vmig_migration *migration);
 
 /* Add what moves, before send or receive. Devices and memory are borrowed and must outlive the
@@ -112,8 +115,10 @@ int vmig_migration_set_control(struct vmig_migration *migration, const char *pat
  * 0: completed (the source has given up and the target runs; on a one-way address: everything is
  * written and durable).
  * -ECANCELED: cancelled. -EUCLEAN: the hand-over hangs, see vmig_migration_resolve().
- * Else failed: the source's devices are RUNNING and the workload was started again, unless
- * vmig_device_health() of a device says otherwise; then the workload stands still. */
+ * Else failed: the source's devices are RUNNING and the workload was started again, unless the
+ * reason is "device-state-lost" or "workload-stopped"; then the workload stands still, also where
+ * it ran before (VMIG_EVENT_STATE_LOST, vmig_device_health() of the device named). RECOVERY in
+ * vfio-migrate(7) has the table of who ends with what. */
 int vmig_migration_send(struct vmig_migration *migration, const char *address,
                         struct vmig_error *err);
 int vmig_migration_receive(struct vmig_migration *migration, const char *address,

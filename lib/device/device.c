@@ -46,6 +46,7 @@ int device_refuse(const struct vmig_device *device, struct vmig_error *err, int 
 
 static void device_free(struct vmig_device *device)
 {
+    log_call_done(device);
     if (device->backend)
         device->ops->close(device->backend);
     pthread_cond_destroy(&device->turn);
@@ -56,7 +57,12 @@ static void device_free(struct vmig_device *device)
     free(device);
 }
 
-static void device_unref(struct vmig_device *device)
+void device_ref(struct vmig_device *device)
+{
+    atomic_fetch_add(&device->refs, 1);
+}
+
+void device_unref(struct vmig_device *device)
 {
     if (atomic_fetch_sub(&device->refs, 1) == 1)
         device_free(device);
@@ -305,6 +311,7 @@ static int device_start(struct vmig_device *device, const struct vmig_device_opt
     /* The longest legitimate call: change, recover and reset, each with its look at the state. */
     device->turn_timeout_ms = 3 * options->transition_timeout_ms + 4 * options->command_timeout_ms;
     device->no_mmap = options->no_mmap;
+    device_set_log_timeout(device, options->transition_timeout_ms);
     int rc = device->ops->open(device->address, &backend_options, &device->backend, err);
     if (!rc)
         rc = read_info(device, err);

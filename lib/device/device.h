@@ -60,11 +60,13 @@ struct vmig_device {
 
     pthread_mutex_t lock;
     pthread_cond_t turn;
-    bool busy;                       /* lock: somebody has the turn */
-    struct device_mapping *mappings; /* lock: sorted by iova */
-    unsigned num_mappings;           /* lock */
-    bool logging;                    /* the turn */
-    struct device_region *regions;   /* the turn: info.num_regions of them */
+    bool busy;                               /* lock: somebody has the turn */
+    struct device_mapping *mappings;         /* lock: sorted by iova */
+    unsigned num_mappings;                   /* lock */
+    bool logging;                            /* the turn */
+    _Atomic(struct log_caller *) log_caller; /* idle, of the last call into the DMA log, or NULL */
+    atomic_uint log_timeout_ms;
+    struct device_region *regions; /* the turn: info.num_regions of them */
 };
 
 /* As vmig_device_open(), with the backend given. */
@@ -90,6 +92,28 @@ int device_refuse(const struct vmig_device *device, struct vmig_error *err, int 
 /* Whoever watches deadlines gives up on a call that hangs: the device is lost from now on, waiting
  * calls return -ENODEV. The caller may close the handle then; the hanging call frees it. */
 void device_abandon(struct vmig_device *device);
+
+/* Keep the handle beyond its close, for a thread that was abandoned in a call. */
+void device_ref(struct vmig_device *device);
+void device_unref(struct vmig_device *device);
+
+/* As vmig_device_reset(), of a device found in ERROR: it has lost its state, which its health
+ * tells. */
+int device_reset_from_error(struct vmig_device *device, struct vmig_error *err);
+
+/* Whoever used the device since its reset took it as it is: RESET becomes OK. */
+void device_accept_reset(struct vmig_device *device);
+
+/* ---- log-call.c: into the backend's DMA log, with a deadline; a device that misses it is lost ---- */
+int log_call_start(struct vmig_device *device, const struct vmig_dma_range *ranges,
+                   unsigned num_ranges, uint64_t *pgsize, struct vmig_error *err);
+int log_call_stop(struct vmig_device *device, struct vmig_error *err);
+/* Ors into @bitmap. */
+int log_call_report(struct vmig_device *device, uint64_t iova, uint64_t size_bytes, uint64_t pgsize,
+                    uint64_t *bitmap, struct vmig_error *err);
+void log_call_done(struct vmig_device *device);
+/* The deadline, which is the transition timeout of the device's options otherwise. */
+void device_set_log_timeout(struct vmig_device *device, unsigned ms);
 
 /* Is [iova, iova + size) inside one mapping? Any thread. */
 bool device_is_mapped(struct vmig_device *device, uint64_t iova, uint64_t size_bytes);

@@ -222,12 +222,11 @@ static int trial_report(struct vmig_device *device, const struct vmig_dma_range 
     struct vmig_error cause = { 0 };
     int rc = -EPROTO;
     if (is_pgsize(pgsize))
-        rc = device->ops->dma_log_report(device->backend, trial_page(device, ranges, num_ranges),
-                                         DEVICE_PGSIZE_MIN, DEVICE_PGSIZE_MIN, &bitmap, &cause);
+        rc = log_call_report(device, trial_page(device, ranges, num_ranges), DEVICE_PGSIZE_MIN,
+                             DEVICE_PGSIZE_MIN, &bitmap, &cause);
     if (!rc)
         return 0;
-    if (device->ops->dma_log_stop)
-        device->ops->dma_log_stop(device->backend, NULL);
+    log_call_stop(device, NULL);
     if (rc == -ETIMEDOUT)
         return error_copy(err, &cause), rc;
     return device_refuse(device, err, EOPNOTSUPP,
@@ -247,7 +246,7 @@ static int log_start(struct vmig_device *device, const struct vmig_dma_range *ra
     uint64_t chosen = *pgsize;
     int rc = check_ranges(device, ranges, num_ranges, chosen, err);
     if (!rc)
-        rc = device->ops->dma_log_start(device->backend, ranges, num_ranges, &chosen, err);
+        rc = log_call_start(device, ranges, num_ranges, &chosen, err);
     if (!rc)
         rc = trial_report(device, ranges, num_ranges, chosen, err);
     if (rc)
@@ -274,8 +273,9 @@ VMIG_EXPORT int vmig_device_dma_log_stop(struct vmig_device *device, struct vmig
     if (rc)
         return rc;
     if (device->logging)
-        rc = device->ops->dma_log_stop ? device->ops->dma_log_stop(device->backend, err) : 0;
+        rc = log_call_stop(device, err);
     device->logging = false;
+    log_call_done(device);
     return device_leave(device, rc, err, "stopping its DMA log");
 }
 
@@ -288,8 +288,7 @@ static int report_in_small_pages(struct vmig_device *device, uint64_t iova, uint
     CLEANUP_FREE uint64_t *small = bitmap_new(pages);
     if (!small)
         return error_set(err, ENOMEM, VMIG_STAGE_NONE, device->id, NULL, "out of memory");
-    int rc = device->ops->dma_log_report(device->backend, iova, size_bytes, DEVICE_PGSIZE_MIN,
-                                         small, err);
+    int rc = log_call_report(device, iova, size_bytes, DEVICE_PGSIZE_MIN, small, err);
     for (uint64_t n = 0; !rc && (n = bitmap_next_set(small, pages, n)) < pages; n++)
         bitmap_set(bitmap, n * DEVICE_PGSIZE_MIN / pgsize);
     return rc;
@@ -313,6 +312,6 @@ VMIG_EXPORT int vmig_device_dma_log_report(struct vmig_device *device, uint64_t 
     else if ((iova | size_bytes) & (pgsize - 1))
         rc = report_in_small_pages(device, iova, size_bytes, pgsize, bitmap, err);
     else
-        rc = device->ops->dma_log_report(device->backend, iova, size_bytes, pgsize, bitmap, err);
+        rc = log_call_report(device, iova, size_bytes, pgsize, bitmap, err);
     return device_leave_data(device, rc, err, "reading its DMA log");
 }

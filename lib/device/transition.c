@@ -235,13 +235,29 @@ VMIG_EXPORT int vmig_device_get_state(struct vmig_device *device, enum vmig_stat
     return device_leave(device, rc, err, "asking for its migration state");
 }
 
-/* A reset that was asked for takes nothing from anybody: health stays OK. */
-VMIG_EXPORT int vmig_device_reset(struct vmig_device *device, struct vmig_error *err)
+static int reset(struct vmig_device *device, enum vmig_health health, struct vmig_error *err)
 {
     int rc = device_enter(device, err);
     if (rc)
         return rc;
     rc = reset_to_running(device, err);
-    set_health(device, rc ? VMIG_HEALTH_LOST : VMIG_HEALTH_OK);
+    set_health(device, rc ? VMIG_HEALTH_LOST : health);
     return device_leave(device, rc, err, "resetting");
+}
+
+/* A reset that was asked for takes nothing from anybody: health stays OK. */
+VMIG_EXPORT int vmig_device_reset(struct vmig_device *device, struct vmig_error *err)
+{
+    return reset(device, VMIG_HEALTH_OK, err);
+}
+
+void device_accept_reset(struct vmig_device *device)
+{
+    int reset = VMIG_HEALTH_RESET;
+    atomic_compare_exchange_strong(&device->health, &reset, VMIG_HEALTH_OK);
+}
+
+int device_reset_from_error(struct vmig_device *device, struct vmig_error *err)
+{
+    return reset(device, VMIG_HEALTH_RESET, err);
 }

@@ -67,6 +67,7 @@ VMIG_EXPORT struct vmig_migration *vmig_migration_new(const struct vmig_host *ho
                   "out of memory or file descriptors for a migration");
         return NULL;
     }
+    m->refs = 1;
     m->ram = ram;
     m->cancel_fd = cancel_fd;
     m->said = said;
@@ -97,11 +98,21 @@ VMIG_EXPORT struct vmig_migration *vmig_migration_free(struct vmig_migration *m)
     m->control = control_free(m->control);
     if (m->unresolved)
         vmig_migration_resolve(m, VMIG_RESOLVE_DISCARD, true, NULL);
-    bool orphan = false;
-    for (unsigned i = 0; i < m->num_participants; i++)
-        orphan |= m->participants[i]->lost;
-    if (orphan)
-        return NULL; /* a hung worker still looks at it and owns it now */
+    migration_unref(m);
+    return NULL;
+}
+
+void migration_ref(struct vmig_migration *m)
+{
+    atomic_fetch_add(&m->refs, 1);
+}
+
+/* The last is the handle's, or that of a worker that hung and came back after the handle was let go
+ * of: until then it looks at its participant. */
+void migration_unref(struct vmig_migration *m)
+{
+    if (atomic_fetch_sub(&m->refs, 1) != 1)
+        return;
     for (unsigned i = 0; i < m->num_participants; i++)
         free_participant(m->participants[i]);
     ram_free(m->ram);
@@ -116,7 +127,6 @@ VMIG_EXPORT struct vmig_migration *vmig_migration_free(struct vmig_migration *m)
     pthread_mutex_destroy(&m->ram_lock);
     pthread_mutex_destroy(&m->throttle.lock);
     free(m);
-    return NULL;
 }
 
 static int refuse_running(struct vmig_migration *m, const char *what, struct vmig_error *err)

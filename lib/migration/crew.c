@@ -76,6 +76,8 @@ static int call_complete(struct participant *p, struct vmig_error *err)
 {
     p->precopy_bytes = p->data_bytes;
     int rc = p->ops->complete(p->opaque, &p->writer, err);
+    if (rc == 0)
+        rc = run_check(p->migration, err); /* abandoned meanwhile, it finds no channel any more */
     return rc < 0 ? rc : p->migration->carrier->end(p, err);
 }
 
@@ -189,70 +191,164 @@ static void look_for_failure(struct vmig_migration *m, enum step step)
     run_check(m, NULL);
 }
 
-/* The worker hangs. It keeps the participant, which nobody else may touch again. */
-static int abandon(struct vmig_migration *m, struct participant *p, enum step step, double ms,
-                   struct vmig_error *err)
-{
-    (void)m;
-    p->lost = p->casualty = true;
-    if (p->device)
-        device_abandon(p->device); /* whoever else waits for its turn need not */
-    worker_abandon(p->worker, NULL, NULL);
-    p->worker = NULL;
-    return error_set(err, ETIMEDOUT, steps[step].stage, p->id, "device-hung",
-                     "%s did not come back within %.0f ms and was abandoned; the device is lost, "
-                     "reset it before it is used again",
-                     steps[step].name, ms);
-}
-
-static void warn_waiting(struct vmig_migration *m, struct participant *p, enum step step, double ms)
-{
-    char text[160];
-    snprintf(text, sizeof(text), "%s: %s takes long: %.0f ms so far", p->id, steps[step].name, ms);
-    run_event(m, VMIG_EVENT_WAITING, text);
-}
+/* ---- waiting ---- */
 
 /* A state change may be followed by its recover state and by a reset, each with the timeout. */
 #define ATTEMPTS 3
+#define SLACK_MS_MAX 5000
+
+static uint64_t limit_ns(const struct vmig_migration *m)
+{
+    uint64_t timeout = m->parameters[PARAMETER_TRANSITION_TIMEOUT];
+    uint64_t slack = timeout < SLACK_MS_MAX ? timeout : SLACK_MS_MAX;
+    return (timeout * ATTEMPTS + slack) * NS_PER_MS;
+}
+
+void crew_asks(struct participant *p, const char *id, const char *what)
+{
+    atomic_store(&p->asked, id);
+    atomic_store(&p->asks_since_ns, clock_ns());
+    atomic_store(&p->asks, what);
+}
+
+void crew_answered(struct participant *p)
+{
+    atomic_store(&p->asks, NULL);
+}
+
+/* For how long it has been waiting for data or a size; 0 when it is not. */
+static uint64_t asking_ns(struct participant *p, uint64_t now)
+{
+    if (!atomic_load(&p->asks))
+        return 0;
+    uint64_t since = atomic_load(&p->asks_since_ns);
+    return now > since ? now - since : 0;
+}
+
+/* The worker hangs. It keeps the participant, which nobody else may touch again, and what that
+ * hangs on. */
+static void let_go(void *arg)
+{
+    struct participant *p = arg;
+    struct vmig_migration *m = p->migration;
+    if (p->device)
+        device_unref(p->device);
+    migration_unref(m);
+}
+
+static int hung(const struct participant *p, const char *what, double ms, enum vmig_stage stage,
+                struct vmig_error *err)
+{
+    return error_set(err, ETIMEDOUT, stage, p->id, "device-hung",
+                     "%s did not come back within %.0f ms and was abandoned; the device is lost, "
+                     "reset it before it is used again",
+                     what, ms);
+}
+
+static int abandon(struct vmig_migration *m, struct participant *p, enum step step, double ms,
+                   struct vmig_error *err)
+{
+    const char *asks = atomic_load(&p->asks);
+    p->lost = true;
+    p->health = VMIG_HEALTH_LOST;
+    p->step_rc = -ETIMEDOUT;
+    migration_ref(m);
+    if (p->device) {
+        device_ref(p->device);
+        device_abandon(p->device); /* whoever else waits for its turn need not */
+    }
+    worker_abandon(p->worker, let_go, p);
+    p->worker = NULL;
+    return hung(p, asks ? asks : steps[step].name, ms, steps[step].stage, err);
+}
+
+static void warn(struct vmig_migration *m, struct participant *p, const char *id, const char *what,
+                 uint64_t now, uint64_t waiting_ns)
+{
+    char text[160];
+    if (waiting_ns < NS_PER_S || now < p->next_warning_ns)
+        return;
+    p->next_warning_ns = now + NS_PER_S;
+    snprintf(text, sizeof(text), "%s: %s takes long: %.0f ms so far", id, what,
+             (double)waiting_ns / 1e6);
+    run_event(m, VMIG_EVENT_WAITING, text);
+}
+
+/* RAM asks devices for their logs, which have deadlines of their own. */
+static void watch_one(struct vmig_migration *m, struct participant *p)
+{
+    uint64_t now = clock_ns(), asking = asking_ns(p, now);
+    const char *what = atomic_load(&p->asks), *id = atomic_load(&p->asked);
+    struct vmig_error err = { 0 };
+    if (!asking || !what)
+        return;
+    warn(m, p, id, what, now, asking);
+    if (p->device && asking > limit_ns(m)) {
+        hung(p, what, (double)asking / 1e6, m->stage, &err);
+        run_abort(m, &err);
+    }
+}
+
+void crew_watch(struct vmig_migration *m)
+{
+    for (unsigned i = 0; i < m->num_participants; i++)
+        if (m->participants[i]->worker)
+            watch_one(m, m->participants[i]);
+}
+
+/* For how long the step may be blamed for not being over: a state change from its start on, data
+ * once nobody wants it any more or no byte of it comes. */
+static uint64_t overdue_ns(struct participant *p, enum step step, uint64_t start_ns,
+                           uint64_t aborted_ns, uint64_t now)
+{
+    if (steps[step].transition)
+        return now - start_ns;
+    uint64_t asking = p->device ? asking_ns(p, now) : 0;
+    uint64_t since_abort = aborted_ns ? now - aborted_ns : 0;
+    return asking > since_abort ? asking : since_abort;
+}
+
+static void note_health(struct participant *p, enum step step)
+{
+    enum vmig_health health = p->device ? vmig_device_health(p->device) : VMIG_HEALTH_OK;
+    if (step == STEP_RESUME && p->step_rc < 0 && health == VMIG_HEALTH_OK)
+        health = VMIG_HEALTH_RESET; /* wherever it is, it does not run */
+    if (health > p->health)
+        p->health = health;
+}
 
 static int wait_one(struct vmig_migration *m, struct participant *p, enum step step,
                     uint64_t start_ns, struct vmig_error *err)
 {
-    uint64_t limit_ns =
-        m->parameters[PARAMETER_TRANSITION_TIMEOUT] * ATTEMPTS * NS_PER_MS + 5 * NS_PER_S;
-    uint64_t next_warning_ns = start_ns + NS_PER_S;
     uint64_t aborted_ns = 0;
     while (!worker_wait(p->worker, clock_ns() + 100 * NS_PER_MS)) {
         uint64_t now = clock_ns();
         look_for_failure(m, step);
         if (!aborted_ns && run_check(m, NULL) < 0)
             aborted_ns = now;
-        uint64_t since = steps[step].transition ? start_ns : aborted_ns;
-        if (since && now - since > limit_ns)
-            return abandon(m, p, step, (double)(now - since) / 1e6, err);
-        if (steps[step].transition && now >= next_warning_ns) {
-            warn_waiting(m, p, step, (double)(now - start_ns) / 1e6);
-            next_warning_ns = now + NS_PER_S;
-        }
-        if (!steps[step].transition)
+        uint64_t overdue = overdue_ns(p, step, start_ns, aborted_ns, now);
+        if (overdue > limit_ns(m))
+            return abandon(m, p, step, (double)overdue / 1e6, err);
+        crew_watch(m);
+        if (steps[step].transition)
+            warn(m, p, p->id, steps[step].name, now, now - start_ns);
+        else
             run_event(m, VMIG_EVENT_PROGRESS, NULL);
     }
     p->step_ms[step] = worker_last_ms(p->worker);
-    if (p->device && vmig_device_health(p->device) != VMIG_HEALTH_OK)
-        p->casualty = true;
     p->step_rc = worker_result(p->worker, err);
-    if (p->step_rc < 0 && strcmp(err->reason, "device-state-lost") == 0)
-        p->casualty = true;
+    note_health(p, step);
     return p->step_rc;
 }
 
-int crew_wait(struct vmig_migration *m, enum step step, struct vmig_error *err)
+/* All that are devices, or all that are not. */
+static int wait_some(struct vmig_migration *m, enum step step, bool devices, struct vmig_error *err)
 {
     uint64_t start_ns = clock_ns();
     int first = 0;
     for (unsigned i = 0; i < m->num_participants; i++) {
         struct participant *p = m->participants[i];
-        if (!p->wanted)
+        if (!p->wanted || devices != (p->device != NULL))
             continue;
         struct vmig_error mine = { 0 };
         int rc = wait_one(m, p, step, start_ns, &mine);
@@ -265,6 +361,16 @@ int crew_wait(struct vmig_migration *m, enum step step, struct vmig_error *err)
             first = rc;
         error_copy(err, &mine);
     }
+    return first;
+}
+
+/* Devices first: RAM's worker may wait for the turn of one that hangs, and goes on when that is
+ * abandoned. */
+int crew_wait(struct vmig_migration *m, enum step step, struct vmig_error *err)
+{
+    int first = wait_some(m, step, true, err), rc = wait_some(m, step, false, err);
+    if (!first)
+        first = rc;
     /* what failed first is the cause; what a later worker saw is often its consequence */
     if (first && !steps[step].recovers && err) {
         LOCK_SCOPE(&m->lock);
@@ -299,10 +405,20 @@ int crew_run_in_turn(struct vmig_migration *m, enum step step, struct vmig_error
     return 0;
 }
 
-struct participant *crew_casualty(struct vmig_migration *m)
+/* A device can be lost without its worker, when it hangs in the DMA log that RAM's reads. */
+enum vmig_health crew_health(const struct participant *p)
 {
-    for (unsigned i = 0; i < m->num_participants; i++)
-        if (m->participants[i]->casualty)
-            return m->participants[i];
-    return NULL;
+    bool lost = p->device && vmig_device_health(p->device) == VMIG_HEALTH_LOST;
+    return lost ? VMIG_HEALTH_LOST : p->health;
+}
+
+struct participant *crew_worst(struct vmig_migration *m)
+{
+    struct participant *worst = NULL;
+    for (unsigned i = 0; i < m->num_participants; i++) {
+        struct participant *p = m->participants[i];
+        if (crew_health(p) > (worst ? crew_health(worst) : VMIG_HEALTH_OK))
+            worst = p;
+    }
+    return worst;
 }

@@ -26,6 +26,7 @@
 #include "lib/migration/handover.h"
 #include "lib/migration/message.h"
 #include "lib/migration/migration.h"
+#include "lib/migration/recovery.h"
 #include "lib/participant/device.h"
 
 /* ---- source ---- */
@@ -104,36 +105,6 @@ int handover_source(struct vmig_migration *m, struct vmig_error *err)
     return m->peer_failed ? error_copy(err, &m->peer_error) : unresolved(m, err);
 }
 
-static const char *what_happened(const struct participant *casualty)
-{
-    if (casualty->lost)
-        return "hangs";
-    bool lost = casualty->device && vmig_device_health(casualty->device) == VMIG_HEALTH_LOST;
-    return lost ? "is lost" : "had to be reset";
-}
-
-/* Back to RUNNING through the P2P barrier, then the workload: in that order. A device that was
- * reset or lost has lost its state, and then the workload stands still. */
-int handover_recover_source(struct vmig_migration *m, struct vmig_error *err)
-{
-    struct vmig_error ours = { 0 };
-    crew_run(m, STEP_RESUME_P2P, &ours);
-    crew_run(m, STEP_RESUME, &ours);
-    struct participant *casualty = crew_casualty(m);
-    if (casualty)
-        return error_set(err, ours.code ? ours.code : EIO, VMIG_STAGE_RESUME, casualty->id,
-                         "device-state-lost",
-                         "the device %s and its state is gone; the workload stays stopped: restart "
-                         "it with a fresh device%s%s",
-                         what_happened(casualty), ours.text[0] ? "; " : "", ours.text);
-    if (ours.code)
-        return error_copy(err, &ours);
-    if (!m->workload_stopped || !m->host.start)
-        return 0;
-    m->workload_stopped = false;
-    return m->host.start(m->host.opaque, err);
-}
-
 /* ---- target ---- */
 
 static char *device_times(struct vmig_migration *m, const char *key, enum step a, enum step b)
@@ -179,34 +150,46 @@ static int hear_verdict(struct qemu_stream *s, struct vmig_error *err)
 }
 
 /* Did some device take the step and begin to run with it? RUNNING_P2P counts: such a device works, it
- * only starts no peer-to-peer DMA. */
+ * only starts no peer-to-peer DMA. So does a device that is lost: it may have. */
 static bool some_device_ran(const struct vmig_migration *m, enum step step)
 {
     for (unsigned i = 0; i < m->num_participants; i++) {
         const struct participant *p = m->participants[i];
-        bool runs = p->kind == PARTICIPANT_DEVICE && p->step == step && p->step_rc == 0;
-        if (runs &&
-            (step == STEP_START || participant_device_flags(p->opaque) & VMIG_MIGRATION_P2P))
+        if (p->kind != PARTICIPANT_DEVICE || p->step != step)
+            continue;
+        bool p2p = participant_device_flags(p->opaque) & VMIG_MIGRATION_P2P;
+        if (crew_health(p) == VMIG_HEALTH_LOST || (p->step_rc == 0 && (step == STEP_START || p2p)))
             return true;
     }
     return false;
 }
 
+/* What runs here cannot be taken back any more, so this is where the workload stays. */
+static int stands_still(struct vmig_error *cause, struct vmig_error *err)
+{
+    return error_set(err, cause->code, VMIG_STAGE_RESUME, cause->device, "workload-stopped",
+                     "part of it ran here already, so it stays here, stopped: %.420s",
+                     cause->text[0] ? cause->text : strerror(-cause->code));
+}
+
 /* *@ret_ran: something may have run, whether or not all do. */
 static int run_target(struct vmig_migration *m, bool *ret_ran, struct vmig_error *err)
 {
+    struct vmig_error cause = { 0 };
     run_stage(m, VMIG_STAGE_RESUME);
-    *ret_ran = false;
-    int rc = crew_run(m, STEP_START_P2P, err);
+    int rc = crew_run(m, STEP_START_P2P, &cause);
     *ret_ran = some_device_ran(m, STEP_START_P2P);
-    if (rc < 0)
-        return rc;
-    rc = crew_run(m, STEP_START, err);
-    *ret_ran |= some_device_ran(m, STEP_START);
+    if (rc == 0) {
+        rc = crew_run(m, STEP_START, &cause);
+        *ret_ran |= some_device_ran(m, STEP_START);
+    }
     if (rc == 0 && m->host.start)
-        rc = m->host.start(m->host.opaque, err);
+        rc = m->host.start(m->host.opaque, &cause);
     *ret_ran |= rc == 0;
-    return rc;
+    error_set(&cause, rc, VMIG_STAGE_RESUME, NULL, NULL, "%s", strerror(-rc));
+    if (rc < 0)
+        return *ret_ran ? stands_still(&cause, err) : error_copy(err, &cause);
+    return 0;
 }
 
 static int go(struct vmig_migration *m, struct vmig_error *err)
@@ -286,7 +269,7 @@ static int run_here(struct vmig_migration *m, struct vmig_error *ret_err)
     struct vmig_error ours = { 0 }, *err = &ours;
     bool source = m->side == SIDE_SOURCE;
     bool ran;
-    int rc = source ? handover_recover_source(m, err) : run_target(m, &ran, err);
+    int rc = source ? recovery_source(m, POINT_HANDOVER, err) : run_target(m, &ran, err);
     if (rc == 0)
         control_tell_peer(m); /* it kept its copy in case this side died in between */
     else

@@ -68,6 +68,8 @@ static int load_one(struct participant *p, const struct inbox_item *item, struct
     XXH3_64bits_update(p->digest, item->buf, item->length_bytes);
     p->data_bytes += item->length_bytes;
     int rc = p->ops->load(p->opaque, item->buf, item->length_bytes, err);
+    if (rc == 0)
+        rc = run_check(p->migration, err); /* abandoned meanwhile, it finds no channel any more */
     return rc < 0 ? rc : give_credit(p, item->length_bytes, err);
 }
 

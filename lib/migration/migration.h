@@ -29,9 +29,9 @@
 #include "lib/migration/inbox.h"
 #include "lib/migration/parameters.h"
 #include "lib/migration/wire.h"
-#include "lib/migration/worker.h"
 #include "lib/stream/manifest.h"
 #include "lib/stream/qemu.h"
+#include "lib/worker.h"
 
 #define PARTICIPANTS_MAX (VMIG_DEVICES_MAX + 16)
 #define LANES_MAX 16
@@ -83,8 +83,13 @@ struct participant {
     void (*free_opaque)(void *opaque); /* NULL: the host's */
     struct vmig_device *device;        /* DEVICE */
     struct worker *worker;
-    bool lost;     /* its worker was abandoned */
-    bool casualty; /* its device had to be reset, or is lost: its state is gone */
+    bool lost;               /* its worker was abandoned */
+    enum vmig_health health; /* RESET, LOST: its state is gone; crew_health() knows all */
+    /* What its worker asks a device for at the moment, and which: whoever waits can name it. NULL:
+     * nothing. Any thread. */
+    _Atomic(const char *) asks, asked;
+    atomic_uint_fast64_t asks_since_ns;
+    uint64_t next_warning_ns;
 
     enum step step; /* being or last done */
     bool wanted;    /* takes part in the step that runs */
@@ -158,6 +163,7 @@ struct time_model {
 };
 
 struct vmig_migration {
+    atomic_uint refs; /* the handle's, and one for each worker that was abandoned */
     struct vmig_host host;
     struct ram *ram;
     unsigned num_participants;
@@ -240,8 +246,20 @@ int crew_run_one(struct vmig_migration *m, struct participant *p, enum step step
                  struct vmig_error *err);
 /* One after the other, in the order they were added. */
 int crew_run_in_turn(struct vmig_migration *m, enum step step, struct vmig_error *err);
-/* A device that was reset or lost, or NULL. */
-struct participant *crew_casualty(struct vmig_migration *m);
+/* What is left of a participant: RESET and LOST have lost their state. */
+enum vmig_health crew_health(const struct participant *p);
+/* The one that is worst off, or NULL when all have their state. */
+struct participant *crew_worst(struct vmig_migration *m);
+/* Worker: from here on @p asks @id for @what (static string, as in "its data"); answered. */
+void crew_asks(struct participant *p, const char *id, const char *what);
+void crew_answered(struct participant *p);
+/* Who waits for workers calls this once in a while: it says who is slow, and a worker whose device
+ * hangs in data ends the run. */
+void crew_watch(struct vmig_migration *m);
+
+/* ---- api.c ---- */
+void migration_ref(struct vmig_migration *m);
+void migration_unref(struct vmig_migration *m);
 
 /* ---- run.c: what both sides do at the beginning and at the end, status, failure ---- */
 int run_begin(struct vmig_migration *m, enum side side, struct vmig_error *err);
@@ -334,6 +352,5 @@ int load_run(struct participant *p, struct vmig_error *err);
 /* ---- handover.c ---- */
 int handover_source(struct vmig_migration *m, struct vmig_error *err);
 int handover_target(struct vmig_migration *m, struct qemu_stream *s, struct vmig_error *err);
-int handover_recover_source(struct vmig_migration *m, struct vmig_error *err);
 
 #endif

@@ -12,6 +12,7 @@
 
 #include "lib/cleanup.h"
 #include "lib/clock.h"
+#include "lib/device/device.h"
 #include "lib/error.h"
 #include "lib/migration/migration.h"
 
@@ -23,7 +24,11 @@ static void reset_participant(struct participant *p)
     p->pending_exact = p->moved = p->end_open = p->initial_due = p->ended = p->precopy =
         p->begins_again = false;
     p->initial_sent = p->initial_acked = 0;
-    p->wanted = p->casualty = false;
+    p->wanted = false;
+    p->health = VMIG_HEALTH_OK;
+    if (p->device)
+        device_accept_reset(p->device);
+    p->next_warning_ns = 0;
     p->credit_bytes = 0;
     p->data_bytes = p->precopy_bytes = p->sequence = 0;
     XXH3_64bits_reset(p->digest);

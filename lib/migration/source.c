@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The source, from the first check to the clean-up: a list of named stages. Whatever fails before
- * the hand-over's point of no return ends in source_fail(): devices RUNNING, then the workload.
+ * the hand-over's point of no return ends in source_fail(): devices RUNNING, then the workload, as
+ * recovery.h has it.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@
 #include "lib/error.h"
 #include "lib/export.h"
 #include "lib/migration/migration.h"
+#include "lib/migration/recovery.h"
 #include "lib/migration/sections.h"
 #include "lib/participant/device.h"
 #include "lib/participant/ram.h"
@@ -398,10 +400,12 @@ static int source_cleanup(struct vmig_migration *m, const struct address *addres
 {
     (void)address;
     bool snapshot = m->one_way && m->parameters[PARAMETER_SNAPSHOT];
-    int rc = snapshot ? handover_recover_source(m, err) : 0;
+    int rc = snapshot ? recovery_source(m, POINT_HANDOVER, err) : 0;
     for (unsigned i = 0; i < m->num_participants; i++)
         m->participants[i]->moved = !snapshot;
     crew_run(m, STEP_CLEANUP, NULL);
+    if (!snapshot)
+        recovery_after_cleanup(m);
     return rc;
 }
 
@@ -436,13 +440,14 @@ static void say_abort(struct vmig_migration *m, const struct vmig_error *err)
 static int source_fail(struct vmig_migration *m, struct vmig_error *err)
 {
     bool cancelled = err->code == -ECANCELED;
+    enum recovery_point point = recovery_point(m);
     run_abort(m, err);
     run_status(m, cancelled ? VMIG_STATUS_CANCELLING : VMIG_STATUS_FAILED);
     run_stage(m, VMIG_STAGE_RESUME);
     say_abort(m, err);
     lanes_end(m);
     struct vmig_error recovery = { 0 };
-    if (m->set_up && handover_recover_source(m, &recovery) < 0) {
+    if (recovery_source(m, point, &recovery) < 0) {
         /* worse than what failed first: the device named here needs somebody's attention */
         error_prefix(&recovery, "%.240s; then", err->text);
         *err = recovery;

@@ -20,11 +20,15 @@
 #include "lib/migration/handover.h"
 #include "lib/migration/message.h"
 #include "lib/migration/migration.h"
+#include "lib/migration/recovery.h"
 #include "lib/migration/sections.h"
 #include "lib/migration/target.h"
 #include "lib/participant/device.h"
 
 /* ---- opening ---- */
+
+/* How often who waits for the source looks after the workers. */
+#define WATCH_MS 500
 
 /* Reads can be ended by cancelling, whatever stands behind the channel; but not once LOADED was
  * said: the source may have given up since (rule L2). */
@@ -34,11 +38,15 @@ static ssize_t fill(void *opaque, void *buf, size_t size)
     bool deaf = t->m->handover == HANDOVER_LOADED;
     struct pollfd p[2] = { { .fd = t->m->main->fd, .events = POLLIN },
                            { .fd = deaf ? -1 : t->m->cancel_fd, .events = POLLIN } };
-    while (poll(p, 2, -1) < 0)
-        if (errno != EINTR)
+    while (!p[0].revents) {
+        if (poll(p, 2, WATCH_MS) < 0 && errno != EINTR)
             return -errno;
-    if (p[1].revents)
-        return -ECANCELED;
+        if (p[1].revents)
+            return -ECANCELED;
+        crew_watch(t->m);
+        if (!deaf && run_check(t->m, NULL) < 0)
+            return -ECANCELED;
+    }
     return channel_read(t->m->main, buf, size);
 }
 
@@ -205,8 +213,10 @@ static int on_hello(struct target *t, const uint8_t *data, uint32_t length, stru
 static int drain(struct participant *p, struct vmig_error *err)
 {
     int rc = inbox_drain(&p->inbox), over = 0;
-    while (rc == -EAGAIN && (over = run_check(p->migration, err)) == 0)
+    while (rc == -EAGAIN && (over = run_check(p->migration, err)) == 0) {
+        crew_watch(p->migration);
         rc = inbox_drain(&p->inbox);
+    }
     return rc == -ECANCELED ? run_check(p->migration, err) : over;
 }
 
@@ -449,7 +459,9 @@ static int check_all(struct target *t, struct vmig_error *err)
     else if (rc == 0 && t->greeted)
         rc = error_set(err, EPROTO, m->stage, NULL, "bad-stream",
                        "the source sent no manifest, so nothing proves that all is here");
-    return rc < 0 ? rc : crew_run(m, STEP_LOAD_COMPLETE, err);
+    if (rc == 0)
+        rc = crew_run(m, STEP_LOAD_COMPLETE, err);
+    return rc < 0 ? rc : run_check(m, err); /* the last moment at which a cancel ends it */
 }
 
 static void target_close(struct target *t)
@@ -478,15 +490,22 @@ static void say_failed(struct vmig_migration *m, const struct vmig_error *err)
 static void target_fail(struct vmig_migration *m, struct vmig_error *err)
 {
     bool cancelled = err->code == -ECANCELED;
+    enum recovery_point point = recovery_point(m);
+    struct vmig_error recovery = { 0 };
     run_abort(m, err);
     run_status(m, cancelled ? VMIG_STATUS_CANCELLING : VMIG_STATUS_FAILED);
     say_failed(m, err);
     lanes_end(m);
-    if (m->set_up) {
+    if (m->set_up)
         crew_wait(m, STEP_LOAD, NULL);
-        crew_run(m, STEP_LOAD_ABORT, NULL);
-        crew_run(m, STEP_CLEANUP, NULL);
+    if (recovery_target(m, point, &recovery) < 0) {
+        /* worse than what failed first: the device named here needs somebody's attention */
+        error_prefix(&recovery, "%.240s; then", err->text);
+        *err = recovery;
+        cancelled = false;
     }
+    if (m->set_up)
+        crew_run(m, STEP_CLEANUP, NULL);
     {
         LOCK_SCOPE(&m->lock);
         m->handover = HANDOVER_DISCARDED; /* what an unresolved source that asks is told */

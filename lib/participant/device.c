@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A VFIO device as a participant: which state each step leads to, and the loops that read and write
- * its data. Everything runs on the device's own worker; recovering from refused state changes is
- * vmig_device_set_state()'s.
+ * its data. Everything runs on the device's own worker. Where a step leads, and where a device goes
+ * that refuses it, is recovery.h's; doing so is vmig_device_set_state()'s.
  */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "lib/device/device.h"
 #include "lib/error.h"
 #include "lib/migration/migration.h"
+#include "lib/migration/recovery.h"
 #include "lib/participant/config.h"
 #include "lib/participant/device.h"
 
@@ -23,6 +25,7 @@ struct device_participant {
     bool was_running;
     bool loaded; /* target: it has the source's state */
     void *buf;   /* WIRE_CHUNK_BYTES */
+    struct participant *self;
     struct pci_config_state config;
     bool has_config;
 };
@@ -94,10 +97,36 @@ unsigned participant_device_pause_arcs(const void *opaque)
     return source + target;
 }
 
-static int set_state(struct device_participant *d, enum vmig_state target, enum vmig_state recover,
-                     struct vmig_error *err)
+/* Where the recovery table sends the device in this step. One that did not run is not made to. */
+static int go(struct device_participant *d, enum step step, struct vmig_error *err)
 {
-    return vmig_device_set_state(d->device, target, recover, err);
+    const struct recovery_arc *arc = recovery_arc(step);
+    unsigned to = has_p2p(d) ? arc->to : arc->to_alone;
+    unsigned recover = has_p2p(d) ? arc->recover : arc->recover_alone;
+    if (to == RECOVERY_NO_STATE)
+        return 0;
+    if (d->precopy && step == STEP_QUIESCE)
+        to = VMIG_STATE_PRE_COPY_P2P;
+    if (d->precopy && step == STEP_UNQUIESCE)
+        to = VMIG_STATE_PRE_COPY;
+    if (!d->was_running && step == STEP_STOP)
+        recover = VMIG_STATE_STOP;
+    if (!d->was_running && step == STEP_RESUME)
+        to = VMIG_STATE_STOP;
+    return vmig_device_set_state(d->device, (enum vmig_state)to, (enum vmig_state)recover, err);
+}
+
+/* Calls that nothing but a device that hangs holds up are named to whoever waits. */
+static void asks(struct device_participant *d, const char *what)
+{
+    crew_asks(d->self, vmig_device_id(d->device), what);
+}
+
+static void find_self(struct device_participant *d)
+{
+    for (unsigned i = 0; i < d->m->num_participants; i++)
+        if (d->m->participants[i]->opaque == d)
+            d->self = d->m->participants[i];
 }
 
 /* ---- source ---- */
@@ -124,6 +153,7 @@ static int device_prepare(void *opaque, struct vmig_error *err)
         rc = vmig_device_get_state(d->device, &state, err);
     if (rc < 0)
         return rc;
+    find_self(d);
     d->precopy = d->has_config = d->begins_again = false;
     d->was_running = state == VMIG_STATE_RUNNING;
     if (state == VMIG_STATE_RUNNING || state == VMIG_STATE_STOP)
@@ -141,7 +171,7 @@ static int device_setup(void *opaque, struct vmig_error *err)
         return 0;
     /* only a target that counts: another would take the second announcement for damage */
     d->begins_again = d->m->numbered_acks && vmig_device_enable_reinit(d->device, NULL) == 0;
-    int rc = set_state(d, VMIG_STATE_PRE_COPY, VMIG_STATE_RUNNING, err);
+    int rc = go(d, STEP_SETUP, err);
     d->precopy = rc == 0;
     return rc;
 }
@@ -165,17 +195,20 @@ static int device_pending(void *opaque, bool exact, struct vmig_pending *ret,
     struct device_participant *d = opaque;
     struct vmig_precopy_info info = { 0 };
     (void)exact;
-    if (d->precopy && d->info.has_precopy_info) {
-        int rc = vmig_device_precopy_info(d->device, &info, err);
-        if (rc < 0)
-            return rc;
-    }
+    asks(d, "telling its sizes");
+    int rc = 0;
+    if (d->precopy && d->info.has_precopy_info)
+        rc = vmig_device_precopy_info(d->device, &info, err);
+    uint64_t stop_copy = stop_copy_bytes(d);
+    crew_answered(d->self);
+    if (rc < 0)
+        return rc;
     ret->initial_bytes = info.initial_bytes;
     ret->initial_again = info.reinit;
     ret->precopy_bytes = info.initial_bytes + info.dirty_bytes;
     if (ret->precopy_bytes < info.initial_bytes)
         ret->precopy_bytes = UINT64_MAX;
-    ret->stop_copy_bytes = stop_copy_bytes(d);
+    ret->stop_copy_bytes = stop_copy;
     return 0;
 }
 
@@ -185,7 +218,9 @@ static int pump(struct device_participant *d, struct vmig_writer *writer, uint64
                 struct vmig_error *err)
 {
     for (uint64_t sent = 0; sent < limit_bytes;) {
+        asks(d, "giving its data");
         ssize_t n = vmig_device_data_read(d->device, d->buf, WIRE_CHUNK_BYTES, err);
+        crew_answered(d->self);
         if (n == -ENOMSG || n == 0)
             return 0;
         int rc = n < 0 ? (int)n : vmig_writer_put(writer, d->buf, (size_t)n, err);
@@ -207,9 +242,11 @@ static int device_iterate(void *opaque, struct vmig_writer *writer, uint64_t bud
     if (rc < 0 || !writer->participant->initial_due)
         return rc < 0 ? rc : 0;
     /* Some devices fetch their next increment only when asked for this. */
+    asks(d, "telling its sizes");
     if (d->info.has_precopy_info)
         rc = vmig_device_precopy_info(d->device, &info, err);
-    else if (rc == 1)
+    crew_answered(d->self);
+    if (!d->info.has_precopy_info && rc == 1)
         return 0; /* not drained yet, and nothing else tells */
     if (info.reinit)
         announce_again(writer->participant);
@@ -224,26 +261,20 @@ static int device_quiesce(void *opaque, struct vmig_error *err)
     /* while the device still answers: some refuse region access once they are stopped */
     int rc = config_collect(d->device, &d->config, err);
     d->has_config = rc == 1;
-    if (rc < 0 || !has_p2p(d) || !d->was_running)
+    if (rc < 0 || !d->was_running)
         return rc < 0 ? rc : 0;
-    return set_state(d, d->precopy ? VMIG_STATE_PRE_COPY_P2P : VMIG_STATE_RUNNING_P2P,
-                     VMIG_STATE_RUNNING, err);
+    return go(d, STEP_QUIESCE, err);
 }
 
 static int device_unquiesce(void *opaque, struct vmig_error *err)
 {
     struct device_participant *d = opaque;
-    if (!has_p2p(d) || !d->was_running)
-        return 0;
-    return set_state(d, d->precopy ? VMIG_STATE_PRE_COPY : VMIG_STATE_RUNNING, VMIG_STATE_RUNNING,
-                     err);
+    return d->was_running ? go(d, STEP_UNQUIESCE, err) : 0;
 }
 
 static int device_stop(void *opaque, struct vmig_error *err)
 {
-    struct device_participant *d = opaque;
-    return set_state(d, VMIG_STATE_STOP_COPY, d->was_running ? VMIG_STATE_RUNNING : VMIG_STATE_STOP,
-                     err);
+    return go(opaque, STEP_STOP, err);
 }
 
 /* A device that never ends its data would never end the pause either. */
@@ -271,19 +302,19 @@ static int device_resume_p2p(void *opaque, struct vmig_error *err)
     struct device_participant *d = opaque;
     enum vmig_state state;
     d->precopy = false;
+    if (vmig_device_health(d->device) != VMIG_HEALTH_OK)
+        return 0;
     int rc = vmig_device_get_state(d->device, &state, err);
     if (rc < 0 || state == VMIG_STATE_RUNNING || state == VMIG_STATE_PRE_COPY ||
-        state == VMIG_STATE_ERROR)
+        state == VMIG_STATE_RUNNING_P2P || state == VMIG_STATE_ERROR || !d->was_running)
         return rc;
-    if (!has_p2p(d) || !d->was_running)
-        return 0;
-    return set_state(d, VMIG_STATE_RUNNING_P2P, VMIG_STATE_RUNNING, err);
+    return go(d, STEP_RESUME_P2P, err);
 }
 
 /* Some drivers go to ERROR by themselves when their firmware recovers; only a reset leads out. */
 static int reset_from_error(struct device_participant *d, struct vmig_error *err)
 {
-    int rc = vmig_device_reset(d->device, err);
+    int rc = device_reset_from_error(d->device, err);
     return rc < 0
                ? rc
                : error_set(err, EIO, VMIG_STAGE_RESUME, vmig_device_id(d->device),
@@ -300,8 +331,7 @@ static int device_resume(void *opaque, struct vmig_error *err)
         return 0;
     if (vmig_device_get_state(d->device, &state, NULL) == 0 && state == VMIG_STATE_ERROR)
         return reset_from_error(d, err);
-    return set_state(d, d->was_running ? VMIG_STATE_RUNNING : VMIG_STATE_STOP, VMIG_STATE_ERROR,
-                     err);
+    return go(d, STEP_RESUME, err);
 }
 
 /* ---- target ---- */
@@ -312,15 +342,19 @@ static int device_load_setup(void *opaque, struct vmig_error *err)
     int rc = check_support(d, err);
     if (rc < 0)
         return rc;
+    find_self(d);
     d->was_running = true;
     d->has_config = d->loaded = false;
-    return set_state(d, VMIG_STATE_RESUMING, VMIG_STATE_RUNNING, err);
+    return go(d, STEP_LOAD_SETUP, err);
 }
 
 static int device_load(void *opaque, const void *buf, size_t length_bytes, struct vmig_error *err)
 {
     struct device_participant *d = opaque;
-    return vmig_device_data_write(d->device, buf, length_bytes, err);
+    asks(d, "taking its data");
+    int rc = vmig_device_data_write(d->device, buf, length_bytes, err);
+    crew_answered(d->self);
+    return rc;
 }
 
 int participant_device_read_config(void *opaque, struct reader *r, struct vmig_error *err)
@@ -340,7 +374,7 @@ static int device_load_complete(void *opaque, struct vmig_error *err)
     struct device_participant *d = opaque;
     int rc = vmig_device_data_flush(d->device, err);
     if (rc == 0)
-        rc = set_state(d, VMIG_STATE_STOP, VMIG_STATE_ERROR, err);
+        rc = go(d, STEP_LOAD_COMPLETE, err);
     d->loaded = rc == 0;
     if (rc == 0 && d->has_config)
         rc = config_apply(d->device, &d->config, err);
@@ -349,15 +383,12 @@ static int device_load_complete(void *opaque, struct vmig_error *err)
 
 static int device_start_p2p(void *opaque, struct vmig_error *err)
 {
-    struct device_participant *d = opaque;
-    /* refused: it must not run, the source may be told to */
-    return has_p2p(d) ? set_state(d, VMIG_STATE_RUNNING_P2P, VMIG_STATE_STOP, err) : 0;
+    return go(opaque, STEP_START_P2P, err);
 }
 
 static int device_start(void *opaque, struct vmig_error *err)
 {
-    struct device_participant *d = opaque;
-    return set_state(d, VMIG_STATE_RUNNING, VMIG_STATE_ERROR, err);
+    return go(opaque, STEP_START, err);
 }
 
 static int device_load_abort(void *opaque, struct vmig_error *err)
@@ -380,7 +411,7 @@ static void device_cleanup(void *opaque, bool moved)
     struct device_participant *d = opaque;
     d->precopy = false;
     if (moved)
-        set_state(d, VMIG_STATE_STOP, VMIG_STATE_ERROR, NULL);
+        go(d, STEP_CLEANUP, NULL);
 }
 
 const struct vmig_participant_ops participant_device_ops = {

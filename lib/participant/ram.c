@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "lib/clock.h"
+#include "lib/device/device.h"
 #include "lib/error.h"
 #include "lib/cleanup.h"
 #include "lib/memory/suspect.h"
@@ -22,6 +23,8 @@ struct ram_participant {
     struct vmig_migration *m;
     unsigned num_trackers;
     struct tracker *trackers[VMIG_DEVICES_MAX + 1];
+    const char *names[VMIG_DEVICES_MAX + 1]; /* whom each asks */
+    struct participant *self;
     struct vmig_device
         *untracked; /* a device whose writes nothing tells; all is dirty at the end */
     double sync_ms;
@@ -52,15 +55,19 @@ double participant_ram_sync_ms(const void *opaque)
 
 /* ---- trackers ---- */
 
-static int start_tracker(struct ram_participant *r, struct tracker *tracker, struct vmig_error *err)
+static int start_tracker(struct ram_participant *r, struct tracker *tracker, const char *name,
+                         struct vmig_error *err)
 {
     int rc = r->m->wrap_tracker ? r->m->wrap_tracker(&tracker) : 0;
+    crew_asks(r->self, name, "starting its log");
     if (rc == 0)
         rc = tracker->ops->start(tracker, r->m->ram, err);
+    crew_answered(r->self);
     if (rc < 0) {
         tracker->ops->free(tracker);
         return rc;
     }
+    r->names[r->num_trackers] = name;
     r->trackers[r->num_trackers++] = tracker;
     return 0;
 }
@@ -74,8 +81,9 @@ static int start_device_tracker(struct ram_participant *r, struct vmig_device *d
     if (rc < 0)
         return rc;
     if (info.has_dma_logging) {
+        device_set_log_timeout(device, (unsigned)r->m->parameters[PARAMETER_TRANSITION_TIMEOUT]);
         rc = tracker_device_new(device, &tracker, err);
-        return rc < 0 ? rc : start_tracker(r, tracker, err);
+        return rc < 0 ? rc : start_tracker(r, tracker, vmig_device_id(device), err);
     }
     r->untracked = device;
     if (r->m->parameters[PARAMETER_ALL_DIRTY])
@@ -104,7 +112,7 @@ static int start_trackers(struct ram_participant *r, struct vmig_error *err)
     if (kind != TRACKER_CPU_NONE) {
         rc = tracker_cpu_new(kind, &cpu, err);
         if (rc == 0)
-            rc = start_tracker(r, cpu, err);
+            rc = start_tracker(r, cpu, "memory", err);
     }
     for (unsigned i = 0; rc == 0 && i < m->num_participants; i++)
         if (m->participants[i]->device)
@@ -128,8 +136,11 @@ static int sync_dirty(struct ram_participant *r, struct vmig_error *err)
     uint64_t start = clock_ns();
     int rc = 0;
     take_suspects(r);
-    for (unsigned i = 0; rc == 0 && i < r->num_trackers; i++)
+    for (unsigned i = 0; rc == 0 && i < r->num_trackers; i++) {
+        crew_asks(r->self, r->names[i], "reading its log");
         rc = r->trackers[i]->ops->sync(r->trackers[i], r->m->ram, err);
+    }
+    crew_answered(r->self);
     r->sync_ms = clock_ms_since(start);
     return rc;
 }
@@ -161,6 +172,7 @@ static int ram_setup(void *opaque, struct vmig_error *err)
 {
     struct ram_participant *r = opaque;
     r->first_round = true;
+    r->self = participant_find(r->m, "ram");
     r->untracked = NULL;
     r->num_batch = 0;
     r->batch_bytes = 0;

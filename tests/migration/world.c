@@ -28,6 +28,7 @@ static int on_stop(void *opaque, struct vmig_error *err)
         workload_stop(&side->load);
     LOCK_SCOPE(&side->world->lock);
     side->runs = false;
+    side->stops++;
     return 0;
 }
 
@@ -70,6 +71,12 @@ static void on_event(void *opaque, const struct vmig_event *event)
             side->rounds++;
         if (event->kind == VMIG_EVENT_LISTENING)
             snprintf(side->listening, sizeof(side->listening), "%s", event->text);
+        if (event->kind == VMIG_EVENT_WAITING)
+            snprintf(side->waiting, sizeof(side->waiting), "%s", event->text);
+        if (event->kind == VMIG_EVENT_WARNING)
+            snprintf(side->warning, sizeof(side->warning), "%s", event->text);
+        if (event->kind == VMIG_EVENT_STATE_LOST)
+            snprintf(side->state_lost, sizeof(side->state_lost), "%s", event->text);
         pthread_cond_broadcast(&w->changed);
     }
     if (event->kind == VMIG_EVENT_STAGE && side->on_stage)
@@ -120,7 +127,10 @@ static void open_device(struct party *side, unsigned index, uint64_t seed)
     assert_int_equal(pthread_create(&d->thread, NULL, serve, d), 0);
     snprintf(address, sizeof(address), "vfio-user:fd:%d", ends[0]);
     snprintf(id, sizeof(id), "device%u", index);
-    struct vmig_device_options options = { .size = sizeof(options), .id = id };
+    struct vmig_device_options options = { .size = sizeof(options),
+                                           .id = id,
+                                           .command_timeout_ms = plan->patience_ms,
+                                           .transition_timeout_ms = plan->patience_ms };
     acting(side->world, side);
     x(vmig_device_open(address, &options, &d->device, &err));
     acting(side->world, NULL);
@@ -204,6 +214,8 @@ void world_open(struct world *w, const struct world_plan *plan)
     world_set(w, "multifd-channels", w->plan.lone_main ? 0 : w->plan.channels);
     /* a busy machine must not turn a test of who runs into one of how fast */
     world_set(w, "downtime-limit", 60000);
+    if (w->plan.patience_ms)
+        world_set(w, "transition-timeout", w->plan.patience_ms);
     if (w->source->has_load)
         x(workload_begin(&w->source->load, 7, w->plan.still ? 0 : w->plan.dma_rate,
                          w->plan.still ? 0 : 500, &err));
@@ -283,7 +295,7 @@ void party_start(struct party *side, bool send, const char *address)
     side->busy = true;
     side->done = false;
     side->stages_seen = side->rounds = 0;
-    side->listening[0] = '\0';
+    side->listening[0] = side->waiting[0] = side->warning[0] = side->state_lost[0] = '\0';
     side->err = (struct vmig_error) { 0 };
     snprintf(side->address, sizeof(side->address), "%s", address);
     assert_int_equal(pthread_create(&side->thread, NULL, run, side), 0);

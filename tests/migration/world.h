@@ -57,6 +57,7 @@ struct world_plan {
     uint64_t dirty_rate_pages, dma_rate; /* 0: 500 pages a second each */
     /* Told whom the library works for from here on; NULL: for nobody. */
     void (*acting)(const struct party *side);
+    unsigned patience_ms; /* with devices; 0: as long as they are given normally */
 };
 
 struct party {
@@ -79,13 +80,15 @@ struct party {
     struct vmig_error err;
     /* under world.lock */
     bool runs; /* the workload's threads */
-    unsigned starts;
+    unsigned starts, stops;
     enum vmig_stage stage;
     enum vmig_status status;
     unsigned rounds;
     char listening[200];
     bool done;
     unsigned stages_seen; /* bit by enum vmig_stage */
+    /* the last of its kind in this run */
+    char waiting[200], warning[200], state_lost[600];
     /* called in events, on the engine's thread */
     void (*on_stage)(struct party *side, enum vmig_stage stage);
 };

@@ -2,12 +2,13 @@
 /*
  * A thread that does one job after another for its owner.
  *
- * Each participant has one, so that a transition that blocks for seconds blocks nobody else. A job
- * that hangs in the kernel can be neither joined nor cancelled: its worker is abandoned, and then
- * it alone owns what was given to worker_abandon() and frees it should the job ever come back.
+ * Each participant has one, so that a transition that blocks for seconds blocks nobody else, and
+ * each device's DMA log. A job that hangs in the kernel can be neither joined nor cancelled: its
+ * worker is abandoned, and then it alone owns what was given to worker_abandon() and frees it
+ * should the job ever come back.
  */
-#ifndef LIB_MIGRATION_WORKER_H
-#define LIB_MIGRATION_WORKER_H
+#ifndef LIB_WORKER_H
+#define LIB_WORKER_H
 
 #include <stdbool.h>
 #include <stdint.h>

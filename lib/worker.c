@@ -6,7 +6,7 @@
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/error.h"
-#include "lib/migration/worker.h"
+#include "lib/worker.h"
 
 struct worker {
     pthread_t thread;

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Calls into a device's DMA log, each made on a thread that can be left behind.
+ *
+ * Whoever reads the logs of all devices does so one after the other; a device that hangs there must
+ * not take him, and with him the other devices' logs, along. So the caller waits with a deadline. A
+ * call that misses it keeps the thread, copies of its arguments and a reference to the device; the
+ * device is lost, and what the call may still bring is thrown away.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/clock.h"
+#include "lib/device/device.h"
+#include "lib/error.h"
+#include "lib/worker.h"
+
+/* One thread with room for one call. A device keeps an idle one between calls. */
+struct log_caller {
+    struct worker *worker;
+    struct vmig_device *device;
+    struct vmig_dma_range ranges[DEVICE_LOG_RANGES_MAX];
+    unsigned num_ranges;
+    uint64_t iova, size_bytes, pgsize;
+    uint64_t *bits;
+    size_t num_words, room_words;
+};
+
+/* ---- on the thread ---- */
+
+static int start(void *arg, struct vmig_error *err)
+{
+    struct log_caller *c = arg;
+    return c->device->ops->dma_log_start(c->device->backend, c->ranges, c->num_ranges, &c->pgsize,
+                                         err);
+}
+
+static int stop(void *arg, struct vmig_error *err)
+{
+    struct log_caller *c = arg;
+    return c->device->ops->dma_log_stop(c->device->backend, err);
+}
+
+static int report(void *arg, struct vmig_error *err)
+{
+    struct log_caller *c = arg;
+    return c->device->ops->dma_log_report(c->device->backend, c->iova, c->size_bytes, c->pgsize,
+                                          c->bits, err);
+}
+
+/* ---- the thread's life ---- */
+
+static void caller_free(struct log_caller *c)
+{
+    if (!c)
+        return;
+    worker_free(c->worker);
+    free(c->bits);
+    free(c);
+}
+
+/* The kept one, or another when several threads call at a time. */
+static struct log_caller *caller_take(struct vmig_device *device)
+{
+    struct log_caller *c = atomic_exchange(&device->log_caller, NULL);
+    if (c)
+        return c;
+    c = calloc(1, sizeof(*c));
+    if (!c)
+        return NULL;
+    c->device = device;
+    c->worker = worker_new();
+    if (c->worker)
+        return c;
+    free(c);
+    return NULL;
+}
+
+static void caller_give_back(struct log_caller *c)
+{
+    caller_free(atomic_exchange(&c->device->log_caller, c));
+}
+
+void log_call_done(struct vmig_device *device)
+{
+    caller_free(atomic_exchange(&device->log_caller, NULL));
+}
+
+/* The abandoned call came back at last. */
+static void let_go(void *arg)
+{
+    struct log_caller *c = arg;
+    device_unref(c->device);
+    free(c->bits);
+    free(c);
+}
+
+static int abandon(struct log_caller *c, unsigned ms, const char *what, struct vmig_error *err)
+{
+    struct vmig_device *device = c->device;
+    device_abandon(device);
+    worker_abandon(c->worker, let_go, c);
+    return error_set(err, ETIMEDOUT, VMIG_STAGE_NONE, device->id, "device-hung",
+                     "%s its DMA log did not come back within %u ms and was abandoned; the device "
+                     "is lost, reset it before it is used again",
+                     what, ms);
+}
+
+/* *take_c is NULL afterwards if the call hangs; otherwise it holds what the call brought. */
+static int call(struct log_caller **take_c, worker_job job, const char *what,
+                struct vmig_error *err)
+{
+    struct log_caller *c = *take_c;
+    unsigned ms = atomic_load(&c->device->log_timeout_ms);
+    device_ref(c->device);
+    worker_post(c->worker, job, c);
+    if (!worker_wait(c->worker, clock_ns() + ms * NS_PER_MS)) {
+        *take_c = NULL;
+        return abandon(c, ms, what, err);
+    }
+    device_unref(c->device); /* not the last: the caller is inside */
+    return worker_result(c->worker, err);
+}
+
+/* ---- the calls ---- */
+
+void device_set_log_timeout(struct vmig_device *device, unsigned ms)
+{
+    atomic_store(&device->log_timeout_ms, ms);
+}
+
+static bool is_lost(const struct vmig_device *device)
+{
+    return atomic_load(&device->health) == VMIG_HEALTH_LOST;
+}
+
+int log_call_start(struct vmig_device *device, const struct vmig_dma_range *ranges,
+                   unsigned num_ranges, uint64_t *pgsize, struct vmig_error *err)
+{
+    struct log_caller *c = caller_take(device);
+    if (!c)
+        return -ENOMEM;
+    memcpy(c->ranges, ranges, num_ranges * sizeof(*ranges));
+    c->num_ranges = num_ranges;
+    c->pgsize = *pgsize;
+    int rc = call(&c, start, "starting", err);
+    if (!c)
+        return rc;
+    *pgsize = c->pgsize;
+    caller_give_back(c);
+    return rc;
+}
+
+int log_call_stop(struct vmig_device *device, struct vmig_error *err)
+{
+    if (!device->ops->dma_log_stop || is_lost(device))
+        return 0; /* a lost device's log ends with it */
+    struct log_caller *c = caller_take(device);
+    if (!c)
+        return -ENOMEM;
+    int rc = call(&c, stop, "stopping", err);
+    if (c)
+        caller_give_back(c);
+    return rc;
+}
+
+static int make_room(struct log_caller *c, uint64_t pages)
+{
+    c->num_words = (size_t)(pages / 64 + (pages % 64 != 0));
+    if (c->num_words > c->room_words) {
+        free(c->bits);
+        c->bits = malloc(c->num_words * sizeof(*c->bits));
+        c->room_words = c->bits ? c->num_words : 0;
+    }
+    if (!c->bits)
+        return -ENOMEM;
+    memset(c->bits, 0, c->num_words * sizeof(*c->bits));
+    return 0;
+}
+
+int log_call_report(struct vmig_device *device, uint64_t iova, uint64_t size_bytes, uint64_t pgsize,
+                    uint64_t *bitmap, struct vmig_error *err)
+{
+    struct log_caller *c = caller_take(device);
+    int rc = c ? make_room(c, size_bytes / pgsize + (size_bytes % pgsize != 0)) : -ENOMEM;
+    if (rc == 0) {
+        c->iova = iova;
+        c->size_bytes = size_bytes;
+        c->pgsize = pgsize;
+        rc = call(&c, report, "reading", err);
+    }
+    for (size_t i = 0; rc == 0 && i < c->num_words; i++)
+        bitmap[i] |= c->bits[i];
+    if (c)
+        caller_give_back(c);
+    return rc;
+}
