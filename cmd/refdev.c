@@ -236,13 +236,30 @@ static json_t *flag_names(uint64_t flags)
     return list;
 }
 
+#define LIST_INDENT 10
+#define LIST_WIDTH 96
+
+/* A name, and beside it a text in lines that fit a terminal. */
+static void print_entry(const char *name, const char *text)
+{
+    printf("%-*s", LIST_INDENT, name);
+    while (strlen(text) > LIST_WIDTH - LIST_INDENT) {
+        int length = LIST_WIDTH - LIST_INDENT;
+        while (length > 1 && text[length] != ' ')
+            length--;
+        printf("%.*s\n%*s", length, text, LIST_INDENT, "");
+        text += length + 1;
+    }
+    puts(text);
+}
+
 static int list_profiles(bool json)
 {
     json_t *list = json_array();
     const struct refdev_profile *profile;
     for (unsigned i = 0; (profile = refdev_profile_at(i)); i++) {
         if (!json)
-            printf("%-9s %s\n", profile->name, profile->about);
+            print_entry(profile->name, profile->about);
         json_array_append_new(list, json_pack("{s:s, s:s, s:o, s:b, s:I}", "name", profile->name,
                                               "about", profile->about, "migration_flags",
                                               flag_names(profile->migration_flags), "dma_log",

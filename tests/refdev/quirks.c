@@ -286,6 +286,46 @@ static void mlx5_fetches_what_was_written_only_when_asked(void **arg)
     free(buf);
 }
 
+/* New initial bytes come to who opted in, in the middle of an increment or not. */
+static void mlx5_begins_again_and_its_state_is_whole(void **arg)
+{
+    uint8_t *buf = malloc(ROOM);
+    (void)arg;
+    for (unsigned half = 0; half < 2; half++) {
+        struct refdev_knobs knobs = { .profile = profile_named("mlx5"), .seed = 7, .reinit = 1 };
+        struct fake *source, *target = device_of("mlx5", 8);
+        uint64_t initial, dirty;
+        assert_int_equal(try_fake_new(&source, &knobs, LOCAL), 0);
+        start_workload(source, 0, 0, 2000);
+        assert_int_equal(refdev_precopy_opt_in(source->model, true), 0);
+        set_state(source, VMIG_STATE_PRE_COPY);
+        size_t length = read_state(source, buf, 0, ROOM, 10000);
+        run_ms(source, 20);
+        info(source, &initial, &dirty); /* the first time that all initial bytes were read */
+        assert_int_equal(initial, 0);
+        assert_int_equal(refdev_precopy_flags(source->model), 0);
+        if (!half) /* otherwise the increment is not looked at */
+            length = read_state(source, buf, length, ROOM, 10000);
+        info(source, &initial, &dirty);
+        assert_int_equal(refdev_precopy_flags(source->model), REFDEV_PRECOPY_REINIT);
+        assert_true(initial > LOCAL);
+        assert_int_equal(dirty, 0);
+        size_t again = read_state(source, buf, length, ROOM, 10000);
+        assert_int_equal(again - length, initial);
+        run_ms(source, 20);
+        assert_true(dirty_bytes(source) > 0);
+        set_state(source, VMIG_STATE_STOP_COPY);
+        again = read_state(source, buf, again, ROOM, 10000);
+        set_state(target, VMIG_STATE_RESUMING);
+        assert_int_equal(write_state(target, buf, again, 3333), 0);
+        set_state(target, VMIG_STATE_STOP);
+        assert_memory_equal(source->local, target->local, LOCAL);
+        fake_delete(source);
+        fake_delete(target);
+    }
+    free(buf);
+}
+
 static void virtio_sends_everything_again_each_time(void **arg)
 {
     struct fake *fake = device_of("virtio", 7);
@@ -412,6 +452,7 @@ int main(void)
         cmocka_unit_test(unknown_record_is_skipped_where_it_may_be),
         cmocka_unit_test(record_that_may_not_be_skipped_or_is_too_large_is_refused),
         cmocka_unit_test(mlx5_fetches_what_was_written_only_when_asked),
+        cmocka_unit_test(mlx5_begins_again_and_its_state_is_whole),
         cmocka_unit_test(virtio_sends_everything_again_each_time),
         cmocka_unit_test(other_profiles_need_no_question),
         cmocka_unit_test(qat_sends_its_set_up_first_and_always_tells_4096),
