@@ -179,6 +179,33 @@ static void memory_need_not_be_whole_pages_of_the_log(void **state)
         .devices = 1, .profile = "mlx5", .ram_bytes = (4 << 20) + 3 * 4096 });
 }
 
+static void unmap_in_rounds(struct party *side, enum vmig_stage stage)
+{
+    if (stage == VMIG_STAGE_ROUNDS)
+        x(vmig_device_dma_unmap(side->devices[0].device, WORKLOAD_IOVA, side->load.size_bytes,
+                                &err));
+}
+
+/* The dirty bits of a mapping go with it: what the device wrote would be lost without a word. */
+static void memory_unmapped_from_a_logging_device_ends_the_move(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; refdev_profile_at(i); i++) {
+        struct world w;
+        struct world_plan plan = plan_of(refdev_profile_at(i));
+        if (!refdev_profile_at(i)->has_dma_log)
+            continue;
+        plan.still = true; /* a device that writes where nothing is counts errors */
+        open_world(&w, &plan);
+        w.source->on_stage = unmap_in_rounds;
+        world_move(&w);
+        party_failed(w.source, -EINVAL, NULL, "inside one mapping");
+        assert_string_equal(w.source->err.device, "device0");
+        world_runs_at(&w, w.source);
+        world_close(&w);
+    }
+}
+
 /* mlx5 and virtio would never send more than their first image to somebody who only reads. No pause
  * is short enough here, so there are as many rounds as may be. */
 static void increments_are_asked_for_in_each_round(void **state)
@@ -387,6 +414,7 @@ int main(void)
         cmocka_unit_test(every_profile_moves_there_and_back),
         cmocka_unit_test(every_profile_goes_on_after_a_cancel_and_moves_then),
         cmocka_unit_test(memory_need_not_be_whole_pages_of_the_log),
+        cmocka_unit_test(memory_unmapped_from_a_logging_device_ends_the_move),
         cmocka_unit_test(increments_are_asked_for_in_each_round),
         cmocka_unit_test(profile_without_a_log_is_refused_unless_all_is_dirty),
         cmocka_unit_test(every_two_profiles_with_p2p_move_together),
