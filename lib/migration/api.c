@@ -70,6 +70,7 @@ VMIG_EXPORT struct vmig_migration *vmig_migration_new(const struct vmig_host *ho
     m->refs = 1;
     m->ram = ram;
     m->cancel_fd = cancel_fd;
+    m->stall_ms = STALL_MS;
     m->said = said;
     m->heard = heard;
     init_locks(m);

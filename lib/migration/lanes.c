@@ -123,9 +123,10 @@ static int on_zero(struct lane *lane, const struct wire_packet *packet, const ui
     return 0;
 }
 
-/* Compare what landed with what was sent; a device or another lane does not touch it now. */
-static void compare_extent(struct lane *lane, const struct wire_packet *packet, const uint8_t *list,
-                           unsigned index, unsigned first_digest)
+/* Compare what landed with what was sent; a device or another lane does not touch it now. How many
+ * digests that took. */
+static unsigned compare_extent(struct lane *lane, const struct wire_packet *packet,
+                               const uint8_t *list, unsigned index, unsigned first_digest)
 {
     struct vmig_migration *m = lane->migration;
     uint64_t sent[WIRE_DIGESTS_MAX], arrived[WIRE_DIGESTS_MAX];
@@ -137,6 +138,7 @@ static void compare_extent(struct lane *lane, const struct wire_packet *packet, 
     ram_digests(block, e.offset_bytes, e.pages, arrived);
     LOCK_SCOPE(&m->ram_lock);
     suspect_compare(block, e.offset_bytes, e.pages, sent, arrived);
+    return ram_runs(e.pages);
 }
 
 static int on_ram(struct lane *lane, const struct wire_packet *packet, const uint8_t *list,
@@ -166,10 +168,8 @@ static int on_ram(struct lane *lane, const struct wire_packet *packet, const uin
     if (rc < 0)
         return error_set(err, rc, lane->migration->stage, "ram", "connection-lost",
                          "data channel %u ended inside memory: %s", lane->index, strerror(-rc));
-    for (unsigned i = 0, digest = 0; packet->digests && i < packet->count; i++) {
-        compare_extent(lane, packet, list, i, digest);
-        digest += ram_runs(iov[i].iov_len / RAM_PAGE_SIZE);
-    }
+    for (unsigned i = 0, digest = 0; packet->digests && i < packet->count; i++)
+        digest += compare_extent(lane, packet, list, i, digest);
     pthread_mutex_lock(&lane->migration->ram_lock);
     lane->migration->ram_received_bytes += total;
     pthread_mutex_unlock(&lane->migration->ram_lock);

@@ -63,6 +63,14 @@ static int give_credit(struct participant *p, uint64_t bytes, struct vmig_error 
     return rc;
 }
 
+/* In sections nothing tells that the data is damaged before its end, and the device may notice first:
+ * then that is a reason, too. */
+static void name_refusal(struct vmig_error *err)
+{
+    if (!err->reason[0] && err->code != -ENOMEM)
+        snprintf(err->reason, sizeof(err->reason), "data-refused");
+}
+
 static int load_one(struct participant *p, const struct inbox_item *item, struct vmig_error *err)
 {
     XXH3_64bits_update(p->digest, item->buf, item->length_bytes);
@@ -94,6 +102,7 @@ int load_run(struct participant *p, struct vmig_error *err)
             error_set(err, rc, VMIG_STAGE_NONE, p->id, NULL, "loading its state: %s",
                       strerror(-rc));
             error_locate(err, p->migration->stage, p->id);
+            name_refusal(err);
             run_abort(p->migration, err);
         }
         inbox_loaded(&p->inbox);

@@ -35,6 +35,9 @@
 
 #define PARTICIPANTS_MAX (VMIG_DEVICES_MAX + 16)
 #define LANES_MAX 16
+/* Longer than a link takes to recover from lost packets, as a rule; not so long that a pause becomes
+ * an outage. */
+#define STALL_MS 10000
 
 enum participant_kind {
     PARTICIPANT_RAM,
@@ -194,7 +197,8 @@ struct vmig_migration {
     unsigned lanes_at_barrier, barrier_round;
     /* ---- */
 
-    int cancel_fd; /* eventfd; readable once cancelled */
+    int cancel_fd;     /* eventfd; readable once cancelled */
+    unsigned stall_ms; /* target: how long the source may be silent where it has no reason to be */
     atomic_bool cancelled;
     uint8_t identity[16]; /* of this migration; the engine's, written with the lock held */
     char *peer_control;   /* JSON text of where the other side's control socket is, or NULL */

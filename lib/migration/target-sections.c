@@ -66,6 +66,8 @@ int target_load_ram(struct target *t, const struct qemu_section *s, struct parti
 {
     for (;;) {
         struct qemu_ram_item item;
+        if (s->type == QEMU_SECTION_END)
+            target_wait(t);
         qemu_read_ram_item(&t->reader, &item);
         if (reader_failed(&t->reader))
             return target_damaged(t, s, err, "a memory item that is unknown or cut short");
@@ -111,6 +113,8 @@ int target_load_device(struct target *t, const struct qemu_section *s, struct pa
     for (;;) {
         enum qemu_vfio_record record;
         uint64_t length;
+        if (s->type == QEMU_SECTION_END) /* whose records come as the device makes them */
+            target_wait(t);
         int rc = qemu_vfio_next(&v, &record, &length, err);
         if (rc == 0 && record == QEMU_VFIO_DATA)
             rc = on_data(t, &v, p, err);

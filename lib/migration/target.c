@@ -30,6 +30,20 @@
 /* How often who waits for the source looks after the workers. */
 #define WATCH_MS 500
 
+/* A length that was changed on its way may promise what never comes. Only our own source is known to
+ * send sections in one piece, and who writes a pipe does not wait for an answer. */
+static bool may_stall(const struct target *t)
+{
+    return !t->inside || !t->greeted || t->m->one_way;
+}
+
+void target_wait(struct target *t)
+{
+    t->inside = false;
+    reader_peek(&t->reader);
+    t->inside = true;
+}
+
 /* Reads can be ended by cancelling, whatever stands behind the channel; but not once LOADED was
  * said: the source may have given up since (rule L2). */
 static ssize_t fill(void *opaque, void *buf, size_t size)
@@ -38,6 +52,7 @@ static ssize_t fill(void *opaque, void *buf, size_t size)
     bool deaf = t->m->handover == HANDOVER_LOADED;
     struct pollfd p[2] = { { .fd = t->m->main->fd, .events = POLLIN },
                            { .fd = deaf ? -1 : t->m->cancel_fd, .events = POLLIN } };
+    uint64_t start_ns = clock_ns();
     while (!p[0].revents) {
         if (poll(p, 2, WATCH_MS) < 0 && errno != EINTR)
             return -errno;
@@ -46,6 +61,9 @@ static ssize_t fill(void *opaque, void *buf, size_t size)
         crew_watch(t->m);
         if (!deaf && run_check(t->m, NULL) < 0)
             return -ECANCELED;
+        t->stalled = !p[0].revents && !may_stall(t) && clock_ms_since(start_ns) >= t->m->stall_ms;
+        if (t->stalled)
+            return -ETIMEDOUT;
     }
     return channel_read(t->m->main, buf, size);
 }
@@ -392,10 +410,11 @@ static int on_section(struct target *t, const struct qemu_section *s, struct vmi
     return rc < 0 ? rc : qemu_read_footer(&t->stream, s, err);
 }
 
-static int read_stream(struct target *t, struct vmig_error *err)
+static int read_sections(struct target *t, struct vmig_error *err)
 {
     for (;;) {
         struct qemu_section s;
+        target_wait(t);
         int rc = run_check(t->m, err);
         if (rc == 0)
             rc = qemu_read_section(&t->stream, &s, err);
@@ -407,6 +426,19 @@ static int read_stream(struct target *t, struct vmig_error *err)
         if (rc < 0)
             return rc;
     }
+}
+
+static int read_stream(struct target *t, struct vmig_error *err)
+{
+    struct vmig_error why = { 0 };
+    int rc = read_sections(t, &why);
+    if (rc < 0 && t->stalled)
+        return error_set(err, ETIMEDOUT, t->m->stage, NULL, "stalled",
+                         "the source fell silent for %u ms in the middle of a section, at byte "
+                         "%" PRIu64 ": a length was changed on its way, or the link is dead; the "
+                         "source goes on, migrate again",
+                         t->m->stall_ms, t->reader.offset);
+    return rc < 0 ? error_copy(err, &why) : 0;
 }
 
 /* Each END precedes the stream's; a worker would wait for one that is missing for ever. */

@@ -12,6 +12,8 @@ struct target {
     struct qemu_stream stream;
     int listen_fd;
     bool greeted, ready, manifest_seen;
+    /* Something has begun that the source sends in one piece: it does not pause in the middle. */
+    bool inside, stalled;
     struct ram_block *block; /* of the RAM item before, across sections */
     char only_id[256];       /* what the stream calls the only device here */
     struct manifest manifest;
@@ -20,6 +22,9 @@ struct target {
 /* "section NAME at offset N, at byte M: WHAT", with the reader's error when it has one. */
 int target_damaged(struct target *t, const struct qemu_section *s, struct vmig_error *err,
                    const char *what);
+
+/* Wait, however long it takes, for the first byte of something that is sent in one piece. */
+void target_wait(struct target *t);
 
 /* Payloads, up to the footer. */
 int target_load_ram(struct target *t, const struct qemu_section *s, struct participant *p,

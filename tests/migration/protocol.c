@@ -65,6 +65,7 @@ struct hand {
     int fd;
     struct writer out; /* all that was said */
     size_t flushed;
+    unsigned stall_ms;
     bool no_ack, no_precopy, numbered;
     const char *hello; /* instead of the right one */
 };
@@ -95,6 +96,8 @@ static void hand_begin(struct hand *h)
              h->no_ack ? "false" : "true", h->numbered ? "\"numbered-acks\":true," : "",
              h->w.target->m->participants[0]->identity, h->no_precopy ? "false" : "true");
     snprintf(address, sizeof(address), "fd:%d", ends[1]);
+    if (h->stall_ms)
+        h->w.target->m->stall_ms = h->stall_ms;
     party_start(h->w.target, false, address);
     const char *text = h->hello ? h->hello : hello;
     qemu_write_header(&h->out);
@@ -166,6 +169,39 @@ static void init_data_sent_is_acknowledged(void **state)
     assert_true(hand_hears(&h, QEMU_RP_SWITCHOVER_ACK, NULL, 0));
     shutdown(h.fd, SHUT_WR);
     hand_is_refused(&h, -ENODATA, NULL, "");
+}
+
+/* The end of the stream became the beginning of a section that never comes. */
+static void silence_in_the_middle_of_a_section_is_not_waited_out(void **state)
+{
+    struct hand h = { .stall_ms = 200 };
+    (void)state;
+    hand_begin(&h);
+    hand_device(&h);
+    writer_u8(&h.out, QEMU_SECTION_START);
+    hand_is_refused(&h, -ETIMEDOUT, "stalled", "200 ms");
+}
+
+/* Between sections, and between the records of an END, the source may have nothing to say. */
+static void silence_elsewhere_is(void **state)
+{
+    struct hand h = { .stall_ms = 100 };
+    (void)state;
+    hand_begin(&h);
+    hand_device(&h);
+    for (unsigned place = 0; place < 3; place++) {
+        hand_flush(&h);
+        for (unsigned ms = 0; ms < 300; ms++)
+            nap();
+        if (place == 0)
+            hand_initial(&h);
+        if (place == 1)
+            qemu_write_end(&h.out, 1);
+    }
+    writer_u64(&h.out, QEMU_VFIO_END_OF_STATE);
+    qemu_write_footer(&h.out, 1);
+    qemu_write_eof(&h.out);
+    hand_is_refused(&h, -EPROTO, "bad-stream", "manifest"); /* all that is missing */
 }
 
 static void init_data_sent_twice_is_refused(void **state)
@@ -454,6 +490,8 @@ int main(void)
         cmocka_unit_test(source_waits_until_the_initial_bytes_are_loaded),
         cmocka_unit_test(source_without_the_capability_does_not_wait),
         cmocka_unit_test(init_data_sent_is_acknowledged),
+        cmocka_unit_test(silence_in_the_middle_of_a_section_is_not_waited_out),
+        cmocka_unit_test(silence_elsewhere_is),
         cmocka_unit_test(init_data_sent_twice_is_refused),
         cmocka_unit_test(init_data_sent_again_is_acknowledged_by_its_number),
         cmocka_unit_test(init_data_sent_without_the_capability_is_refused),

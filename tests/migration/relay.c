@@ -26,12 +26,14 @@ struct pump {
     bool back; /* target to source */
     pthread_t thread;
     bool running;
+    uint64_t passed; /* under the relay's lock */
 };
 
 struct relay {
     struct relay_plan plan;
     pthread_mutex_t lock; /* guards all below */
     uint64_t passed, since_loaded;
+    bool flipped, flipped_late;
     bool acted, loaded, go, running, has_ack, kept_all;
     uint8_t message[4 + 65535]; /* with swallow_ack: one message of the target's */
     size_t message_bytes;
@@ -135,6 +137,20 @@ static size_t admit(struct relay *r, const struct pump *p, const uint8_t *buf, s
     return n;
 }
 
+/* After admit(), which has to understand what it sees. */
+static void flip(struct relay *r, struct pump *p, uint8_t *buf, size_t n)
+{
+    const struct relay_flip *f = &r->plan.flip;
+    uint64_t first = p->passed;
+    p->passed += n;
+    if (!f->mask || f->connection != p->connection || f->back != p->back || f->at < first ||
+        f->at >= p->passed)
+        return;
+    buf[f->at - first] ^= f->mask;
+    r->flipped = true;
+    r->flipped_late = r->loaded;
+}
+
 static bool write_all(int fd, const uint8_t *buf, size_t n)
 {
     while (n) {
@@ -224,6 +240,7 @@ static void *pump_main(void *opaque)
         {
             LOCK_SCOPE(&r->lock);
             may = admit(r, p, buf, (size_t)n);
+            flip(r, p, buf, may);
             if (may < (size_t)n) {
                 first = !r->acted;
                 r->acted = true;
@@ -339,10 +356,34 @@ uint64_t relay_passed_since_loaded(struct relay *r)
     return r->since_loaded;
 }
 
+uint64_t relay_passed_one(struct relay *r, unsigned connection, bool back)
+{
+    LOCK_SCOPE(&r->lock);
+    return connection < r->num_connections ? r->pumps[connection][back].passed : 0;
+}
+
+bool relay_flipped(struct relay *r)
+{
+    LOCK_SCOPE(&r->lock);
+    return r->flipped;
+}
+
+bool relay_flipped_late(struct relay *r)
+{
+    LOCK_SCOPE(&r->lock);
+    return r->flipped_late;
+}
+
 bool relay_acted(struct relay *r)
 {
     LOCK_SCOPE(&r->lock);
     return r->acted;
+}
+
+bool relay_saw_loaded(struct relay *r)
+{
+    LOCK_SCOPE(&r->lock);
+    return r->loaded;
 }
 
 bool relay_saw_go(struct relay *r)

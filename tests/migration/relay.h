@@ -22,6 +22,13 @@ struct relay_plan {
     bool swallow_ack; /* keep acknowledgements back until relay_release_ack() */
     void (*act)(void *arg);
     void *arg;
+    /* Nothing is cut; instead one bit is flipped on its way, if that byte ever comes. */
+    struct relay_flip {
+        unsigned connection; /* 0: main channel */
+        bool back;           /* target to source */
+        uint64_t at;         /* byte of that direction */
+        uint8_t mask;        /* 0: none */
+    } flip;
 };
 
 struct relay *relay_new(const struct relay_plan *plan);
@@ -33,8 +40,15 @@ struct relay *relay_free(struct relay *relay);
 /* Bytes that have passed, and of these the ones from LOADED on. */
 uint64_t relay_passed(struct relay *relay);
 uint64_t relay_passed_since_loaded(struct relay *relay);
+/* Of one direction of one connection. */
+uint64_t relay_passed_one(struct relay *relay, unsigned connection, bool back);
+bool relay_flipped(struct relay *relay);
+/* It was LOADED or came later. */
+bool relay_flipped_late(struct relay *relay);
 /* The plan's place was reached. */
 bool relay_acted(struct relay *relay);
+/* LOADED has begun to pass. */
+bool relay_saw_loaded(struct relay *relay);
 /* All of GO, of RUNNING has passed. */
 bool relay_saw_go(struct relay *relay);
 bool relay_saw_running(struct relay *relay);
