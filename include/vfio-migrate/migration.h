@@ -111,6 +111,15 @@ int vmig_migration_get(struct vmig_migration *migration, const char *name, uint6
 int vmig_migration_set_control(struct vmig_migration *migration, const char *path,
                                struct vmig_error *err);
 
+/* Source: remember in the file at @path (copied; NULL: nowhere, the default) what the terms of the
+ * pause were, and predict the next ones from it. Its directory must exist. Read when a migration
+ * begins, replaced as a whole after one that succeeded; several processes may use one file. It keeps
+ * the last few measurements of each kind of device for half a year, in half a MiB at most. A file that
+ * is damaged, or cannot be read or written, is a VMIG_EVENT_WARNING and no error. -EBUSY a migration
+ * runs, -ENOMEM. */
+int vmig_migration_set_history(struct vmig_migration *migration, const char *path,
+                               struct vmig_error *err);
+
 /* Send to, receive from @address: tcp:HOST:PORT, unix:PATH, fd:N, file:PATH, exec:COMMAND.
  * 0: completed (the source has given up and the target runs; on a one-way address: everything is
  * written and durable).
@@ -149,6 +158,19 @@ struct vmig_device_statistics {
     uint64_t precopy_bytes, stop_copy_bytes; /* of device data */
     double setup_ms, quiesce_ms, stop_ms, complete_ms, load_ms, resume_ms;
 };
+/* What a pause is made of; the terms together are its length. */
+struct vmig_pause {
+    double workload_stop_ms;  /* the host's stop() */
+    double quiesce_ms;        /* slowest device to its P2P state */
+    double stop_ms;           /* slowest device to STOP_COPY */
+    double data_ms;           /* last dirty sync, and all data until it is loaded */
+    double load_ms;           /* slowest device out of RESUMING, having checked its data */
+    double handover_ms;       /* manifest, LOADED, GO, RUNNING, and whatever else */
+    double start_ms;          /* slowest device to RUNNING_P2P + slowest to RUNNING */
+    double workload_start_ms; /* the host's start() at the target */
+    double doubt_ms;          /* what the decision added to a prediction; not part of it */
+    uint64_t data_bytes;      /* what data_ms is about */
+};
 struct vmig_statistics {
     size_t size; /* in: sizeof(struct vmig_statistics) */
     enum vmig_status status;
@@ -163,6 +185,8 @@ struct vmig_statistics {
     double bandwidth_bytes_per_s;
     unsigned num_devices;
     struct vmig_device_statistics devices[VMIG_DEVICES_MAX];
+    /* Source: of predicted_downtime_ms, and of downtime_ms as it was. Zeros where there is none. */
+    struct vmig_pause predicted, measured;
 };
 /* Any thread. While a migration runs, devices are left out (num_devices 0): their figures are complete
  * when it has ended. */

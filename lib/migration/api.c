@@ -122,6 +122,8 @@ void migration_unref(struct vmig_migration *m)
     XXH3_freeState(m->heard);
     free(m->control_path);
     free(m->peer_control);
+    free(m->history_path);
+    free(m->history);
     pthread_cond_destroy(&m->changed);
     pthread_mutex_destroy(&m->lock);
     pthread_mutex_destroy(&m->main_write);
@@ -268,7 +270,7 @@ VMIG_EXPORT void vmig_migration_query(struct vmig_migration *m, struct vmig_stat
     {
         LOCK_SCOPE(&m->lock);
         s = m->statistics;
-        s.rounds = m->round;
+        s.rounds = run_rounds(m);
         idle = m->side == SIDE_NONE;
         if (!idle)
             s.total_ms = clock_ms_since(m->start_ns);

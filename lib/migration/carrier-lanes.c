@@ -147,10 +147,9 @@ static int lanes_measure(struct vmig_migration *m, struct vmig_error *err)
     int rc = 0;
     for (unsigned i = 0; rc == 0 && i < FILL_CHUNKS; i++) {
         struct iovec iov[2] = { { head, sizeof(head) }, { fill, WIRE_CHUNK_BYTES } };
-        rc = throttle_wait(m, WIRE_CHUNK_BYTES, err);
-        if (rc == 0)
-            rc = send_packet(&m->lanes[0], iov, 2, err);
+        rc = send_packet(&m->lanes[i % m->num_lanes], iov, 2, err);
     }
+    throttle_book(m, FILL_CHUNKS * WIRE_CHUNK_BYTES);
     return rc;
 }
 

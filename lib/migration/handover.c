@@ -107,18 +107,49 @@ int handover_source(struct vmig_migration *m, struct vmig_error *err)
 
 /* ---- target ---- */
 
-static char *device_times(struct vmig_migration *m, const char *key, enum step a, enum step b)
+static double step_ms(const struct participant *p, enum step step)
+{
+    return p->step_ms[step];
+}
+
+/* RUNNING to RESUMING goes through STOP, and with P2P through RUNNING_P2P. */
+static double arc_ms(const struct participant *p, enum step step)
+{
+    bool p2p = participant_device_flags(p->opaque) & VMIG_MIGRATION_P2P;
+    return p->step_ms[step] / (p2p ? 3 : 2);
+}
+
+/* What READY, LOADED and RUNNING tell of each device. */
+struct told {
+    const char *key;
+    enum step step;
+    double (*ms)(const struct participant *p, enum step step);
+};
+static const struct told told_ready[] = { { "arc_ms", STEP_LOAD_SETUP, arc_ms }, { 0 } };
+static const struct told told_loaded[] = { { "load_ms", STEP_LOAD_COMPLETE, step_ms }, { 0 } };
+static const struct told told_running[] = { { "start_p2p_ms", STEP_START_P2P, step_ms },
+                                            { "start_ms", STEP_START, step_ms },
+                                            { 0 } };
+
+static json_t *device_times(const struct vmig_migration *m, const struct told *what)
 {
     json_t *list = json_array();
     for (unsigned i = 0; i < m->num_participants; i++) {
-        struct participant *p = m->participants[i];
-        if (p->kind == PARTICIPANT_DEVICE)
-            json_array_append_new(list, json_pack("{s:s, s:f}", "id", p->id, key,
-                                                  p->step_ms[a] + (a == b ? 0 : p->step_ms[b])));
+        const struct participant *p = m->participants[i];
+        if (p->kind != PARTICIPANT_DEVICE)
+            continue;
+        json_t *times = json_pack("{s:s}", "id", p->id);
+        for (const struct told *t = what; t->key; t++)
+            json_object_set_new(times, t->key, json_real(t->ms(p, t->step)));
+        json_array_append_new(list, times);
     }
-    json_t *root = json_pack("{s:o}", "devices", list);
-    char *text = root ? json_dumps(root, JSON_COMPACT) : NULL;
-    json_decref(root);
+    return json_pack("{s:o}", "devices", list);
+}
+
+static char *as_text(json_t *take)
+{
+    char *text = take ? json_dumps(take, JSON_COMPACT) : NULL;
+    json_decref(take);
     return text;
 }
 
@@ -127,6 +158,11 @@ static int say(struct vmig_migration *m, uint16_t type, char *take_text, struct 
     CLEANUP_FREE char *text = take_text;
     return text ? main_return(m, type, text, strlen(text), err)
                 : error_set(err, ENOMEM, VMIG_STAGE_HANDOVER, NULL, NULL, "out of memory");
+}
+
+int handover_say_ready(struct vmig_migration *m, struct vmig_error *err)
+{
+    return say(m, WIRE_RP_READY, as_text(device_times(m, told_ready)), err);
 }
 
 /* What the source says after LOADED: 1 for GO, 0 for "let go", negative when it cannot be heard; one
@@ -183,8 +219,10 @@ static int run_target(struct vmig_migration *m, bool *ret_ran, struct vmig_error
         rc = crew_run(m, STEP_START, &cause);
         *ret_ran |= some_device_ran(m, STEP_START);
     }
+    uint64_t start_ns = clock_ns();
     if (rc == 0 && m->host.start)
         rc = m->host.start(m->host.opaque, &cause);
+    m->model.workload_start_ms = clock_ms_since(start_ns);
     *ret_ran |= rc == 0;
     error_set(&cause, rc, VMIG_STAGE_RESUME, NULL, NULL, "%s", strerror(-rc));
     if (rc < 0)
@@ -207,7 +245,9 @@ static int go(struct vmig_migration *m, struct vmig_error *err)
     if (rc < 0)
         return rc;
     /* this side runs now, whether or not the source hears of it */
-    say(m, WIRE_RP_RUNNING, device_times(m, "resume_ms", STEP_START_P2P, STEP_START), NULL);
+    json_t *times = device_times(m, told_running);
+    json_object_set_new(times, "workload_ms", json_real(m->model.workload_start_ms));
+    say(m, WIRE_RP_RUNNING, as_text(times), NULL);
     main_return(m, QEMU_RP_SHUT, &(uint32_t) { 0 }, sizeof(uint32_t), NULL);
     return 0;
 }
@@ -222,8 +262,7 @@ int handover_target(struct vmig_migration *m, struct qemu_stream *s, struct vmig
             return error_copy(err, &m->first_error);
         m->handover = HANDOVER_LOADED;
     }
-    char *times = device_times(m, "load_ms", STEP_LOAD_COMPLETE, STEP_LOAD_COMPLETE);
-    int rc = say(m, WIRE_RP_LOADED, times, NULL);
+    int rc = say(m, WIRE_RP_LOADED, as_text(device_times(m, told_loaded)), NULL);
     if (rc == 0)
         rc = hear_verdict(s, NULL);
     if (rc == 1)

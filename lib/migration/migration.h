@@ -26,6 +26,8 @@
 #include "lib/channel/channel.h"
 #include "lib/memory/ram.h"
 #include "lib/memory/tracker.h"
+#include "lib/migration/forecast.h"
+#include "lib/migration/history.h"
 #include "lib/migration/inbox.h"
 #include "lib/migration/parameters.h"
 #include "lib/migration/wire.h"
@@ -73,6 +75,18 @@ struct vmig_writer {
     struct participant *participant;
 };
 
+/* Bytes a ms of the last rounds. */
+#define RECENT_RATES 3
+struct recent {
+    double rate[RECENT_RATES];
+    unsigned next;
+};
+
+/* Bytes that became dirty in some time; older ones weigh less. */
+struct produced {
+    double bytes, ms;
+};
+
 struct participant {
     struct vmig_migration *migration;
     unsigned index; /* in the migration, and on the wire */
@@ -107,6 +121,14 @@ struct participant {
     bool initial_due;      /* see announce.c */
     bool end_open;         /* its END section has begun */
     uint64_t credit_bytes; /* under lock */
+    /* for the time model: what the rounds taught, and what was known before them */
+    struct {
+        double target_arc_ms; /* READY's word */
+        uint64_t looked_data_bytes, looked_precopy_bytes, bytes_max;
+        struct produced by_workload, by_itself;
+        struct recent speed;
+    } learned;
+    struct forecast_part forecast;
 
     /* both: this participant's data in order, as sent or as received */
     XXH3_state_t *digest;
@@ -160,9 +182,16 @@ extern const struct carrier_ops carrier_sections; /* carrier-sections.c */
 extern const struct carrier_ops carrier_lanes;    /* carrier-lanes.c */
 
 struct time_model {
-    double stop_ms, sync_ms, round_trip_ms;
-    double target_arc_ms; /* of the slowest device, entering RESUMING */
-    double bandwidth;     /* bytes a ms; 0: not known */
+    double sync_ms, round_trip_ms;
+    struct recent link;
+    bool link_measured;                 /* by itself */
+    uint64_t looked_ns;                 /* 0: not yet */
+    char link_kind[HISTORY_KIND_BYTES]; /* whom it leads to */
+    double past[HISTORY_TERMS];         /* of that kind and HISTORY_HOST */
+    /* the pause as it was */
+    double workload_stop_ms, workload_start_ms;
+    uint64_t complete_ns, completed_ns, data_end_ns; /* data_end_ns: under lock */
+    double tail_ms;                                  /* from completed to data_end */
 };
 
 struct vmig_migration {
@@ -229,6 +258,9 @@ struct vmig_migration {
         uint64_t next_ns;
     } throttle;
     struct time_model model;
+    char *history_path;      /* NULL: nothing is remembered */
+    struct history *history; /* what was remembered when this run began, or NULL */
+    uint64_t history_now_s;
     unsigned round;
     bool set_up, workload_stopped, completing;
     /* What tests take away to prove that verification notices; NULL and false otherwise. */
@@ -279,6 +311,8 @@ int run_check(struct vmig_migration *m, struct vmig_error *err);
 void run_stage(struct vmig_migration *m, enum vmig_stage stage);
 void run_status(struct vmig_migration *m, enum vmig_status status);
 void run_event(struct vmig_migration *m, enum vmig_event_kind kind, const char *text);
+/* Rounds so far that carried something: all but the one that measured the link. */
+unsigned run_rounds(const struct vmig_migration *m);
 /* Wait on m->changed, lock held, until @deadline_ns or 100 ms. */
 void run_wait_locked(struct vmig_migration *m, uint64_t deadline_ns);
 struct participant *participant_find(struct vmig_migration *m, const char *id);
@@ -298,6 +332,8 @@ int main_return(struct vmig_migration *m, uint16_t type, const void *data, size_
 
 /* ---- throttle.c ---- */
 int throttle_wait(struct vmig_migration *m, uint64_t bytes, struct vmig_error *err);
+/* They went at once; who comes next waits for them, too. */
+void throttle_book(struct vmig_migration *m, uint64_t bytes);
 
 /* ---- hello.c ---- */
 char *hello_request(struct vmig_migration *m);
@@ -343,9 +379,30 @@ int lanes_wait_barrier(struct vmig_migration *m, unsigned round, struct vmig_err
 /* ---- convergence.c ---- */
 enum verdict { VERDICT_GO_ON, VERDICT_SWITCH, VERDICT_GIVE_UP };
 uint64_t convergence_remaining(const struct vmig_migration *m);
-double convergence_predict_ms(const struct vmig_migration *m, uint64_t bytes);
-void convergence_learn_round(struct vmig_migration *m, uint64_t bytes, double ms);
+/* Before the first round: what is remembered of the participants' kinds. */
+void convergence_recall(struct vmig_migration *m);
+/* After all were asked what is pending, @since_ms after they were asked before (0: never). */
+void convergence_look(struct vmig_migration *m, double since_ms);
+/* A round of @bytes took @ms, of which @wait_ms until the target had loaded what was sent. */
+void convergence_learn_round(struct vmig_migration *m, uint64_t bytes, double ms, double wait_ms);
+/* Should the link be measured by itself; what came out of it. */
+bool convergence_wants_link(const struct vmig_migration *m);
+void convergence_learn_link(struct vmig_migration *m, uint64_t bytes, double ms);
+void convergence_predict(const struct vmig_migration *m, struct vmig_pause *ret);
+enum verdict convergence_judge(struct vmig_migration *m, const struct vmig_pause *pause,
+                               double *best_ms, struct vmig_error *err);
 enum verdict convergence_decide(struct vmig_migration *m, double *best_ms, struct vmig_error *err);
+/* The kind that @p is remembered as, and a sample with what was measured before the pause. */
+void convergence_kind(const struct vmig_migration *m, const struct participant *p,
+                      char ret_kind[HISTORY_KIND_BYTES], struct history_sample *ret);
+
+/* ---- aftermath.c: what the pause was ---- */
+/* Read what is remembered, at the beginning of a run. */
+void aftermath_recall(struct vmig_migration *m, const struct address *address);
+/* The pause ended at @end_ns. */
+void aftermath_measure(struct vmig_migration *m, uint64_t end_ns);
+/* Add it to what is remembered; what goes wrong is a warning. */
+void aftermath_remember(struct vmig_migration *m);
 
 /* ---- load.c: data that arrived, on its way to a participant's worker ---- */
 int load_data(struct participant *p, void *take_buf, size_t length, struct vmig_error *err);
@@ -356,5 +413,6 @@ int load_run(struct participant *p, struct vmig_error *err);
 /* ---- handover.c ---- */
 int handover_source(struct vmig_migration *m, struct vmig_error *err);
 int handover_target(struct vmig_migration *m, struct qemu_stream *s, struct vmig_error *err);
+int handover_say_ready(struct vmig_migration *m, struct vmig_error *err);
 
 #endif

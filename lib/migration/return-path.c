@@ -9,6 +9,7 @@
 #include <jansson.h>
 
 #include "lib/cleanup.h"
+#include "lib/clock.h"
 #include "lib/error.h"
 #include "lib/migration/message.h"
 #include "lib/migration/migration.h"
@@ -37,21 +38,13 @@ static int on_hello(struct vmig_migration *m, const struct message *msg, struct 
     return rc;
 }
 
-static int on_ready(struct vmig_migration *m, const struct message *msg, struct vmig_error *err)
-{
-    (void)err;
-    LOCK_SCOPE(&m->lock);
-    m->model.target_arc_ms = get_u32(msg->data) / 1e3;
-    m->peer_ready = true;
-    return 0;
-}
-
 static int on_round_loaded(struct vmig_migration *m, const struct message *msg,
                            struct vmig_error *err)
 {
     (void)err;
     LOCK_SCOPE(&m->lock);
     m->round_loaded = get_u32(msg->data);
+    m->model.data_end_ns = clock_ns(); /* that of the last round counts */
     return 0;
 }
 
@@ -107,27 +100,56 @@ static int on_initial_loaded(struct vmig_migration *m, const struct message *msg
     return announce_on_number(m, get_u32(msg->data), get_u32(msg->data + 4), err);
 }
 
-/* What the target measured on each device; advisory, so what does not fit is passed over. */
-static void note_devices(struct vmig_migration *m, const struct message *msg, const char *key,
-                         enum step step)
+/* What is not there, or is no time, took none. */
+static double sane_ms(json_t *number)
 {
-    json_t *root = json_loadb((const char *)msg->data, msg->length, 0, NULL);
+    double ms = json_number_value(number);
+    return ms > 0 && ms < 1e9 ? ms : 0;
+}
+
+/* What the target measured on device @id; advisory, so what does not fit is passed over. */
+static double told_ms(json_t *root, const char *id, const char *key)
+{
     json_t *devices = json_object_get(root, "devices"), *d;
     size_t i;
     json_array_foreach(devices, i, d)
     {
-        const char *id = json_string_value(json_object_get(d, "id"));
-        struct participant *p = id ? participant_find(m, id) : NULL;
-        if (p)
-            p->step_ms[step] = json_number_value(json_object_get(d, key));
+        const char *whose = json_string_value(json_object_get(d, "id"));
+        if (whose && strcmp(whose, id) == 0)
+            return sane_ms(json_object_get(d, key));
     }
+    return 0;
+}
+
+static void note_step(struct vmig_migration *m, json_t *root, const char *key, enum step step)
+{
+    for (unsigned i = 0; i < m->num_participants; i++)
+        m->participants[i]->step_ms[step] = told_ms(root, m->participants[i]->id, key);
+}
+
+static json_t *parse(const struct message *msg)
+{
+    return json_loadb((const char *)msg->data, msg->length, 0, NULL);
+}
+
+static int on_ready(struct vmig_migration *m, const struct message *msg, struct vmig_error *err)
+{
+    (void)err;
+    json_t *root = parse(msg);
+    LOCK_SCOPE(&m->lock);
+    for (unsigned i = 0; !m->peer_ready && i < m->num_participants; i++)
+        m->participants[i]->learned.target_arc_ms = told_ms(root, m->participants[i]->id, "arc_ms");
+    m->peer_ready = true;
     json_decref(root);
+    return 0;
 }
 
 static int on_loaded(struct vmig_migration *m, const struct message *msg, struct vmig_error *err)
 {
     (void)err;
-    note_devices(m, msg, "load_ms", STEP_LOAD_COMPLETE);
+    json_t *root = parse(msg);
+    note_step(m, root, "load_ms", STEP_LOAD_COMPLETE);
+    json_decref(root);
     LOCK_SCOPE(&m->lock);
     m->peer_loaded = true;
     return 0;
@@ -136,11 +158,16 @@ static int on_loaded(struct vmig_migration *m, const struct message *msg, struct
 /* Only a source that gave up can believe it. */
 static int on_running(struct vmig_migration *m, const struct message *msg, struct vmig_error *err)
 {
-    note_devices(m, msg, "resume_ms", STEP_START);
+    json_t *root = parse(msg);
+    note_step(m, root, "start_p2p_ms", STEP_START_P2P);
+    note_step(m, root, "start_ms", STEP_START);
+    double workload_ms = sane_ms(json_object_get(root, "workload_ms"));
+    json_decref(root);
     LOCK_SCOPE(&m->lock);
     if (m->handover != HANDOVER_GAVE_UP)
         return error_set(err, EPROTO, m->stage, NULL, "bad-stream",
                          "the target says that it runs, but it was not told to");
+    m->model.workload_start_ms = workload_ms;
     m->peer_running = true;
     return 0;
 }
@@ -174,7 +201,7 @@ static const struct {
     { QEMU_RP_PONG, 4, on_shut },
     { QEMU_RP_SWITCHOVER_ACK, 0, on_switchover_ack },
     { WIRE_RP_HELLO, ANY_LENGTH, on_hello },
-    { WIRE_RP_READY, 4, on_ready },
+    { WIRE_RP_READY, ANY_LENGTH, on_ready },
     { WIRE_RP_ROUND_LOADED, 4, on_round_loaded },
     { WIRE_RP_CREDIT, 12, on_credit },
     { WIRE_RP_LOADED, ANY_LENGTH, on_loaded },

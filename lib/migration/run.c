@@ -31,6 +31,8 @@ static void reset_participant(struct participant *p)
     p->next_warning_ns = 0;
     p->credit_bytes = 0;
     p->data_bytes = p->precopy_bytes = p->sequence = 0;
+    memset(&p->learned, 0, sizeof(p->learned));
+    memset(&p->forecast, 0, sizeof(p->forecast));
     XXH3_64bits_reset(p->digest);
     inbox_reset(&p->inbox);
 }
@@ -58,6 +60,7 @@ static void reset_run(struct vmig_migration *m)
     m->suspects_told = false;
     m->throttle.next_ns = 0;
     m->model = (struct time_model) { 0 };
+    free(take_ptr(m->history));
     m->round = 0;
     m->set_up = m->workload_stopped = m->completing = false;
     m->one_way = m->switchover_ack = m->numbered_acks = m->ram_digest = false;
@@ -227,6 +230,11 @@ static uint64_t remaining(struct vmig_migration *m)
     return looked > since ? looked - since : 0;
 }
 
+unsigned run_rounds(const struct vmig_migration *m)
+{
+    return m->round - m->model.link_measured;
+}
+
 void run_event(struct vmig_migration *m, enum vmig_event_kind kind, const char *text)
 {
     if (!m->host.event)
@@ -234,7 +242,7 @@ void run_event(struct vmig_migration *m, enum vmig_event_kind kind, const char *
     struct vmig_event event = {
         .kind = kind,
         .stage = m->stage,
-        .round = m->round,
+        .round = run_rounds(m),
         .sent_bytes = atomic_load(&m->sent_bytes),
         .remaining_bytes = remaining(m),
         .text = text,

@@ -95,9 +95,13 @@ static int greet(struct vmig_migration *m, struct vmig_error *err)
     if (!hello)
         return error_set(err, ENOMEM, VMIG_STAGE_PREPARE, NULL, NULL, "out of memory");
     int rc = return_path_start(m, err);
+    uint64_t start = clock_ns();
     if (rc == 0)
         rc = main_command(m, WIRE_CMD_HELLO, hello, strlen(hello), err);
-    return rc < 0 ? rc : wait_flag(m, &m->peer_hello, err);
+    if (rc == 0)
+        rc = wait_flag(m, &m->peer_hello, err);
+    m->model.round_trip_ms = clock_ms_since(start);
+    return rc;
 }
 
 static int source_prepare(struct vmig_migration *m, const struct address *address,
@@ -106,6 +110,7 @@ static int source_prepare(struct vmig_migration *m, const struct address *addres
     int rc = crew_run(m, STEP_PREPARE, err);
     if (rc == 0)
         rc = check_neighbours(m, err);
+    aftermath_recall(m, address);
     if (rc == 0)
         rc = open_channel(m, address, err);
     if (rc == 0)
@@ -159,12 +164,24 @@ static int wait_round(struct vmig_migration *m, unsigned round, struct vmig_erro
     }
 }
 
-static bool moves_devices(const struct vmig_migration *m)
+static int end_round(struct vmig_migration *m, struct vmig_error *err)
 {
-    for (unsigned i = 0; i < m->num_participants; i++)
-        if (m->participants[i]->kind != PARTICIPANT_RAM)
-            return true;
-    return false;
+    int rc = m->carrier->round_end(m, m->round, err);
+    return rc == 0 && !m->one_way ? wait_round(m, m->round, err) : rc;
+}
+
+/* A round of its own that carries nothing. */
+static int measure_link(struct vmig_migration *m, struct vmig_error *err)
+{
+    uint64_t start = clock_ns(), sent = atomic_load(&m->sent_bytes);
+    m->model.link_measured = true;
+    m->round++;
+    int rc = m->carrier->measure(m, err);
+    if (rc == 0)
+        rc = end_round(m, err);
+    if (rc == 0)
+        convergence_learn_link(m, atomic_load(&m->sent_bytes) - sent, clock_ms_since(start));
+    return rc;
 }
 
 static int one_round(struct vmig_migration *m, struct vmig_error *err)
@@ -173,32 +190,25 @@ static int one_round(struct vmig_migration *m, struct vmig_error *err)
     m->round++;
     set_budgets(m);
     int rc = crew_run(m, STEP_ITERATE, err);
-    /* devices that send everything in the pause leave nothing to measure the link with */
-    bool unmeasured = m->model.bandwidth <= 0 && m->carrier->measure &&
-                      convergence_remaining(m) >= WIRE_CHUNK_BYTES && moves_devices(m) &&
-                      !m->parameters[PARAMETER_SWITCHOVER_BANDWIDTH] &&
-                      atomic_load(&m->sent_bytes) - sent < WIRE_CHUNK_BYTES;
-    if (rc == 0 && unmeasured)
-        rc = m->carrier->measure(m, err);
+    uint64_t sent_ns = clock_ns();
     if (rc == 0)
-        rc = m->carrier->round_end(m, m->round, err);
-    if (rc == 0 && !m->one_way)
-        rc = wait_round(m, m->round, err);
+        rc = end_round(m, err);
     if (rc == 0)
-        convergence_learn_round(m, atomic_load(&m->sent_bytes) - sent, clock_ms_since(start));
-    return rc;
+        convergence_learn_round(m, atomic_load(&m->sent_bytes) - sent, clock_ms_since(start),
+                                clock_ms_since(sent_ns));
+    return rc == 0 && convergence_wants_link(m) ? measure_link(m, err) : rc;
 }
 
 static int look(struct vmig_migration *m, struct vmig_error *err)
 {
     for (unsigned i = 0; i < m->num_participants; i++)
         m->participants[i]->pending_exact = true;
+    uint64_t now = clock_ns(), before = m->model.looked_ns;
     int rc = crew_run(m, STEP_PENDING, err);
+    m->model.looked_ns = now;
+    convergence_look(m, before ? (double)(now - before) / 1e6 : 0);
     atomic_store(&m->looked_bytes, convergence_remaining(m));
     atomic_store(&m->looked_sent_bytes, atomic_load(&m->sent_bytes));
-    for (unsigned i = 0; i < m->num_participants; i++)
-        if (m->participants[i]->kind == PARTICIPANT_RAM)
-            m->model.sync_ms = participant_ram_sync_ms(m->participants[i]->opaque);
     run_event(m, VMIG_EVENT_ROUND, NULL);
     return rc;
 }
@@ -213,12 +223,12 @@ static bool acknowledged(struct vmig_migration *m)
 static int wait_initial(struct vmig_migration *m, const struct participant *p,
                         struct vmig_error *err)
 {
-    if (m->round < m->parameters[PARAMETER_MAX_ROUNDS])
+    if (run_rounds(m) < m->parameters[PARAMETER_MAX_ROUNDS])
         return 0;
     return error_set(err, ETIME, VMIG_STAGE_ROUNDS, p->id, "not-converging",
                      "after %u rounds the device still has initial bytes to send; raise max-rounds "
                      "or move it without pre-copy",
-                     m->round);
+                     run_rounds(m));
 }
 
 /* All initial bytes were sent: wait until they are loaded instead of going round meanwhile. */
@@ -243,6 +253,7 @@ static int source_rounds(struct vmig_migration *m, const struct address *address
     (void)address;
     double best_ms = 0;
     run_status(m, VMIG_STATUS_ACTIVE);
+    convergence_recall(m);
     int rc = look(m, err);
     while (rc == 0) {
         rc = one_round(m, err);
@@ -318,7 +329,7 @@ static int stop_workload(struct vmig_migration *m, struct vmig_error *err)
     m->workload_stopped = true;
     int rc = m->host.stop ? m->host.stop(m->host.opaque, err) : 0;
     error_locate(err, VMIG_STAGE_QUIESCE, NULL);
-    m->model.stop_ms = clock_ms_since(m->pause_start_ns);
+    m->model.workload_stop_ms = clock_ms_since(m->pause_start_ns);
     return rc;
 }
 
@@ -374,8 +385,10 @@ static int source_complete(struct vmig_migration *m, const struct address *addre
 {
     (void)address;
     m->completing = true;
+    m->model.complete_ns = clock_ns();
     bool together = m->carrier == &carrier_lanes;
     int rc = together ? crew_run(m, STEP_COMPLETE, err) : crew_run_in_turn(m, STEP_COMPLETE, err);
+    m->model.completed_ns = clock_ns();
     if (rc == 0)
         rc = m->carrier->round_end(m, m->round + 1, err);
     if (rc == 0 && together && m->ram_digest)
@@ -388,10 +401,8 @@ static int source_handover(struct vmig_migration *m, const struct address *addre
 {
     (void)address;
     int rc = handover_source(m, err);
-    if (rc == 0) {
-        LOCK_SCOPE(&m->lock);
-        m->statistics.downtime_ms = clock_ms_since(m->pause_start_ns);
-    }
+    if (rc == 0)
+        aftermath_measure(m, clock_ns());
     return rc;
 }
 
@@ -406,6 +417,7 @@ static int source_cleanup(struct vmig_migration *m, const struct address *addres
     crew_run(m, STEP_CLEANUP, NULL);
     if (!snapshot)
         recovery_after_cleanup(m);
+    aftermath_remember(m);
     return rc;
 }
 

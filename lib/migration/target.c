@@ -155,22 +155,6 @@ static int target_open(struct target *t, const struct address *address, struct v
 
 /* ---- setup ---- */
 
-static uint32_t arc_us(const struct vmig_migration *m)
-{
-    double slowest = 0;
-    for (unsigned i = 0; i < m->num_participants; i++) {
-        const struct participant *p = m->participants[i];
-        if (p->kind != PARTICIPANT_DEVICE)
-            continue;
-        /* RUNNING to RESUMING goes through STOP, and with P2P through RUNNING_P2P */
-        bool p2p = participant_device_flags(p->opaque) & VMIG_MIGRATION_P2P;
-        double arc = p->step_ms[STEP_LOAD_SETUP] / (p2p ? 3 : 2);
-        if (arc > slowest)
-            slowest = arc;
-    }
-    return (uint32_t)(slowest * 1e3);
-}
-
 static int get_ready(struct target *t, struct vmig_error *err)
 {
     struct vmig_migration *m = t->m;
@@ -188,9 +172,7 @@ static int get_ready(struct target *t, struct vmig_error *err)
     run_status(m, VMIG_STATUS_ACTIVE);
     if (m->one_way)
         return 0;
-    uint32_t us = arc_us(m);
-    uint8_t be[4] = { (uint8_t)(us >> 24), (uint8_t)(us >> 16), (uint8_t)(us >> 8), (uint8_t)us };
-    return main_return(m, WIRE_RP_READY, be, sizeof(be), err);
+    return handover_say_ready(m, err);
 }
 
 /* ---- commands ---- */

@@ -21,6 +21,12 @@ static uint64_t book(struct vmig_migration *m, uint64_t bytes)
     return start;
 }
 
+void throttle_book(struct vmig_migration *m, uint64_t bytes)
+{
+    if (m->parameters[PARAMETER_MAX_BANDWIDTH])
+        book(m, bytes);
+}
+
 int throttle_wait(struct vmig_migration *m, uint64_t bytes, struct vmig_error *err)
 {
     if (!m->parameters[PARAMETER_MAX_BANDWIDTH] || m->completing)

@@ -27,11 +27,12 @@ enum wire_command {
 /* Return-path messages. */
 enum wire_return {
     WIRE_RP_HELLO = 0x5601,        /* JSON */
-    WIRE_RP_READY = 0x5602,        /* u32: longest entry into RESUMING, in us per arc */
+    WIRE_RP_READY = 0x5602,        /* JSON {"devices":[{"id","arc_ms"}]}: on the way to RESUMING */
     WIRE_RP_ROUND_LOADED = 0x5603, /* u32 k: all of round k has been taken by memory and devices */
     WIRE_RP_CREDIT = 0x5604,       /* u32 participant, u64 bytes more may be sent */
     WIRE_RP_LOADED = 0x5605,       /* JSON {"devices":[{"id","load_ms"}]}: checked, holding */
-    WIRE_RP_RUNNING = 0x5606,      /* JSON {"devices":[{"id","resume_ms"}]} */
+    WIRE_RP_RUNNING = 0x5606,      /* JSON {"devices":[{"id","start_p2p_ms","start_ms"}],
+                                      "workload_ms"} */
     WIRE_RP_FAILED = 0x5607,       /* JSON {"code","stage","device","reason","text"} */
     WIRE_RP_INITIAL_LOADED = 0x5608, /* u32 participant, u32 n: all before its nth INIT_DATA_SENT */
     WIRE_RP_SUSPECT = 0x5609, /* extents: these pages are to be sent again; before ROUND_LOADED */

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "lib/device/device.h"
+#include "lib/device/fsm.h"
 #include "lib/error.h"
 #include "lib/migration/migration.h"
 #include "lib/migration/recovery.h"
@@ -87,14 +88,24 @@ uint64_t participant_device_flags(const void *opaque)
     return ((const struct device_participant *)opaque)->info.flags;
 }
 
-/* With P2P: PRE_COPY_P2P, STOP_COPY | STOP | RUNNING_P2P, RUNNING. Without PRE_COPY the way to
- * STOP_COPY has one arc more. */
-unsigned participant_device_pause_arcs(const void *opaque)
+void participant_device_arcs(const void *opaque, struct forecast_arcs *ret)
 {
     const struct device_participant *d = opaque;
-    unsigned source = (has_p2p(d) ? 2 : 1) + (d->precopy ? 0 : 1);
-    unsigned target = has_p2p(d) ? 3 : 2;
-    return source + target;
+    enum vmig_state now = !d->was_running ? VMIG_STATE_STOP
+                          : d->precopy    ? VMIG_STATE_PRE_COPY
+                                          : VMIG_STATE_RUNNING;
+    enum vmig_state quiesced = now, ready = VMIG_STATE_STOP;
+    if (has_p2p(d) && d->was_running)
+        quiesced = d->precopy ? VMIG_STATE_PRE_COPY_P2P : VMIG_STATE_RUNNING_P2P;
+    if (has_p2p(d))
+        ready = VMIG_STATE_RUNNING_P2P;
+    *ret = (struct forecast_arcs) {
+        .quiesce = (unsigned)fsm_distance(d->info.flags, now, quiesced),
+        .stop = (unsigned)fsm_distance(d->info.flags, quiesced, VMIG_STATE_STOP_COPY),
+        .load = (unsigned)fsm_distance(d->info.flags, VMIG_STATE_RESUMING, VMIG_STATE_STOP),
+        .start_p2p = (unsigned)fsm_distance(d->info.flags, VMIG_STATE_STOP, ready),
+        .start = (unsigned)fsm_distance(d->info.flags, ready, VMIG_STATE_RUNNING),
+    };
 }
 
 /* Where the recovery table sends the device in this step. One that did not run is not made to. */

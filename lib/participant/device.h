@@ -8,15 +8,16 @@
 
 extern const struct vmig_participant_ops participant_device_ops;
 
+struct forecast_arcs;
+
 void *participant_device_new(struct vmig_migration *m, struct vmig_device *device);
 void participant_device_free(void *opaque);
 
 /* What must be the same on both sides: "1b36:0005 1af4:1100 class 020000", cut to @size. */
 int participant_device_identity(struct vmig_device *device, char *ret, size_t size,
                                 struct vmig_error *err);
-/* Arcs that a device goes through from its last pre-copy state to STOP_COPY, and at the target from
- * RESUMING to RUNNING, per barrier step: what the time model multiplies. */
-unsigned participant_device_pause_arcs(const void *opaque);
+/* After setup: the arcs in each step of the pause, for a device of the same kind at the target. */
+void participant_device_arcs(const void *opaque, struct forecast_arcs *ret);
 /* After prepare: will setup take it to PRE_COPY? */
 bool participant_device_will_precopy(const void *opaque);
 /* After setup: may it announce new initial bytes? */

@@ -28,6 +28,8 @@ struct ram_participant {
     struct vmig_device
         *untracked; /* a device whose writes nothing tells; all is dirty at the end */
     double sync_ms;
+    uint64_t device_pages;    /* that the last look found, and only devices had written */
+    uint64_t populated_pages; /* at the beginning */
     bool first_round;
     /* extents that wait to be sent together, all of one kind */
     struct ram_extent batch[WIRE_EXTENTS_MAX];
@@ -51,6 +53,11 @@ void participant_ram_free(void *opaque)
 double participant_ram_sync_ms(const void *opaque)
 {
     return ((const struct ram_participant *)opaque)->sync_ms;
+}
+
+uint64_t participant_ram_device_bytes(const void *opaque)
+{
+    return ((const struct ram_participant *)opaque)->device_pages * RAM_PAGE_SIZE;
 }
 
 /* ---- trackers ---- */
@@ -145,6 +152,25 @@ static int sync_dirty(struct ram_participant *r, struct vmig_error *err)
     return rc;
 }
 
+/* The same, and whose writes they were: the CPUs' tracker is the first one, if there is any. */
+static int look(struct ram_participant *r, struct vmig_error *err)
+{
+    unsigned cpu = r->m->parameters[PARAMETER_TRACKER] != TRACKER_CPU_NONE;
+    uint64_t start = clock_ns(), before = 0;
+    int rc = 0;
+    take_suspects(r);
+    if (!cpu)
+        before = ram_dirty_pages(r->m->ram);
+    for (unsigned i = 0; rc == 0 && i < r->num_trackers; i++) {
+        rc = r->trackers[i]->ops->sync(r->trackers[i], r->m->ram, err);
+        if (i + 1 == cpu)
+            before = ram_dirty_pages(r->m->ram);
+    }
+    r->sync_ms = clock_ms_since(start);
+    r->device_pages = ram_dirty_pages(r->m->ram) - before;
+    return rc;
+}
+
 /* ---- source ---- */
 
 /* Blocks that no device log covers can be refused before anything is touched. */
@@ -183,6 +209,7 @@ static int ram_setup(void *opaque, struct vmig_error *err)
         rc = start_trackers(r, err);
     if (rc == 0)
         rc = ram_mark_populated(r->m->ram, err);
+    r->populated_pages = ram_dirty_pages(r->m->ram);
     if (rc < 0)
         stop_trackers(r);
     return rc;
@@ -191,12 +218,14 @@ static int ram_setup(void *opaque, struct vmig_error *err)
 static int ram_pending(void *opaque, bool exact, struct vmig_pending *ret, struct vmig_error *err)
 {
     struct ram_participant *r = opaque;
-    int rc = exact ? sync_dirty(r, err) : 0;
+    int rc = exact ? look(r, err) : 0;
     if (rc < 0)
         return rc;
-    ret->precopy_bytes = ram_dirty_pages(r->m->ram) * RAM_PAGE_SIZE;
-    if (r->untracked)
-        ret->stop_copy_bytes = ram_size_bytes(r->m->ram) - ret->precopy_bytes;
+    uint64_t dirty = ram_dirty_pages(r->m->ram);
+    ret->precopy_bytes = dirty * RAM_PAGE_SIZE;
+    if (r->untracked) /* everything, but for holes */
+        ret->stop_copy_bytes =
+            (r->populated_pages > dirty ? r->populated_pages - dirty : 0) * RAM_PAGE_SIZE;
     return 0;
 }
 

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -482,6 +483,14 @@ FRONT(int, fsync, int fd)
     if (fault)
         FAIL(-1, fault);
     return __real_fsync(fd);
+}
+
+FRONT(int, flock, int fd, int operation)
+{
+    int fault = FAULT(flock, fd, .errors = { ENOLCK }, .hiccups = { EWOULDBLOCK });
+    if (fault)
+        FAIL(-1, fault);
+    return __real_flock(fd, operation);
 }
 
 FRONT(int, rename, const char *from, const char *to)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The engine's parts by themselves: packets, inboxes, workers, and the arithmetic of the pause. */
+/* The engine's parts by themselves: packets, inboxes, workers. */
 #include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -337,94 +337,6 @@ static void hung_worker_is_abandoned_and_frees_what_it_was_given(void **state)
     pthread_mutex_unlock(&h.lock);
 }
 
-/* ---- the pause ---- */
-
-/* One participant of memory with @bytes to send. */
-static struct vmig_migration *with_pending(uint64_t precopy, uint64_t stop_copy)
-{
-    static char memory[8192] __attribute__((aligned(4096)));
-    struct vmig_migration *m = vmig_migration_new(NULL, NULL);
-    struct vmig_ram_block block = {
-        .name = "m", .size_bytes = sizeof(memory), .vaddr = memory, .fd = -1
-    };
-    x(vmig_migration_add_ram(m, &block, &err));
-    m->participants[0]->pending =
-        (struct vmig_pending) { .precopy_bytes = precopy, .stop_copy_bytes = stop_copy };
-    return m;
-}
-
-/* 2 + 3 + 10,000,000 / 100,000 a ms + 2 * 4 = 113 ms. */
-static void pause_is_the_sum_of_its_terms(void **state)
-{
-    (void)state;
-    struct vmig_migration *m = with_pending(6000000, 4000000);
-    m->model =
-        (struct time_model) { .stop_ms = 2, .sync_ms = 3, .round_trip_ms = 4, .bandwidth = 100000 };
-    uint64_t bytes = convergence_remaining(m);
-    assert_int_equal(bytes, 10000000);
-    assert_int_equal((int)(convergence_predict_ms(m, bytes) + 0.5), 113);
-    /* a bandwidth that was given counts instead of the measured: 10 MB at 20 MB/s */
-    x(vmig_migration_set(m, "avail-switchover-bandwidth", 20000000, &err));
-    assert_int_equal((int)(convergence_predict_ms(m, bytes) + 0.5), 513);
-    vmig_migration_free(m);
-}
-
-static void sums_do_not_wrap_round(void **state)
-{
-    (void)state;
-    struct vmig_migration *m = with_pending(UINT64_MAX, 2);
-    assert_int_equal(convergence_remaining(m), UINT64_MAX);
-    vmig_migration_free(m);
-}
-
-/* The limit itself is kept, a hair more is not; and the last round decides. */
-static void pause_at_the_limit_switches_and_above_it_gives_up(void **state)
-{
-    (void)state;
-    for (int over = 0; over < 2; over++) {
-        struct vmig_migration *m = with_pending(over ? 30100000 : 30000000, 0);
-        struct vmig_error err = { 0 };
-        double best_ms = 0;
-        m->model.bandwidth = 100000; /* 300 ms, 301 ms */
-        m->round = 30;
-        enum verdict verdict = convergence_decide(m, &best_ms, &err);
-        assert_int_equal(verdict, over ? VERDICT_GIVE_UP : VERDICT_SWITCH);
-        if (over) {
-            assert_int_equal(err.code, -ETIME);
-            assert_non_null(strstr(err.text, "301 ms, 1 ms more than the downtime-limit of 300"));
-        }
-        vmig_migration_free(m);
-    }
-}
-
-static void goes_on_while_it_gains_and_rounds_are_left(void **state)
-{
-    (void)state;
-    struct vmig_migration *m = with_pending(20000000, 0);
-    double best_ms = 0;
-    m->model.bandwidth = 100000; /* 200 ms: under the limit, and a round may shorten it */
-    m->round = 1;
-    assert_int_equal(convergence_decide(m, &best_ms, NULL), VERDICT_GO_ON);
-    m->round = 2;
-    m->participants[0]->pending.precopy_bytes = 19000000; /* 5 % less is not worth a round */
-    assert_int_equal(convergence_decide(m, &best_ms, NULL), VERDICT_SWITCH);
-    vmig_migration_free(m);
-}
-
-static void large_rounds_teach_bandwidth_and_small_ones_the_round_trip(void **state)
-{
-    (void)state;
-    struct vmig_migration *m = with_pending(0, 0);
-    convergence_learn_round(m, 1u << 20, 8);
-    assert_int_equal((int)m->model.bandwidth, (1 << 20) / 8);
-    convergence_learn_round(m, 1000, 3);
-    assert_int_equal((int)m->model.bandwidth, (1 << 20) / 8);
-    assert_int_equal((int)m->model.round_trip_ms, 3);
-    convergence_learn_round(m, 1u << 30, 0);
-    assert_int_equal((int)m->model.bandwidth, (1 << 20) / 8);
-    vmig_migration_free(m);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -441,11 +353,6 @@ int main(void)
         cmocka_unit_test(closing_wakes_who_waits),
         cmocka_unit_test(worker_does_job_after_job),
         cmocka_unit_test(hung_worker_is_abandoned_and_frees_what_it_was_given),
-        cmocka_unit_test(pause_is_the_sum_of_its_terms),
-        cmocka_unit_test(sums_do_not_wrap_round),
-        cmocka_unit_test(pause_at_the_limit_switches_and_above_it_gives_up),
-        cmocka_unit_test(goes_on_while_it_gains_and_rounds_are_left),
-        cmocka_unit_test(large_rounds_teach_bandwidth_and_small_ones_the_round_trip),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

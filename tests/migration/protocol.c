@@ -425,8 +425,8 @@ static void source_refuses_what_no_target_says(void **state)
     source_meets("\x77\x01\x00\x00", 4, -EPROTO, "0x7701 of 0 bytes");
     source_meets_message(WIRE_RP_HELLO, "{}", 2, -EINVAL, "protocol 0");
     source_meets_message(WIRE_RP_HELLO, "[[", 2, -EINVAL, "protocol 0");
-    /* READY of the wrong length; credit for nobody; RUNNING out of nothing */
-    source_meets_message(WIRE_RP_READY, "abc", 3, -EPROTO, "0x5602 of 19 bytes");
+    /* ROUND_LOADED of the wrong length; credit for nobody; RUNNING out of nothing */
+    source_meets_message(WIRE_RP_ROUND_LOADED, "abc", 3, -EPROTO, "0x5603 of 19 bytes");
     source_meets_message(WIRE_RP_CREDIT, "\0\0\0\x63\0\0\0\0\0\0\0\x01", 12, -EPROTO, "credit");
     /* acknowledgements of what was not sent */
     source_meets("\x00\x07\x00\x00", 4, -EPROTO, "not sent");
