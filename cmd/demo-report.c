@@ -78,6 +78,33 @@ static void print_memory(json_t *result)
            whole(ram, "zero_pages"));
 }
 
+static void print_pause(json_t *result)
+{
+    static const struct {
+        const char *key, *text;
+    } terms[] = {
+        { "workload_stop_ms", "workload stops" },
+        { "quiesce_ms", "quiesce" },
+        { "stop_ms", "stop" },
+        { "data_ms", "data" },
+        { "load_ms", "load" },
+        { "handover_ms", "hand-over" },
+        { "start_ms", "devices start" },
+        { "workload_start_ms", "workload starts" },
+    };
+    json_t *pause = json_object_get(result, "pause");
+    json_t *predicted = json_object_get(pause, "predicted");
+    json_t *measured = json_object_get(pause, "measured");
+    char text[2][32];
+    printf("\n  %-16s %10s %10s\n", "pause", "predicted", "was");
+    for (size_t i = 0; i < sizeof(terms) / sizeof(terms[0]); i++)
+        printf("  %-16s %7.1f ms %7.1f ms\n", terms[i].text, number(predicted, terms[i].key),
+               number(measured, terms[i].key));
+    printf("  %-16s %10s %10s\n", "bytes of data",
+           text_of_size(whole(predicted, "data_bytes"), text[0], sizeof(text[0])),
+           text_of_size(whole(measured, "data_bytes"), text[1], sizeof(text[1])));
+}
+
 static void print_verdict(json_t *result)
 {
     json_t *v = json_object_get(result, "verification");
@@ -106,6 +133,7 @@ void demo_report(json_t *result, bool json, bool quiet)
         return;
     print_phases(result);
     print_devices(result);
+    print_pause(result);
     print_memory(result);
     print_verdict(result);
 }

@@ -33,6 +33,7 @@ enum {
     KEY_PROFILE,
     KEY_DMA,
     KEY_DOWNTIME,
+    KEY_HISTORY,
     KEY_FAULT,
 };
 
@@ -46,7 +47,7 @@ struct child {
 struct demo {
     struct endpoint end; /* tuning parameters, json, quiet */
     /* as typed; state_size NULL: what the profile has */
-    const char *ram, *state_size, *dirty_rate, *latency, *dma_rate, *downtime_limit;
+    const char *ram, *state_size, *dirty_rate, *latency, *dma_rate, *downtime_limit, *history;
     const struct refdev_profile *profile;
     unsigned num_devices;
     struct cmd_sided_fault faults[FAULTS_MAX];
@@ -181,7 +182,7 @@ static int await_server(struct demo *d, unsigned index)
     return interrupted ? cancelled(d) : failed(d, "device %u could not be started", index);
 }
 
-#define ARGS_MAX (16 + 2 * WORKLOAD_DEVICES_MAX)
+#define ARGS_MAX (18 + 2 * WORKLOAD_DEVICES_MAX)
 
 /* The workload's command line; strings that are made live in @store. */
 static void workload_arguments(struct demo *d, bool source, char **argv, char (*store)[64])
@@ -199,6 +200,10 @@ static void workload_arguments(struct demo *d, bool source, char **argv, char (*
     argv[n++] = (char *)d->dma_rate;
     argv[n++] = "--downtime-limit";
     argv[n++] = (char *)d->downtime_limit;
+    if (d->history) {
+        argv[n++] = "--history";
+        argv[n++] = (char *)d->history;
+    }
     if (!d->profile->has_dma_log)
         argv[n++] = "--all-dirty";
     for (unsigned i = 0; i < d->num_devices; i++) {
@@ -475,6 +480,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         cmd_arg_size(state, "--state-size", arg, WORKLOAD_PAGE, UINT64_C(1) << 40);
         d->state_size = arg;
         return 0;
+    case KEY_HISTORY:
+        d->history = arg;
+        return 0;
     case KEY_DOWNTIME:
         cmd_arg_duration(state, "--downtime-limit", arg, 0, 2000000000000);
         d->downtime_limit = arg;
@@ -529,6 +537,10 @@ static const struct argp_option options[] = {
     { "state-size", KEY_STATE_SIZE, "SIZE", 0,
       "Local memory of each device, the bulk of its state (the profile's; 64M with default)", 0 },
     { "downtime-limit", KEY_DOWNTIME, "TIME", 0, "Longest pause to switch with (300ms)", 0 },
+    { "history", KEY_HISTORY, "PATH|none", 0,
+      "Where to remember what a pause took, to predict the next one "
+      "($XDG_STATE_HOME/vfio-migrate/terms.json)",
+      0 },
     { "dirty-rate", KEY_DIRTY, "RATE", 0, "What threads rewrite, in bytes a second (50M)", 0 },
     { "dma-rate", KEY_DMA, "N", 0, "Pages a second that each device writes to memory (2000)", 0 },
     { "transition-latency", KEY_LATENCY, "TIME", 0, "What each state change of a device takes (0)",

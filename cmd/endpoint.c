@@ -14,6 +14,7 @@
 
 #include "cmd/endpoint.h"
 #include "cmd/progress.h"
+#include "cmd/state.h"
 #include "lib/channel/channel.h"
 
 /* ---- options ---- */
@@ -29,6 +30,7 @@ enum {
     KEY_RAM_DIGEST,
     KEY_STATE_SIZE,
     KEY_TIMEOUT,
+    KEY_HISTORY,
 };
 
 static void add_ram(struct endpoint *e, const char *text, struct argp_state *state)
@@ -167,6 +169,9 @@ static error_t parse_tuning(int key, char *arg, struct argp_state *state)
         endpoint_set(e, "transition-timeout",
                      cmd_arg_duration(state, "--transition-timeout", arg, ms, 3600000 * ms) / ms);
         return 0;
+    case KEY_HISTORY:
+        e->history = arg;
+        return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -189,6 +194,10 @@ static const struct argp_option tuning_options[] = {
     { "state-size", KEY_STATE_SIZE, "SIZE", 0,
       "What a device that cannot tell its state's size is counted with (100G)", 0 },
     { "transition-timeout", KEY_TIMEOUT, "TIME", 0, "Longest state change of a device (30s)", 0 },
+    { "history", KEY_HISTORY, "PATH|none", 0,
+      "Where to remember what a pause took, to predict the next one "
+      "($XDG_STATE_HOME/vfio-migrate/terms.json)",
+      0 },
     { 0 },
 };
 const struct argp endpoint_tuning_argp = { tuning_options, parse_tuning, NULL, NULL,
@@ -378,6 +387,19 @@ int endpoint_open(struct endpoint *e, struct vmig_error *err)
     return rc < 0 ? rc : add_devices(e, err);
 }
 
+int endpoint_remember(const struct endpoint *e, struct vmig_migration *migration,
+                      struct vmig_error *err)
+{
+    char folder[3000], path[3072];
+    if (e->history)
+        return vmig_migration_set_history(migration,
+                                          strcmp(e->history, "none") == 0 ? NULL : e->history, err);
+    if (state_folder("", folder, sizeof(folder)) < 0)
+        return 0;
+    snprintf(path, sizeof(path), "%s/terms.json", folder);
+    return vmig_migration_set_history(migration, path, err);
+}
+
 void endpoint_end_migration(struct endpoint *e)
 {
     progress_end(e);
@@ -407,6 +429,15 @@ enum cmd_exit endpoint_fail(struct endpoint *e, const struct vmig_error *err)
     return (enum cmd_exit)cmd_fail(e->name, e->json, code, err);
 }
 
+static json_t *pause_json(const struct vmig_pause *p)
+{
+    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I}", "workload_stop_ms",
+                     p->workload_stop_ms, "quiesce_ms", p->quiesce_ms, "stop_ms", p->stop_ms,
+                     "data_ms", p->data_ms, "load_ms", p->load_ms, "handover_ms", p->handover_ms,
+                     "start_ms", p->start_ms, "workload_start_ms", p->workload_start_ms, "doubt_ms",
+                     p->doubt_ms, "data_bytes", (json_int_t)p->data_bytes);
+}
+
 json_t *endpoint_statistics(const struct vmig_statistics *s)
 {
     json_t *devices = json_array(), *stages = json_object();
@@ -423,14 +454,15 @@ json_t *endpoint_statistics(const struct vmig_statistics *s)
         json_object_set_new(
             stages, vmig_stage_name((enum vmig_stage)i),
             json_pack("{s:f, s:I}", "ms", s->stage_ms[i], "bytes", (json_int_t)s->stage_bytes[i]));
-    return json_pack("{s:s, s:f, s:f, s:f, s:f, s:{s:I, s:i, s:I, s:I, s:I}, s:o, s:o}", "status",
-                     vmig_status_name(s->status), "total_ms", s->total_ms, "downtime_ms",
-                     s->downtime_ms, "predicted_downtime_ms", s->predicted_downtime_ms,
-                     "bandwidth_bytes_per_s", s->bandwidth_bytes_per_s, "ram", "bytes",
-                     (json_int_t)s->ram_bytes, "rounds", (int)s->rounds, "sent_bytes",
-                     (json_int_t)s->ram_sent_bytes, "zero_pages", (json_int_t)s->ram_zero_pages,
-                     "dirty_pages", (json_int_t)s->ram_dirty_pages, "devices", devices, "stages",
-                     stages);
+    return json_pack(
+        "{s:s, s:f, s:f, s:f, s:f, s:{s:I, s:i, s:I, s:I, s:I}, s:o, s:o, s:{s:o, s:o}}", "status",
+        vmig_status_name(s->status), "total_ms", s->total_ms, "downtime_ms", s->downtime_ms,
+        "predicted_downtime_ms", s->predicted_downtime_ms, "bandwidth_bytes_per_s",
+        s->bandwidth_bytes_per_s, "ram", "bytes", (json_int_t)s->ram_bytes, "rounds",
+        (int)s->rounds, "sent_bytes", (json_int_t)s->ram_sent_bytes, "zero_pages",
+        (json_int_t)s->ram_zero_pages, "dirty_pages", (json_int_t)s->ram_dirty_pages, "devices",
+        devices, "stages", stages, "pause", "predicted", pause_json(&s->predicted), "measured",
+        pause_json(&s->measured));
 }
 
 void endpoint_report(struct endpoint *e)

@@ -29,6 +29,7 @@ struct endpoint {
     struct vmig_device *devices[ENDPOINT_DEVICES_MAX];
     struct endpoint_ram ram[ENDPOINT_RAM_MAX];
     const char *control;
+    const char *history; /* as typed; NULL: where such things are kept */
     struct vmig_migration *migration;
     bool progress_shown; /* a line without its newline stands on the terminal */
     struct {
@@ -43,7 +44,7 @@ extern const struct argp endpoint_state_argp;
 /* the same with --device, --ram-file and --control: */
 extern const struct argp endpoint_argp;
 /* The source's tuning: --downtime-limit, --max-bandwidth, --max-rounds, --channels, --no-pre-copy,
- * --all-dirty, --state-size, --transition-timeout. Same input. */
+ * --all-dirty, --state-size, --transition-timeout, --history. Same input. */
 extern const struct argp endpoint_tuning_argp;
 
 /* A stream's address that makes no sense ends the program with argp's usage message. */
@@ -54,6 +55,9 @@ void endpoint_set(struct endpoint *e, const char *name, uint64_t value);
 
 /* Open devices and memory, make the migration, set its parameters, catch SIGINT and SIGTERM. */
 int endpoint_open(struct endpoint *e, struct vmig_error *err);
+/* A source remembers what its pauses took, unless it shall not. */
+int endpoint_remember(const struct endpoint *e, struct vmig_migration *migration,
+                      struct vmig_error *err);
 /* The migration is over, its control socket goes; devices and memory stay. */
 void endpoint_end_migration(struct endpoint *e);
 void endpoint_close(struct endpoint *e);

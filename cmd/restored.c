@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cmd/restored.h"
+#include "cmd/state.h"
 #include "lib/error.h"
 #include "lib/participant/device.h"
 #include "lib/stream/manifest.h"
@@ -95,29 +96,10 @@ int restored_fits(const char *path, struct vmig_device *device, struct vmig_erro
     return rc;
 }
 
-/* The folder, made if need be; -1 when there is no place for it. */
-static int folder(char *ret, size_t size)
-{
-    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-    if (state && state[0])
-        snprintf(ret, size, "%s/vfio-migrate/restored", state);
-    else if (home && home[0])
-        snprintf(ret, size, "%s/.local/state/vfio-migrate/restored", home);
-    else
-        return -1;
-    for (char *slash = strchr(ret + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        mkdir(ret, 0700);
-        *slash = '/';
-    }
-    mkdir(ret, 0700);
-    return 0;
-}
-
 static int marker(const char *identity, char *ret, size_t size)
 {
     char dir[3000];
-    if (!identity[0] || folder(dir, sizeof(dir)) < 0)
+    if (!identity[0] || state_folder("restored", dir, sizeof(dir)) < 0)
         return -1;
     return snprintf(ret, size, "%s/%s", dir, identity) < (int)size ? 0 : -1;
 }

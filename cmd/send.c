@@ -59,6 +59,8 @@ int cmd_send(int argc, char **argv)
     endpoint_set(&s.end, "tracker", 3);
     int rc = endpoint_open(&s.end, &err);
     if (rc == 0)
+        rc = endpoint_remember(&s.end, s.end.migration, &err);
+    if (rc == 0)
         rc = vmig_migration_send(s.end.migration, s.address, &err);
     enum cmd_exit code = rc < 0 ? endpoint_fail(&s.end, &err) : CMD_DONE;
     if (rc == 0)
