@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* vfio-migrate resolve CONTROL run|discard: settle a hand-over that hangs. */
+/* vfio-migrate resolve CONTROL run|discard: settle a hand-over that hangs; and what else can be said to
+ * a control socket. */
 #include <stdio.h>
 #include <string.h>
 
@@ -12,6 +13,15 @@ struct resolve {
     const char *control, *what;
     bool gone, json;
 };
+
+static bool is_word(const char *text)
+{
+    static const char *const words[] = { "run", "discard", "status", "cancel" };
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (strcmp(words[i], text) == 0)
+            return true;
+    return false;
+}
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
@@ -32,9 +42,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
             argp_error(state, "too many arguments");
         return 0;
     case ARGP_KEY_END:
-        if (!r->what || (strcmp(r->what, "run") != 0 && strcmp(r->what, "discard") != 0 &&
-                         strcmp(r->what, "status") != 0))
-            argp_error(state, "CONTROL and one of run, discard, status are needed");
+        if (!r->what || !is_word(r->what))
+            argp_error(state, "CONTROL and one of run, discard, status, cancel are needed");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -52,8 +61,8 @@ static const struct argp_option options[] = {
 
 static json_t *request(const struct resolve *r)
 {
-    if (strcmp(r->what, "status") == 0)
-        return json_pack("{s:s}", "execute", "status");
+    if (strcmp(r->what, "status") == 0 || strcmp(r->what, "cancel") == 0)
+        return json_pack("{s:s}", "execute", r->what);
     return json_pack("{s:s, s:{s:s, s:b}}", "execute", "resolve", "arguments", "what", r->what,
                      "other-side-gone", (int)r->gone);
 }
@@ -66,8 +75,10 @@ static void print_result(const struct resolve *r, json_t *result)
     } else if (strcmp(r->what, "status") == 0) {
         const char *side = json_string_value(json_object_get(result, "side"));
         bool idle = side && strcmp(side, "none") == 0;
-        printf("%s: %s\n", idle ? "no migration runs, the last one" : side,
-               json_string_value(json_object_get(result, "status")));
+        const char *waiting = json_string_value(json_object_get(result, "waiting"));
+        printf("%s: %s%s%s\n", idle ? "no migration runs, the last one" : side,
+               json_string_value(json_object_get(result, "status")),
+               waiting && waiting[0] ? "; " : "", waiting ? waiting : "");
     } else {
         printf("this side is %s now\n", json_string_value(json_object_get(result, "now")));
     }
@@ -89,12 +100,12 @@ int cmd_resolve(int argc, char **argv)
     static const struct argp argp = {
         options,
         parse,
-        "CONTROL run|discard|status",
+        "CONTROL run|discard|status|cancel",
         "Settle a hand-over that hangs, on the side that listens on CONTROL.\v"
         "run: this side goes on; the other side is made to let go first where it can be reached. "
-        "discard: this side lets go of what it holds. status: only say how it is. Look at both "
-        "sides "
-        "before you decide: where one runs, discard the other.",
+        "discard: this side lets go of what it holds. status: only say how it is. cancel: end a "
+        "migration that runs. Look at both sides before you decide: where one runs, discard the "
+        "other.",
         NULL,
         NULL,
         NULL

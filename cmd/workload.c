@@ -10,6 +10,7 @@
  */
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -148,13 +149,39 @@ static void tear_down(struct process *p)
     workload_done(&p->workload);
 }
 
+/* ---- signals ---- */
+
+/* What migrates now, for the signal handler. */
+static _Atomic(struct vmig_migration *) moving;
+
+static void on_signal(int number)
+{
+    struct vmig_migration *m = atomic_load(&moving);
+    if (m) {
+        vmig_migration_cancel(m);
+        return;
+    }
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+static void catch_signals(void)
+{
+    struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
 /* ---- commands ---- */
 
 static void do_move(struct process *p, const char *address, bool send)
 {
     struct vmig_error err = { 0 };
+    atomic_store(&moving, p->migration);
     int rc = send ? vmig_migration_send(p->migration, address, &err)
                   : vmig_migration_receive(p->migration, address, &err);
+    atomic_store(&moving, NULL);
     if (rc < 0)
         report_failure(&err);
     else
@@ -275,7 +302,7 @@ int cmd_workload(int argc, char **argv)
     struct vmig_error err = { 0 };
     char line[4352];
     cmd_parse_options(&argp, argc, argv, &p);
-    signal(SIGPIPE, SIG_IGN);
+    catch_signals();
     int rc = set_up(&p, &err);
     if (rc == 0)
         rc = begin(&p, &err);

@@ -15,6 +15,8 @@ struct worker {
     worker_job job; /* NULL: idle */
     void *arg;
     bool stop, abandoned;
+    void (*done)(void *arg); /* set before the first job */
+    void *done_arg;
     void (*last)(void *arg);
     void *last_arg;
     int rc;
@@ -43,6 +45,11 @@ static void run_job(struct worker *w)
     w->ms = ms;
     w->job = NULL;
     pthread_cond_broadcast(&w->changed);
+    if (!w->done)
+        return;
+    pthread_mutex_unlock(&w->lock);
+    w->done(w->done_arg);
+    pthread_mutex_lock(&w->lock);
 }
 
 static void *worker_main(void *opaque)
@@ -92,6 +99,13 @@ struct worker *worker_new(void)
         return w;
     worker_destroy(w);
     return NULL;
+}
+
+void worker_on_done(struct worker *w, void (*done)(void *arg), void *arg)
+{
+    LOCK_SCOPE(&w->lock);
+    w->done = done;
+    w->done_arg = arg;
 }
 
 static void tell_stop(struct worker *w, bool abandoned)

@@ -19,6 +19,8 @@ typedef int (*worker_job)(void *arg, struct vmig_error *err);
 
 /* NULL when no thread can be made. */
 struct worker *worker_new(void);
+/* Before the first job: @done(@arg) is called on its thread when a job has ended and it is idle. */
+void worker_on_done(struct worker *worker, void (*done)(void *arg), void *arg);
 /* Join an idle worker; NULL is fine. Returns NULL. */
 struct worker *worker_free(struct worker *worker);
 /* Let go of a busy worker: when its job ever ends, @last(@arg) is called on its thread. */

@@ -55,7 +55,8 @@ enum vmig_event_kind {
     VMIG_EVENT_ROUND,     /* a pre-copy round ended */
     VMIG_EVENT_STAGE,     /* a stage began */
     VMIG_EVENT_PROGRESS,  /* some more bytes; at most ten a second */
-    VMIG_EVENT_WAITING,   /* a device takes long; text names it and what it was asked for */
+    VMIG_EVENT_WAITING,   /* a device takes long, or something holds up a cancel; text names it and
+                             what it was asked for */
     VMIG_EVENT_LISTENING, /* target: ready for the source; text is the address with the real port */
     VMIG_EVENT_WARNING,
     VMIG_EVENT_STATE_LOST, /* a device was reset or is lost, text says which: its state is gone. At
@@ -133,7 +134,11 @@ int vmig_migration_send(struct vmig_migration *migration, const char *address,
 int vmig_migration_receive(struct vmig_migration *migration, const char *address,
                            struct vmig_error *err);
 
-/* Ask a running send or receive to end; returns at once. Any thread, also a signal handler. */
+/* Ask a running send or receive (or the next one) to end; returns at once. Any thread, also a signal
+ * handler. Within 100 ms send or receive returns -ECANCELED, with everything back where it was, or a
+ * VMIG_EVENT_WAITING names what it waits for ("cancelling: waiting for device0 to leave STOP_COPY
+ * (resume), 340 ms so far"), again each second and whenever this is called again. Past the point of
+ * no return it has no effect, and a VMIG_EVENT_WARNING says so. */
 void vmig_migration_cancel(struct vmig_migration *migration);
 
 enum vmig_resolution {

@@ -11,11 +11,13 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "lib/channel/channel.h"
 #include "lib/cleanup.h"
+#include "lib/clock.h"
 #include "lib/error.h"
 
 int channel_from_fd(int take_fd, struct channel **ret)
@@ -38,6 +40,26 @@ int channel_from_fd(int take_fd, struct channel **ret)
     return 0;
 }
 
+/* How long a command has to end when it is asked to. */
+#define TERM_PATIENCE_MS 50
+
+/* Readable when @pid has ended; -1 where the kernel has none. */
+static int ended_fd(pid_t pid)
+{
+    return pidfd_open(pid, 0);
+}
+
+static void end_child(pid_t pid)
+{
+    CLEANUP_FD int ended = ended_fd(pid);
+    struct pollfd p = { .fd = ended, .events = POLLIN };
+    kill(pid, SIGTERM);
+    if (poll(&p, 1, TERM_PATIENCE_MS) == 0)
+        kill(pid, SIGKILL);
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+}
+
 struct channel *channel_free(struct channel *c)
 {
     if (!c)
@@ -46,10 +68,8 @@ struct channel *channel_free(struct channel *c)
         close(c->fd);
     if (c->temporary_path)
         unlink(c->temporary_path);
-    if (c->child > 0) {
-        kill(c->child, SIGTERM);
-        waitpid(c->child, NULL, 0);
-    }
+    if (c->child > 0)
+        end_child(c->child);
     free(c->temporary_path);
     free(c->final_path);
     free(c);
@@ -136,6 +156,56 @@ int channel_writev(struct channel *c, struct iovec *iov, unsigned count)
     return 0;
 }
 
+/* 0 when @c has @events. */
+static int wait_unless(struct channel *c, short events, int end_fd, uint64_t deadline_ns)
+{
+    struct pollfd p[2] = { { .fd = c->fd, .events = events }, { .fd = end_fd, .events = POLLIN } };
+    for (;;) {
+        uint64_t now = clock_ns();
+        if (now >= deadline_ns)
+            return -ETIMEDOUT;
+        uint64_t left_ms = (deadline_ns - now) / NS_PER_MS + 1;
+        int n = poll(p, 2, left_ms < INT_MAX ? (int)left_ms : -1);
+        if (n < 0 && errno != EINTR)
+            return -errno;
+        if (n > 0)
+            return p[1].revents ? -ECANCELED : 0;
+    }
+}
+
+static int send_all_unless(struct channel *c, struct iovec *iov, unsigned count, int end_fd,
+                           uint64_t deadline_ns, size_t *done)
+{
+    advance(&iov, &count, 0);
+    while (count) {
+        struct msghdr msg = { .msg_iov = iov, .msg_iovlen = count < IOV_MAX ? count : IOV_MAX };
+        ssize_t n = sendmsg(c->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+        int rc = n < 0 ? -errno : 0;
+        if (rc == -EAGAIN)
+            rc = wait_unless(c, POLLOUT, end_fd, deadline_ns);
+        if (rc < 0 && rc != -EINTR)
+            return rc;
+        if (n > 0) {
+            *done += (size_t)n;
+            advance(&iov, &count, (size_t)n);
+        }
+    }
+    return 0;
+}
+
+int channel_writev_unless(struct channel *c, struct iovec *iov, unsigned count, int end_fd,
+                          uint64_t deadline_ns)
+{
+    size_t done = 0;
+    if (c->torn)
+        return -EPIPE;
+    if (!c->socket) /* its cancel_fd ends waits */
+        return channel_writev(c, iov, count);
+    int rc = send_all_unless(c, iov, count, end_fd, deadline_ns, &done);
+    c->torn = rc < 0;
+    return rc;
+}
+
 int channel_write(struct channel *c, const void *buf, size_t length_bytes)
 {
     struct iovec iov = { .iov_base = (void *)buf, .iov_len = length_bytes };
@@ -169,6 +239,23 @@ int channel_readv_full(struct channel *c, struct iovec *iov, unsigned count)
         if (n == 0)
             return -ECONNRESET;
         advance(&iov, &count, (size_t)n);
+    }
+    return 0;
+}
+
+int channel_read_unless(struct channel *c, void *buf, size_t length_bytes, int end_fd,
+                        uint64_t deadline_ns)
+{
+    for (size_t done = 0; done < length_bytes;) {
+        int rc = wait_unless(c, POLLIN, end_fd, deadline_ns);
+        if (rc < 0)
+            return rc;
+        ssize_t n = recv(c->fd, (char *)buf + done, length_bytes - done, MSG_DONTWAIT);
+        if (n == 0)
+            return -ECONNRESET;
+        if (n < 0 && errno != EAGAIN && errno != EINTR)
+            return -errno;
+        done += n > 0 ? (size_t)n : 0;
     }
     return 0;
 }
@@ -214,33 +301,39 @@ static int rename_durably(const char *from, const char *to)
     return rc;
 }
 
-static int commit_file(struct channel *c, struct vmig_error *err)
+static int not_durable(struct channel *c, int rc, struct vmig_error *err)
 {
-    int rc = sync_fd(c->fd);
-    if (rc == 0)
-        rc = rename_durably(c->temporary_path, c->final_path);
+    return error_set(err, rc, VMIG_STAGE_HANDOVER, NULL, NULL,
+                     "%s could not be made durable: %s; the source keeps its devices",
+                     c->final_path, strerror(-rc));
+}
+
+int channel_commit(struct channel *c, struct vmig_error *err)
+{
+    if (!c->temporary_path)
+        return 0;
+    int rc = rename_durably(c->temporary_path, c->final_path);
     if (rc < 0)
-        return error_set(err, rc, VMIG_STAGE_HANDOVER, NULL, NULL,
-                         "%s could not be made durable: %s; the source keeps its devices",
-                         c->final_path, strerror(-rc));
+        return not_durable(c, rc, err);
     free(c->temporary_path);
     c->temporary_path = NULL;
     return 0;
 }
 
-/* Until the command has ended, or the wait is cancelled: then it is killed. */
+/* Until the command has ended, or the wait is cancelled: then it is ended. */
 static int wait_child(struct channel *c, pid_t pid, int *ret_status)
 {
+    CLEANUP_FD int ended_handle = ended_fd(pid);
+    struct pollfd p[2] = { { .fd = c->cancel_fd, .events = POLLIN },
+                           { .fd = ended_handle, .events = POLLIN } };
     for (;;) {
         pid_t ended = waitpid(pid, ret_status, WNOHANG);
         if (ended == pid)
             return 0;
         if (ended < 0 && errno != EINTR)
             return -errno;
-        struct pollfd p = { .fd = c->cancel_fd, .events = POLLIN };
-        if (poll(&p, 1, 20) == 1) {
-            kill(pid, SIGTERM);
-            waitpid(pid, NULL, 0);
+        if (poll(p, 2, ended_handle < 0 ? 20 : -1) > 0 && p[0].revents) {
+            end_child(pid);
             return -ECANCELED;
         }
     }
@@ -266,11 +359,10 @@ static int commit_child(struct channel *c, struct vmig_error *err)
                      WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
 }
 
-int channel_commit(struct channel *c, struct vmig_error *err)
+int channel_make_durable(struct channel *c, struct vmig_error *err)
 {
-    if (c->temporary_path)
-        return commit_file(c, err);
-    if (c->child > 0)
-        return commit_child(c, err);
-    return 0;
+    int rc = c->temporary_path ? sync_fd(c->fd) : 0;
+    if (rc < 0)
+        return not_durable(c, rc, err);
+    return c->child > 0 ? commit_child(c, err) : 0;
 }

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "lib/channel/channel.h"
+#include "lib/channel/lookup.h"
 #include "lib/cleanup.h"
 #include "lib/error.h"
 
@@ -90,13 +91,15 @@ static void tune_tcp(int fd)
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &(int) { 4 }, sizeof(int));
 }
 
-static int resolve(const struct address *a, int flags, struct addrinfo **ret,
+static int resolve(const struct address *a, int flags, int cancel_fd, struct addrinfo **ret,
                    struct vmig_error *err)
 {
-    struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = flags };
-    int rc = getaddrinfo(a->host[0] ? a->host : NULL, a->port, &hints, ret);
+    int rc =
+        lookup_address(getaddrinfo, a->host[0] ? a->host : NULL, a->port, flags, cancel_fd, ret);
     if (rc == 0)
         return 0;
+    if (rc == LOOKUP_CANCELLED)
+        return fail(err, ECANCELED, "looking up", a->host);
     return error_set(err, EHOSTUNREACH, VMIG_STAGE_OPEN, NULL, NULL, "host \"%s\" port \"%s\": %s",
                      a->host, a->port, gai_strerror(rc));
 }
@@ -105,7 +108,7 @@ static int connect_tcp(const struct address *a, int cancel_fd, struct channel **
                        struct vmig_error *err)
 {
     struct addrinfo *list;
-    int rc = resolve(a, 0, &list, err);
+    int rc = resolve(a, 0, cancel_fd, &list, err);
     if (rc < 0)
         return rc;
     rc = -EHOSTUNREACH;
@@ -134,18 +137,32 @@ static void unix_address(const struct address *a, struct sockaddr_un *ret)
     snprintf(ret->sun_path, sizeof(ret->sun_path), "%.107s", a->path);
 }
 
+/* Nothing tells when there is room again in a listener's queue. */
+#define QUEUE_RETRY_MS 10
+
+/* A connect that finds the queue full would wait for room, whatever happens meanwhile. */
+static int connect_queued(int fd, const struct sockaddr_un *sun, int cancel_fd)
+{
+    struct pollfd p = { .fd = cancel_fd, .events = POLLIN };
+    while (connect(fd, (const struct sockaddr *)sun, sizeof(*sun)) != 0) {
+        if (errno != EAGAIN && errno != EINTR)
+            return -errno;
+        if (poll(&p, 1, QUEUE_RETRY_MS) > 0)
+            return -ECANCELED;
+    }
+    return 0;
+}
+
 static int connect_unix(const struct address *a, int cancel_fd, struct channel **ret,
                         struct vmig_error *err)
 {
     struct sockaddr_un sun;
     unix_address(a, &sun);
-    CLEANUP_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    (void)cancel_fd; /* a UNIX connect answers at once */
-    int rc = fd < 0 ? -1 : connect(fd, (struct sockaddr *)&sun, sizeof(sun));
-    while (fd >= 0 && rc != 0 && errno == EINTR)
-        rc = connect(fd, (struct sockaddr *)&sun, sizeof(sun));
-    if (rc != 0)
-        return fail(err, errno, "connecting to", a->path);
+    CLEANUP_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int rc = fd < 0 ? -errno : connect_queued(fd, &sun, cancel_fd);
+    if (rc < 0)
+        return fail(err, rc, "connecting to", a->path);
+    set_blocking(fd);
     return wrap(take_fd(&fd), ret, err);
 }
 
@@ -284,11 +301,11 @@ static int listening_name(int fd, const struct address *a, char **ret, struct vm
     return 0;
 }
 
-static int listen_tcp(const struct address *a, int *ret_fd, char **ret_name, bool *ret_public,
-                      struct vmig_error *err)
+static int listen_tcp(const struct address *a, int cancel_fd, int *ret_fd, char **ret_name,
+                      bool *ret_public, struct vmig_error *err)
 {
     struct addrinfo *list;
-    int rc = resolve(a, AI_PASSIVE, &list, err);
+    int rc = resolve(a, AI_PASSIVE, cancel_fd, &list, err);
     if (rc < 0)
         return rc;
     for (struct addrinfo *ai = list; ai; ai = ai->ai_next) {
@@ -319,7 +336,7 @@ static int bind_unix(int fd, const struct sockaddr_un *sun)
         return 0;
     if (errno != EADDRINUSE)
         return -errno;
-    CLEANUP_FD int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CLEANUP_FD int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     struct stat st;
     if (lstat(sun->sun_path, &st) != 0 || !S_ISSOCK(st.st_mode))
         return -EADDRINUSE;
@@ -349,12 +366,12 @@ static int listen_unix(const struct address *a, int *ret_fd, char **ret_name,
     return 0;
 }
 
-int channel_listen(const struct address *a, int *ret_fd, char **ret_name, bool *ret_public,
-                   struct vmig_error *err)
+int channel_listen(const struct address *a, int cancel_fd, int *ret_fd, char **ret_name,
+                   bool *ret_public, struct vmig_error *err)
 {
     *ret_public = false;
     if (a->kind == ADDRESS_TCP)
-        return listen_tcp(a, ret_fd, ret_name, ret_public, err);
+        return listen_tcp(a, cancel_fd, ret_fd, ret_name, ret_public, err);
     if (a->kind == ADDRESS_UNIX)
         return listen_unix(a, ret_fd, ret_name, err);
     return error_set(err, EINVAL, VMIG_STAGE_OPEN, NULL, "bad-address",

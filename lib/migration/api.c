@@ -49,27 +49,43 @@ static void init_locks(struct vmig_migration *m)
     pthread_mutex_init(&m->throttle.lock, NULL);
 }
 
+static void close_eventfds(struct vmig_migration *m)
+{
+    int *const fds[] = { &m->cancel_fd, &m->end_fd, &m->watch.stop_fd, &m->watch.late_fd };
+    for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+        if (*fds[i] >= 0)
+            close(*fds[i]);
+}
+
+static int open_eventfds(struct vmig_migration *m)
+{
+    m->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    m->end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    m->watch.stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    m->watch.late_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (m->cancel_fd >= 0 && m->end_fd >= 0 && m->watch.stop_fd >= 0 && m->watch.late_fd >= 0)
+        return 0;
+    close_eventfds(m);
+    return -1;
+}
+
 VMIG_EXPORT struct vmig_migration *vmig_migration_new(const struct vmig_host *host,
                                                       struct vmig_error *err)
 {
     struct vmig_migration *m = calloc(1, sizeof(*m));
     struct ram *ram = ram_new();
-    int cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     XXH3_state_t *said = XXH3_createState(), *heard = XXH3_createState();
-    if (!m || !ram || !said || !heard || cancel_fd < 0) {
+    if (!m || !ram || !said || !heard || open_eventfds(m) < 0) {
         free(m);
         XXH3_freeState(said);
         XXH3_freeState(heard);
         ram_free(ram);
-        if (cancel_fd >= 0)
-            close(cancel_fd);
         error_set(err, ENOMEM, VMIG_STAGE_PREPARE, NULL, NULL,
                   "out of memory or file descriptors for a migration");
         return NULL;
     }
     m->refs = 1;
     m->ram = ram;
-    m->cancel_fd = cancel_fd;
     m->stall_ms = STALL_MS;
     m->said = said;
     m->heard = heard;
@@ -117,7 +133,7 @@ void migration_unref(struct vmig_migration *m)
     for (unsigned i = 0; i < m->num_participants; i++)
         free_participant(m->participants[i]);
     ram_free(m->ram);
-    close(m->cancel_fd);
+    close_eventfds(m);
     XXH3_freeState(m->said);
     XXH3_freeState(m->heard);
     free(m->control_path);
@@ -229,16 +245,6 @@ VMIG_EXPORT int vmig_migration_set_control(struct vmig_migration *m, const char 
     free(m->control_path);
     m->control_path = copy;
     return path ? control_new(m, path, &m->control, err) : 0;
-}
-
-/* Only what a signal handler may do. */
-VMIG_EXPORT void vmig_migration_cancel(struct vmig_migration *m)
-{
-    int saved = errno;
-    atomic_store(&m->cancelled, true);
-    ssize_t n = write(m->cancel_fd, &(uint64_t) { 1 }, sizeof(uint64_t));
-    (void)n; /* full means that it is readable already */
-    errno = saved;
 }
 
 /* Per device, what the participants measured. */

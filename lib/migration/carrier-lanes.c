@@ -68,7 +68,7 @@ static int take_credit(struct participant *p, size_t length, struct vmig_error *
     for (;;) {
         {
             LOCK_SCOPE(&m->lock);
-            if (p->credit_bytes < length && !m->aborted)
+            if (p->credit_bytes < length)
                 run_wait_locked(m, UINT64_MAX);
             if (p->credit_bytes >= length) {
                 p->credit_bytes -= length;

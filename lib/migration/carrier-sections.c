@@ -23,14 +23,16 @@ static int send_vector(struct vmig_migration *m, struct iovec *iov, unsigned cou
     size_t length = 0;
     for (unsigned i = 0; i < count; i++)
         length += iov[i].iov_len;
-    int rc;
+    int rc, cause;
     {
         LOCK_SCOPE(&m->main_write);
         for (unsigned i = 0; i < count; i += hashed)
             if (iov[i].iov_len)
                 XXH3_64bits_update(m->said, iov[i].iov_base, iov[i].iov_len);
-        rc = channel_writev(m->main, iov, count);
+        rc = main_write_locked(m, iov, count);
     }
+    if (rc < 0 && (cause = run_check(m, err)) < 0)
+        return cause;
     if (rc < 0)
         return error_set(
             err, rc, m->stage, NULL, rc == -ENOSPC ? "no-space" : "connection-lost",

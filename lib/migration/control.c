@@ -88,22 +88,23 @@ static void identity_text(struct vmig_migration *m, char ret[33])
 static json_t *on_status(struct vmig_migration *m, json_t *arguments, struct vmig_error *err)
 {
     static const char *const sides[] = { "none", "source", "target" };
-    char identity[33];
+    char identity[33], waiting[256];
     (void)arguments;
     (void)err;
     identity_text(m, identity);
+    cancel_describe(m, waiting, sizeof(waiting));
+    bool cancelling = cancel_is_under_way(m);
     LOCK_SCOPE(&m->lock);
-    return json_pack("{s:s, s:s, s:s, s:b}", "status", vmig_status_name(m->statistics.status),
-                     "side", sides[m->side], "migration", identity, "unresolved",
-                     (int)m->unresolved);
+    enum vmig_status status = cancelling ? VMIG_STATUS_CANCELLING : m->statistics.status;
+    return json_pack("{s:s, s:s, s:s, s:b, s:s}", "status", vmig_status_name(status), "side",
+                     sides[m->side], "migration", identity, "unresolved", (int)m->unresolved,
+                     "waiting", waiting);
 }
 
 static json_t *on_cancel(struct vmig_migration *m, json_t *arguments, struct vmig_error *err)
 {
     (void)arguments;
-    (void)err;
-    vmig_migration_cancel(m);
-    return json_object();
+    return cancel_if_not_too_late(m, err) < 0 ? NULL : json_pack("{s:s}", "now", "cancelling");
 }
 
 static json_t *on_resolve(struct vmig_migration *m, json_t *arguments, struct vmig_error *err)
@@ -265,7 +266,7 @@ int control_new(struct vmig_migration *m, const char *path, struct control **ret
     control->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     pthread_mutex_init(&control->lock, NULL);
     control->path = strdup(address.path);
-    int rc = channel_listen(&address, &control->listen_fd, &name, &public, err);
+    int rc = channel_listen(&address, -1, &control->listen_fd, &name, &public, err);
     if (rc == 0 && (control->stop_fd < 0 || !control->path ||
                     pthread_create(&control->thread, NULL, control_main, control) != 0))
         rc = error_set(err, ENOMEM, VMIG_STAGE_OPEN, NULL, NULL,

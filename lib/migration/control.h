@@ -4,8 +4,8 @@
  * one line, {"return": {...}} or {"error": {"code","reason","text"}}. It serves `vfio-migrate
  * resolve`, and the other side when that wants to run.
  *
- *   status    returns {"status","side","migration"}
- *   cancel
+ *   status    returns {"status","side","migration","unresolved","waiting"}
+ *   cancel    returns {"now"}, or the error "too-late"
  *   resolve   {"what":"run"|"discard", "other-side-gone":bool}
  *   yield     {"migration"}: the other side wants to run; returns {"answer"}
  *   i-run     {"migration"}: the other side runs now

@@ -103,35 +103,51 @@ static const struct {
     enum vmig_stage stage;
     bool (*has)(const struct participant *p);
     int (*call)(struct participant *p, struct vmig_error *err);
-    bool transition; /* changes states only, so it has a deadline */
-    bool recovers;   /* its failure does not end the others' work */
+    bool transition;  /* changes states only, so it has a deadline */
+    bool recovers;    /* its failure does not end the others' work */
+    const char *what; /* what is waited for; of a transition of a device its state says more */
 } steps[STEP_COUNT] = {
-    [STEP_PREPARE] = { "prepare", VMIG_STAGE_PREPARE, has_prepare, call_prepare, true, true },
-    [STEP_SETUP] = { "setup", VMIG_STAGE_SETUP, has_setup, call_setup, true, false },
-    [STEP_PENDING] = { "pending", VMIG_STAGE_ROUNDS, has_pending, call_pending, false, false },
-    [STEP_ITERATE] = { "iterate", VMIG_STAGE_ROUNDS, has_iterate, call_iterate, false, false },
-    [STEP_QUIESCE] = { "quiesce", VMIG_STAGE_QUIESCE, has_quiesce, call_quiesce, true, false },
-    [STEP_LOOK] = { "look", VMIG_STAGE_QUIESCE, has_look, call_pending, true, false },
+    [STEP_PREPARE] = { "prepare", VMIG_STAGE_PREPARE, has_prepare, call_prepare, true, true,
+                       "to say whether it can move" },
+    [STEP_SETUP] = { "setup", VMIG_STAGE_SETUP, has_setup, call_setup, true, false, "to begin" },
+    [STEP_PENDING] = { "pending", VMIG_STAGE_ROUNDS, has_pending, call_pending, false, false,
+                       "to say how much is left" },
+    [STEP_ITERATE] = { "iterate", VMIG_STAGE_ROUNDS, has_iterate, call_iterate, false, false,
+                       "to give data" },
+    [STEP_QUIESCE] = { "quiesce", VMIG_STAGE_QUIESCE, has_quiesce, call_quiesce, true, false,
+                       "to be quiet" },
+    [STEP_LOOK] = { "look", VMIG_STAGE_QUIESCE, has_look, call_pending, true, false,
+                    "to say whether it has new initial bytes" },
     [STEP_UNQUIESCE] = { "unquiesce", VMIG_STAGE_QUIESCE, has_unquiesce, call_unquiesce, true,
-                         false },
-    [STEP_STOP] = { "stop", VMIG_STAGE_QUIESCE, has_stop, call_stop, true, false },
-    [STEP_COMPLETE] = { "complete", VMIG_STAGE_COMPLETE, has_complete, call_complete, false,
-                        false },
+                         false, "to go on" },
+    [STEP_STOP] = { "stop", VMIG_STAGE_QUIESCE, has_stop, call_stop, true, false, "to stop" },
+    [STEP_COMPLETE] = { "complete", VMIG_STAGE_COMPLETE, has_complete, call_complete, false, false,
+                        "to give the rest of its data" },
     [STEP_RESUME_P2P] = { "resume-p2p", VMIG_STAGE_RESUME, has_resume_p2p, call_resume_p2p, true,
-                          true },
-    [STEP_RESUME] = { "resume", VMIG_STAGE_RESUME, has_resume, call_resume, true, true },
+                          true, "to go back" },
+    [STEP_RESUME] = { "resume", VMIG_STAGE_RESUME, has_resume, call_resume, true, true,
+                      "to run again" },
     [STEP_LOAD_SETUP] = { "load-setup", VMIG_STAGE_SETUP, has_load_setup, call_load_setup, true,
-                          false },
-    [STEP_LOAD] = { "load", VMIG_STAGE_COMPLETE, has_load, load_run, false, false },
+                          false, "to be ready to load" },
+    [STEP_LOAD] = { "load", VMIG_STAGE_COMPLETE, has_load, load_run, false, false,
+                    "to take its data" },
     [STEP_LOAD_COMPLETE] = { "load-complete", VMIG_STAGE_COMPLETE, has_load_complete,
-                             call_load_complete, true, false },
-    [STEP_START_P2P] = { "start-p2p", VMIG_STAGE_RESUME, has_start_p2p, call_start_p2p, true,
-                         true },
-    [STEP_START] = { "start", VMIG_STAGE_RESUME, has_start, call_start, true, true },
+                             call_load_complete, true, false, "to check what it loaded" },
+    [STEP_START_P2P] = { "start-p2p", VMIG_STAGE_RESUME, has_start_p2p, call_start_p2p, true, true,
+                         "to start" },
+    [STEP_START] = { "start", VMIG_STAGE_RESUME, has_start, call_start, true, true, "to start" },
     [STEP_LOAD_ABORT] = { "load-abort", VMIG_STAGE_CLEANUP, has_load_abort, call_load_abort, true,
-                          true },
-    [STEP_CLEANUP] = { "cleanup", VMIG_STAGE_CLEANUP, has_cleanup, call_cleanup, true, true },
+                          true, "to drop what it loaded" },
+    [STEP_CLEANUP] = { "cleanup", VMIG_STAGE_CLEANUP, has_cleanup, call_cleanup, true, true,
+                       "to clean up" },
 };
+
+static void wake_engine(void *opaque)
+{
+    struct vmig_migration *m = opaque;
+    LOCK_SCOPE(&m->lock);
+    pthread_cond_broadcast(&m->changed);
+}
 
 int crew_start(struct vmig_migration *m, struct vmig_error *err)
 {
@@ -141,6 +157,7 @@ int crew_start(struct vmig_migration *m, struct vmig_error *err)
         if (!p->worker)
             return error_set(err, ENOMEM, VMIG_STAGE_PREPARE, p->id, NULL,
                              "out of memory or threads for it; check the limits on both");
+        worker_on_done(p->worker, wake_engine, m);
     }
     return 0;
 }
@@ -176,19 +193,6 @@ void crew_post(struct vmig_migration *m, enum step step)
 {
     for (unsigned i = 0; i < m->num_participants; i++)
         post(m->participants[i], step);
-}
-
-/* A worker that failed ends the run for the others, who may wait for a peer that will not come. */
-static void look_for_failure(struct vmig_migration *m, enum step step)
-{
-    for (unsigned i = 0; i < m->num_participants; i++) {
-        struct participant *p = m->participants[i];
-        struct vmig_error err = { 0 };
-        if (p->wanted && worker_wait(p->worker, 0) && worker_result(p->worker, &err) < 0 &&
-            !steps[step].recovers)
-            run_abort(m, &err);
-    }
-    run_check(m, NULL);
 }
 
 /* ---- waiting ---- */
@@ -266,8 +270,8 @@ static void warn(struct vmig_migration *m, struct participant *p, const char *id
                  uint64_t now, uint64_t waiting_ns)
 {
     char text[160];
-    if (waiting_ns < NS_PER_S || now < p->next_warning_ns)
-        return;
+    if (waiting_ns < NS_PER_S || now < p->next_warning_ns || cancel_is_under_way(m))
+        return; /* while somebody cancels cancel_name() says more */
     p->next_warning_ns = now + NS_PER_S;
     snprintf(text, sizeof(text), "%s: %s takes long: %.0f ms so far", id, what,
              (double)waiting_ns / 1e6);
@@ -296,15 +300,28 @@ void crew_watch(struct vmig_migration *m)
             watch_one(m, m->participants[i]);
 }
 
+/* The engine waiting for a step: what it knows and has done meanwhile. */
+struct crew_wait {
+    enum step step;
+    uint64_t start_ns, aborted_ns, next_progress_ns;
+    uint64_t others_ns; /* when the last device was done; 0: not yet */
+    const struct participant *named;
+    int first;
+};
+
 /* For how long the step may be blamed for not being over: a state change from its start on, data
- * once nobody wants it any more or no byte of it comes. */
-static uint64_t overdue_ns(struct participant *p, enum step step, uint64_t start_ns,
-                           uint64_t aborted_ns, uint64_t now)
+ * once nobody wants it any more or no byte of it comes. Devices first: RAM's worker may wait for the
+ * turn of one that hangs, and goes on when that is abandoned. */
+static uint64_t overdue_ns(struct participant *p, const struct crew_wait *w, uint64_t now)
 {
-    if (steps[step].transition)
+    if (!p->device && !w->others_ns)
+        return 0;
+    uint64_t start_ns = p->device ? w->start_ns : w->others_ns;
+    if (steps[w->step].transition)
         return now - start_ns;
     uint64_t asking = p->device ? asking_ns(p, now) : 0;
-    uint64_t since_abort = aborted_ns ? now - aborted_ns : 0;
+    uint64_t aborted_ns = w->aborted_ns > start_ns ? w->aborted_ns : start_ns;
+    uint64_t since_abort = w->aborted_ns && now > aborted_ns ? now - aborted_ns : 0;
     return asking > since_abort ? asking : since_abort;
 }
 
@@ -317,67 +334,158 @@ static void note_health(struct participant *p, enum step step)
         p->health = health;
 }
 
-static int wait_one(struct vmig_migration *m, struct participant *p, enum step step,
-                    uint64_t start_ns, struct vmig_error *err)
+static bool is_idle(struct participant *p)
 {
-    uint64_t aborted_ns = 0;
-    while (!worker_wait(p->worker, clock_ns() + 100 * NS_PER_MS)) {
-        uint64_t now = clock_ns();
-        look_for_failure(m, step);
-        if (!aborted_ns && run_check(m, NULL) < 0)
-            aborted_ns = now;
-        uint64_t overdue = overdue_ns(p, step, start_ns, aborted_ns, now);
-        if (overdue > limit_ns(m))
-            return abandon(m, p, step, (double)overdue / 1e6, err);
-        crew_watch(m);
-        if (steps[step].transition)
-            warn(m, p, p->id, steps[step].name, now, now - start_ns);
-        else
-            run_event(m, VMIG_EVENT_PROGRESS, NULL);
-    }
+    return worker_wait(p->worker, 0);
+}
+
+static int take_result(struct participant *p, enum step step, struct vmig_error *err)
+{
     p->step_ms[step] = worker_last_ms(p->worker);
     p->step_rc = worker_result(p->worker, err);
     note_health(p, step);
     return p->step_rc;
 }
 
-/* All that are devices, or all that are not. */
-static int wait_some(struct vmig_migration *m, enum step step, bool devices, struct vmig_error *err)
+/* A worker that failed ends the run for the others, who may wait for a peer that will not come. */
+static void note_result(struct vmig_migration *m, struct crew_wait *w, int rc,
+                        const struct vmig_error *mine, struct vmig_error *err)
 {
-    uint64_t start_ns = clock_ns();
-    int first = 0;
-    for (unsigned i = 0; i < m->num_participants; i++) {
-        struct participant *p = m->participants[i];
-        if (!p->wanted || devices != (p->device != NULL))
-            continue;
-        struct vmig_error mine = { 0 };
-        int rc = wait_one(m, p, step, start_ns, &mine);
-        p->wanted = false;
-        if (rc >= 0)
-            continue;
-        if (!steps[step].recovers)
-            run_abort(m, &mine);
-        if (!first)
-            first = rc;
-        error_copy(err, &mine);
-    }
-    return first;
+    if (rc >= 0)
+        return;
+    if (!steps[w->step].recovers)
+        run_abort(m, mine);
+    if (!w->first)
+        w->first = rc;
+    error_copy(err, mine);
 }
 
-/* Devices first: RAM's worker may wait for the turn of one that hangs, and goes on when that is
- * abandoned. */
+/* Of @p when it is done, or had its time; false: it works on. */
+static bool take_one(struct vmig_migration *m, struct crew_wait *w, struct participant *p,
+                     struct vmig_error *err)
+{
+    struct vmig_error mine = { 0 };
+    bool idle = is_idle(p);
+    uint64_t overdue = idle ? 0 : overdue_ns(p, w, clock_ns());
+    if (!idle && overdue <= limit_ns(m))
+        return false;
+    int rc = idle ? take_result(p, w->step, &mine)
+                  : abandon(m, p, w->step, (double)overdue / 1e6, &mine);
+    p->wanted = false;
+    note_result(m, w, rc, &mine, err);
+    return true;
+}
+
+/* The number of those that work on. */
+static unsigned take_results(struct vmig_migration *m, struct crew_wait *w, struct vmig_error *err)
+{
+    unsigned busy = 0, devices = 0;
+    for (unsigned i = 0; i < m->num_participants; i++) {
+        struct participant *p = m->participants[i];
+        if (!p->wanted || take_one(m, w, p, err))
+            continue;
+        busy++;
+        devices += p->device != NULL;
+    }
+    if (!devices && !w->others_ns)
+        w->others_ns = clock_ns();
+    return busy;
+}
+
+static void describe(const struct crew_wait *w, struct participant *p, unsigned busy, char *ret,
+                     size_t size)
+{
+    const char *asks = atomic_load(&p->asks), *asked = atomic_load(&p->asked);
+    const char *name = steps[w->step].name;
+    char others[32] = "";
+    if (busy > 1)
+        snprintf(others, sizeof(others), ", and %u more", busy - 1);
+    if (asks && asked)
+        snprintf(ret, size, "%s and %s (%s)%s", asked, asks, name, others);
+    else if (p->device && steps[w->step].transition)
+        snprintf(ret, size, "%s to leave %s (%s)%s", p->id,
+                 vmig_state_name((enum vmig_state)atomic_load(&p->device->state)), name, others);
+    else
+        snprintf(ret, size, "%s %s (%s)%s", p->id, steps[w->step].what, name, others);
+}
+
+/* Say whom the engine waits for. */
+static void name_busy(struct vmig_migration *m, struct crew_wait *w, unsigned busy)
+{
+    struct participant *p = NULL;
+    char what[160];
+    for (unsigned i = 0; !p && i < m->num_participants; i++)
+        if (m->participants[i]->wanted)
+            p = m->participants[i];
+    describe(w, p, busy, what, sizeof(what));
+    if (p == w->named)
+        cancel_rephrase(m, what);
+    else
+        cancel_waiting(m, "%s", what);
+    w->named = p;
+}
+
+static bool news_locked(const struct vmig_migration *m, const struct crew_wait *w)
+{
+    if (m->aborted && !w->aborted_ns)
+        return true;
+    for (unsigned i = 0; i < m->num_participants; i++)
+        if (m->participants[i]->wanted && is_idle(m->participants[i]))
+            return true;
+    return false;
+}
+
+/* Until somebody is done, the run has ended, or there may be something to say. */
+static void wait_for_news(struct vmig_migration *m, struct crew_wait *w)
+{
+    uint64_t tick = clock_ns() + CREW_WATCH_MS * NS_PER_MS;
+    LOCK_SCOPE(&m->lock);
+    while (!news_locked(m, w)) {
+        uint64_t due = cancel_due_locked(m, false), next = due < tick ? due : tick;
+        if (clock_ns() >= next)
+            break;
+        run_sleep_locked(m, next);
+    }
+    if (m->aborted && !w->aborted_ns)
+        w->aborted_ns = clock_ns();
+}
+
+/* At most ten a second. */
+#define PROGRESS_NS (100 * NS_PER_MS)
+
+static void say_something(struct vmig_migration *m, struct crew_wait *w)
+{
+    uint64_t now = clock_ns();
+    cancel_name(m, false);
+    crew_watch(m);
+    for (unsigned i = 0; steps[w->step].transition && i < m->num_participants; i++)
+        if (m->participants[i]->wanted)
+            warn(m, m->participants[i], m->participants[i]->id, steps[w->step].name, now,
+                 now - w->start_ns);
+    if (steps[w->step].transition || now < w->next_progress_ns)
+        return;
+    run_event(m, VMIG_EVENT_PROGRESS, NULL);
+    w->next_progress_ns = now + PROGRESS_NS;
+}
+
 int crew_wait(struct vmig_migration *m, enum step step, struct vmig_error *err)
 {
-    int first = wait_some(m, step, true, err), rc = wait_some(m, step, false, err);
-    if (!first)
-        first = rc;
+    uint64_t now = clock_ns();
+    struct crew_wait w = { .step = step, .start_ns = now, .next_progress_ns = now + PROGRESS_NS };
+    unsigned busy;
+    while ((busy = take_results(m, &w, err)) > 0) {
+        name_busy(m, &w, busy);
+        say_something(m, &w);
+        wait_for_news(m, &w);
+    }
+    cancel_waits_no_more(m);
     /* what failed first is the cause; what a later worker saw is often its consequence */
-    if (first && !steps[step].recovers && err) {
+    if (w.first && !steps[step].recovers && err) {
         LOCK_SCOPE(&m->lock);
         *err = m->first_error;
         return err->code;
     }
-    return first;
+    return w.first;
 }
 
 int crew_run(struct vmig_migration *m, enum step step, struct vmig_error *err)
@@ -403,6 +511,34 @@ int crew_run_in_turn(struct vmig_migration *m, enum step step, struct vmig_error
             return rc;
     }
     return 0;
+}
+
+static void wait_errand(struct vmig_migration *m, struct worker *worker)
+{
+    while (!worker_wait(worker, 0)) {
+        cancel_name(m, true);
+        LOCK_SCOPE(&m->lock);
+        uint64_t due = cancel_due_locked(m, true);
+        if (!worker_wait(worker, 0) && clock_ns() < due)
+            run_sleep_locked(m, due);
+    }
+}
+
+int crew_errand(struct vmig_migration *m, worker_job job, void *arg, const char *what,
+                struct vmig_error *err)
+{
+    struct worker *worker = worker_new();
+    if (!worker)
+        return error_set(err, ENOMEM, m->stage, NULL, NULL,
+                         "out of memory or threads; check the limits on both");
+    worker_on_done(worker, wake_engine, m);
+    cancel_waiting(m, "%s", what);
+    worker_post(worker, job, arg);
+    wait_errand(m, worker);
+    cancel_waits_no_more(m);
+    int rc = worker_result(worker, err);
+    worker_free(worker);
+    return rc;
 }
 
 /* A device can be lost without its worker, when it hangs in the DMA log that RAM's reads. */

@@ -29,6 +29,12 @@
 #include "lib/migration/recovery.h"
 #include "lib/participant/device.h"
 
+static void handover_set_locked(struct vmig_migration *m, enum handover handover)
+{
+    m->handover = handover;
+    pthread_cond_broadcast(&m->changed);
+}
+
 /* ---- source ---- */
 
 static int wait_loaded(struct vmig_migration *m, struct vmig_error *err)
@@ -39,7 +45,8 @@ static int wait_loaded(struct vmig_migration *m, struct vmig_error *err)
             return rc;
         LOCK_SCOPE(&m->lock);
         if (m->peer_loaded && !m->aborted && !atomic_load(&m->cancelled)) {
-            m->handover = HANDOVER_GAVE_UP; /* from here on this side does not run by itself */
+            handover_set_locked(
+                m, HANDOVER_GAVE_UP); /* from here on this side does not run by itself */
             return 0;
         }
         run_wait_locked(m, UINT64_MAX);
@@ -53,17 +60,30 @@ static uint64_t running_deadline(struct vmig_migration *m)
     return clock_ns() + (2 * m->parameters[PARAMETER_TRANSITION_TIMEOUT] + 30000) * NS_PER_MS;
 }
 
+static bool verdict_locked(const struct vmig_migration *m)
+{
+    return m->peer_running || m->peer_failed || m->link_dead;
+}
+
+/* Whoever cancels now is told that it is too late. */
 static bool wait_running(struct vmig_migration *m)
 {
     uint64_t deadline = running_deadline(m);
+    cancel_waiting(m, "the target to say that it runs");
+    for (bool over = false; !over && clock_ns() < deadline;) {
+        cancel_name(m, true);
+        LOCK_SCOPE(&m->lock);
+        uint64_t due = cancel_due_locked(m, true);
+        if (!verdict_locked(m))
+            run_wait_locked(m, due < deadline ? due : deadline);
+        over = verdict_locked(m);
+    }
+    cancel_waits_no_more(m);
     LOCK_SCOPE(&m->lock);
-    while (!m->peer_running && !m->peer_failed && !m->link_dead && !atomic_load(&m->cancelled) &&
-           clock_ns() < deadline)
-        run_wait_locked(m, deadline);
     if (m->peer_running)
-        m->handover = HANDOVER_RELEASED;
+        handover_set_locked(m, HANDOVER_RELEASED);
     else if (m->peer_failed)
-        m->handover = HANDOVER_NONE; /* it let go before anything ran there */
+        handover_set_locked(m, HANDOVER_NONE); /* it let go before anything ran there */
     return m->peer_running;
 }
 
@@ -81,15 +101,38 @@ static int unresolved(struct vmig_migration *m, struct vmig_error *err)
                : "run (the source gave up) or discard (it runs)");
 }
 
-static int commit_one_way(struct vmig_migration *m, struct vmig_error *err)
+static int make_durable(void *arg, struct vmig_error *err)
 {
-    int rc = channel_commit(m->main, err);
+    struct vmig_migration *m = arg;
+    return channel_make_durable(m->main, err);
+}
+
+/* From here on there is no way back, unless somebody cancelled before. */
+static int pass_no_return(struct vmig_migration *m, struct vmig_error *err)
+{
+    int rc = run_check(m, err);
     if (rc < 0)
         return rc;
     LOCK_SCOPE(&m->lock);
-    if (!m->parameters[PARAMETER_SNAPSHOT])
-        m->handover = HANDOVER_RELEASED;
+    if (m->aborted)
+        return error_copy(err, &m->first_error);
+    m->committed = true;
     return 0;
+}
+
+static int commit_one_way(struct vmig_migration *m, struct vmig_error *err)
+{
+    int rc = crew_errand(m, make_durable, m, "the stream to be durable", err);
+    if (rc == 0)
+        rc = pass_no_return(m, err);
+    if (rc == 0)
+        rc = channel_commit(m->main, err);
+    LOCK_SCOPE(&m->lock);
+    if (rc < 0)
+        m->committed = false;
+    else if (!m->parameters[PARAMETER_SNAPSHOT])
+        handover_set_locked(m, HANDOVER_RELEASED);
+    return rc;
 }
 
 int handover_source(struct vmig_migration *m, struct vmig_error *err)
@@ -235,12 +278,12 @@ static int go(struct vmig_migration *m, struct vmig_error *err)
     bool ran;
     {
         LOCK_SCOPE(&m->lock);
-        m->handover = HANDOVER_RUNNING;
+        handover_set_locked(m, HANDOVER_RUNNING);
     }
     int rc = run_target(m, &ran, err);
     if (!ran) {
         LOCK_SCOPE(&m->lock);
-        m->handover = HANDOVER_NONE; /* target_fail() tells the source, which goes on */
+        handover_set_locked(m, HANDOVER_NONE); /* target_fail() tells the source, which goes on */
     }
     if (rc < 0)
         return rc;
@@ -260,17 +303,19 @@ int handover_target(struct vmig_migration *m, struct qemu_stream *s, struct vmig
         LOCK_SCOPE(&m->lock);
         if (m->aborted)
             return error_copy(err, &m->first_error);
-        m->handover = HANDOVER_LOADED;
+        handover_set_locked(m, HANDOVER_LOADED);
     }
     int rc = say(m, WIRE_RP_LOADED, as_text(device_times(m, told_loaded)), NULL);
+    cancel_waiting(m, "the source to give up");
     if (rc == 0)
         rc = hear_verdict(s, NULL);
+    cancel_waits_no_more(m);
     if (rc == 1)
         return go(m, err);
     if (rc < 0)
         return unresolved(m, err);
     LOCK_SCOPE(&m->lock);
-    m->handover = HANDOVER_NONE;
+    handover_set_locked(m, HANDOVER_NONE);
     return error_set(err, ECANCELED, VMIG_STAGE_HANDOVER, NULL, "source-goes-on",
                      "the source took it back and goes on itself");
 }
@@ -283,7 +328,7 @@ static void settle(struct vmig_migration *m, enum handover end, enum vmig_status
     run_status(m, status);
     {
         LOCK_SCOPE(&m->lock);
-        m->handover = end;
+        handover_set_locked(m, end);
     }
     run_end(m);
     /* last, for whoever waits may let go of the handle now */

@@ -79,19 +79,23 @@ static bool has_room(const struct inbox *box, size_t length_bytes)
     return box->bytes + length_bytes <= box->bytes_max;
 }
 
-/* With the lock held: until something changes, but never for long. */
-static void wait_a_little(struct inbox *box)
+/* With the lock held. */
+static int wait_until(struct inbox *box, uint64_t deadline_ns)
 {
-    struct timespec ts = clock_timespec(clock_ns() + 100 * NS_PER_MS);
+    struct timespec ts = clock_timespec(deadline_ns);
+    if (clock_ns() >= deadline_ns)
+        return -EAGAIN;
     pthread_cond_timedwait(&box->changed, &box->lock, &ts);
+    return 0;
 }
 
-int inbox_wait_room(struct inbox *box, size_t length_bytes)
+int inbox_wait_room(struct inbox *box, size_t length_bytes, uint64_t deadline_ns)
 {
+    int rc = 0;
     LOCK_SCOPE(&box->lock);
-    if (!box->closed && !box->ended && !has_room(box, length_bytes))
-        wait_a_little(box);
-    return box->closed || box->ended || has_room(box, length_bytes) ? 0 : -EAGAIN;
+    while (rc == 0 && !box->closed && !box->ended && !has_room(box, length_bytes))
+        rc = wait_until(box, deadline_ns);
+    return rc;
 }
 
 bool inbox_ended(struct inbox *box)
@@ -161,12 +165,11 @@ void inbox_loaded(struct inbox *box)
     pthread_cond_broadcast(&box->changed);
 }
 
-int inbox_drain(struct inbox *box)
+int inbox_drain(struct inbox *box, uint64_t deadline_ns)
 {
+    int rc = 0;
     LOCK_SCOPE(&box->lock);
-    if (!box->closed && (box->head || box->busy))
-        wait_a_little(box);
-    if (box->closed)
-        return -ECANCELED;
-    return box->head || box->busy ? -EAGAIN : 0;
+    while (rc == 0 && !box->closed && (box->head || box->busy))
+        rc = wait_until(box, deadline_ns);
+    return box->closed ? -ECANCELED : rc;
 }

@@ -53,15 +53,14 @@ void inbox_give_back(struct inbox *box, void *buf);
 /* -EOVERFLOW when there is no room, -EPROTO after END, -ECANCELED when closed. Takes @buf in any
  * case. */
 int inbox_put(struct inbox *box, enum inbox_kind kind, void *buf, size_t length_bytes);
-/* Wait a little for room for so much. -EAGAIN: look whether it is still wanted and wait again. */
-int inbox_wait_room(struct inbox *box, size_t length_bytes);
+/* Wait for room for so much, until it is closed or ended, or -EAGAIN at the deadline. */
+int inbox_wait_room(struct inbox *box, size_t length_bytes, uint64_t deadline_ns);
 bool inbox_ended(struct inbox *box);
 /* Wait for the next item. -ECANCELED when closed. The caller says inbox_loaded() when it is done
  * with it. */
 int inbox_take(struct inbox *box, struct inbox_item *ret);
 void inbox_loaded(struct inbox *box);
-/* Wait a little until all that was put has been loaded. -EAGAIN as above; -ECANCELED when closed.
- */
-int inbox_drain(struct inbox *box);
+/* Wait until all that was put has been loaded; -ECANCELED when closed, -EAGAIN at the deadline. */
+int inbox_drain(struct inbox *box, uint64_t deadline_ns);
 
 #endif

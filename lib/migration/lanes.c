@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 
 #include "lib/cleanup.h"
 #include "lib/clock.h"
@@ -51,7 +50,7 @@ int lanes_connect(struct vmig_migration *m, const struct address *address, struc
 {
     for (unsigned i = 0; i < m->lanes_wanted; i++) {
         struct channel *channel;
-        int rc = channel_connect(address, m->cancel_fd, &channel, err);
+        int rc = channel_connect(address, m->end_fd, &channel, err);
         if (rc == 0)
             rc = send_hello(lane_open(m, channel), err);
         if (rc < 0)
@@ -317,13 +316,18 @@ static void *lane_main(void *opaque)
     return NULL;
 }
 
+/* Who connects and says nothing holds nobody up for longer than this. */
+#define HELLO_PATIENCE_S 10
+
 static int accept_hello(struct vmig_migration *m, struct channel *channel, unsigned index,
                         struct vmig_error *err)
 {
     uint8_t bytes[WIRE_PACKET_BYTES + sizeof(m->identity)];
     struct wire_packet packet;
-    struct iovec iov = { bytes, sizeof(bytes) };
-    int rc = channel_readv_full(channel, &iov, 1);
+    int rc = channel_read_unless(channel, bytes, sizeof(bytes), m->end_fd,
+                                 clock_ns() + HELLO_PATIENCE_S * NS_PER_S);
+    if (rc == -ECANCELED)
+        return run_check(m, err);
     if (rc < 0)
         return error_set(err, rc, VMIG_STAGE_PREPARE, NULL, "not-a-data-channel",
                          "data channel %u: %s", index, strerror(-rc));
@@ -358,7 +362,7 @@ static int wait_connection(struct vmig_migration *m, int listen_fd, bool turned_
                            struct vmig_error *err)
 {
     struct pollfd p[3] = { { .fd = listen_fd, .events = POLLIN },
-                           { .fd = m->cancel_fd, .events = POLLIN },
+                           { .fd = m->end_fd, .events = POLLIN },
                            { .fd = m->main->fd, .events = POLLRDHUP } };
     int patience_s = turned_away ? CONNECTION_PATIENCE_TURNED_AWAY_S : CONNECTION_PATIENCE_S;
     int ready;
@@ -377,23 +381,17 @@ static int wait_connection(struct vmig_migration *m, int listen_fd, bool turned_
                      "the source went away before all data channels were connected");
 }
 
-/* Who connects and says nothing holds nobody up for longer than this. */
-#define HELLO_PATIENCE_S 10
-
 static int accept_lane(struct vmig_migration *m, int listen_fd, bool turned_away,
                        struct vmig_error *err)
 {
     unsigned index = m->num_lanes;
     struct channel *channel;
-    struct timeval patience = { .tv_sec = HELLO_PATIENCE_S }, none = { 0 };
     int rc = wait_connection(m, listen_fd, turned_away, err);
     if (rc == 0)
-        rc = channel_accept(listen_fd, m->cancel_fd, &channel, err);
+        rc = channel_accept(listen_fd, m->end_fd, &channel, err);
     if (rc < 0)
         return rc;
-    setsockopt(channel->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     rc = accept_hello(m, channel, index, err);
-    setsockopt(channel->fd, SOL_SOCKET, SO_RCVTIMEO, &none, sizeof(none));
     if (rc == 0)
         lane_open(m, channel);
     else

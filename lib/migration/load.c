@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "lib/cleanup.h"
+#include "lib/clock.h"
 #include "lib/error.h"
 #include "lib/migration/migration.h"
 
@@ -20,10 +21,10 @@ static int after_end(struct participant *p, struct vmig_error *err)
 int load_data(struct participant *p, void *take_buf, size_t length, struct vmig_error *err)
 {
     struct vmig_migration *m = p->migration;
-    int rc = -EAGAIN;
-    while (m->carrier == &carrier_sections && rc == -EAGAIN && run_check(m, NULL) == 0)
-        rc = inbox_wait_room(&p->inbox, length);
-    rc = inbox_put(&p->inbox, INBOX_DATA, take_buf, length);
+    while (m->carrier == &carrier_sections &&
+           inbox_wait_room(&p->inbox, length, clock_ns() + CREW_WATCH_MS * NS_PER_MS) == -EAGAIN)
+        crew_watch(m); /* one channel has one reader, which is the engine */
+    int rc = inbox_put(&p->inbox, INBOX_DATA, take_buf, length);
     if (rc == -EPROTO)
         return after_end(p, err);
     if (rc == -EOVERFLOW)

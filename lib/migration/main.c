@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "lib/cleanup.h"
+#include "lib/clock.h"
 #include "lib/error.h"
 #include "lib/migration/message.h"
 #include "lib/migration/migration.h"
@@ -16,6 +17,15 @@ static int lost(struct vmig_migration *m, int rc, struct vmig_error *err)
     return error_set(err, rc, m->stage, NULL, "connection-lost",
                      "writing to the other side after %llu bytes: %s",
                      (unsigned long long)atomic_load(&m->sent_bytes), strerror(-rc));
+}
+
+/* A source that does not read its answers for this long is treated like one that is gone. */
+#define ANSWER_PATIENCE_NS (60 * NS_PER_S)
+
+int main_write_locked(struct vmig_migration *m, struct iovec *iov, unsigned count)
+{
+    uint64_t deadline = m->side == SIDE_TARGET ? clock_ns() + ANSWER_PATIENCE_NS : UINT64_MAX;
+    return channel_writev_unless(m->main, iov, count, m->end_fd, deadline);
 }
 
 static int sent(struct vmig_migration *m, int rc, size_t length, struct vmig_error *err)
@@ -32,9 +42,10 @@ int main_send(struct vmig_migration *m, struct writer *w, struct vmig_error *err
     int rc = w->error;
     size_t length = w->length;
     if (rc == 0) {
+        struct iovec iov = { w->buf, length };
         LOCK_SCOPE(&m->main_write);
         XXH3_64bits_update(m->said, w->buf, length);
-        rc = channel_write(m->main, w->buf, length);
+        rc = main_write_locked(m, &iov, 1);
     }
     writer_reset(w);
     return sent(m, rc, length, err);
@@ -47,16 +58,53 @@ uint64_t main_digest(struct vmig_migration *m)
 }
 
 /* The digest is of what was written up to this message, so nothing may come in between. */
-static int write_sealed(struct vmig_migration *m, struct writer *w)
+static int seal_locked(struct vmig_migration *m, struct writer *w)
 {
-    LOCK_SCOPE(&m->main_write);
     XXH3_64bits_update(m->said, w->buf, w->length);
     size_t at = w->length;
     writer_u64(w, XXH3_64bits_digest(m->said));
     if (w->error)
         return w->error;
     XXH3_64bits_update(m->said, w->buf + at, w->length - at);
-    return channel_write(m->main, w->buf, w->length);
+    return 0;
+}
+
+static int write_sealed(struct vmig_migration *m, struct writer *w)
+{
+    LOCK_SCOPE(&m->main_write);
+    int rc = seal_locked(m, w);
+    struct iovec iov = { w->buf, w->length };
+    return rc < 0 ? rc : main_write_locked(m, &iov, 1);
+}
+
+static void begin_message(struct writer *w, bool command, uint16_t type, const void *data,
+                          size_t length)
+{
+    writer_init(w);
+    if (command)
+        writer_u8(w, QEMU_COMMAND);
+    message_write(w, type, data, (uint16_t)length);
+}
+
+/* What a peer that does not read now will not read soon; the end of the link tells it, too. One that
+ * has said LOADED has read everything, so that there is room for this. */
+#define LAST_WORDS_MS 50
+
+void main_last_words(struct vmig_migration *m, bool command, uint16_t type, const char *text)
+{
+    struct writer w;
+    size_t length = strlen(text);
+    if (!m->main || m->one_way || length > MESSAGE_CONTENT_MAX)
+        return;
+    begin_message(&w, command, type, text, length);
+    {
+        LOCK_SCOPE(&m->main_write);
+        int rc = w.error ? w.error : seal_locked(m, &w);
+        struct iovec iov = { w.buf, w.length };
+        if (rc == 0)
+            channel_writev_unless(m->main, &iov, 1, -1, clock_ns() + LAST_WORDS_MS * NS_PER_MS);
+    }
+    writer_done(&w);
 }
 
 static int send_message(struct vmig_migration *m, bool command, uint16_t type, const void *data,
@@ -68,10 +116,7 @@ static int send_message(struct vmig_migration *m, bool command, uint16_t type, c
                          "participants or shorter names",
                          length, MESSAGE_CONTENT_MAX);
     struct writer w;
-    writer_init(&w);
-    if (command)
-        writer_u8(&w, QEMU_COMMAND);
-    message_write(&w, type, data, (uint16_t)length);
+    begin_message(&w, command, type, data, length);
     int rc = w.error ? w.error : write_sealed(m, &w);
     length = w.length;
     writer_done(&w);

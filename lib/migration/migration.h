@@ -12,8 +12,9 @@
  *   lane (target), one a channel   reading of its data channel; RAM lands     lock, inbox, ram
  *                                  from here
  *   control                        the control socket                         lock
+ *   watch                          waiting for a cancel                       lock, inbox
  *
- * Lock order: main_write or a lane's lock, then an inbox's, then lock. Host callbacks and device
+ * Lock order: main_write or a lane's lock, then an inbox's, then lock, then a worker's. Host callbacks and device
  * calls are made with none of them held.
  */
 #ifndef LIB_MIGRATION_MIGRATION_H
@@ -194,6 +195,13 @@ struct time_model {
     double tail_ms;                                  /* from completed to data_end */
 };
 
+/* What the engine's thread waits for: "device0 to leave STOP_COPY (resume)"; "" when it does not. */
+struct waiting {
+    char what[160];
+    uint64_t since_ns, named_ns; /* when the host was told last; 0: not yet */
+    bool named_cancelling;
+};
+
 struct vmig_migration {
     atomic_uint refs; /* the handle's, and one for each worker that was abandoned */
     struct vmig_host host;
@@ -224,11 +232,22 @@ struct vmig_migration {
     uint64_t window_bytes;
     /* target: lanes at their barrier */
     unsigned lanes_at_barrier, barrier_round;
+    bool committed; /* a one-way stream is durable under its name: nothing takes that back */
+    bool cancelled_late, told_late;
+    struct waiting waiting;
     /* ---- */
 
-    int cancel_fd;     /* eventfd; readable once cancelled */
+    int cancel_fd;     /* eventfd: somebody cancelled; the watch reads it */
+    int end_fd;        /* eventfd; readable once the run is over for whatever reason: ends waits */
     unsigned stall_ms; /* target: how long the source may be silent where it has no reason to be */
     atomic_bool cancelled;
+    atomic_uint_fast64_t cancelled_ns; /* when; 0: not */
+    struct {
+        pthread_t thread;
+        int stop_fd;
+        int late_fd; /* eventfd; readable when somebody cancelled too late and nobody said so yet */
+        bool running;
+    } watch;
     uint8_t identity[16]; /* of this migration; the engine's, written with the lock held */
     char *peer_control;   /* JSON text of where the other side's control socket is, or NULL */
     bool one_way;
@@ -292,6 +311,12 @@ void crew_answered(struct participant *p);
 /* Who waits for workers calls this once in a while: it says who is slow, and a worker whose device
  * hangs in data ends the run. */
 void crew_watch(struct vmig_migration *m);
+/* How often that is. */
+#define CREW_WATCH_MS 100
+/* Do @job, which nothing can end, on a thread of its own, while this one says that it waits for
+ * @what. */
+int crew_errand(struct vmig_migration *m, worker_job job, void *arg, const char *what,
+                struct vmig_error *err);
 
 /* ---- api.c ---- */
 void migration_ref(struct vmig_migration *m);
@@ -313,13 +338,43 @@ void run_status(struct vmig_migration *m, enum vmig_status status);
 void run_event(struct vmig_migration *m, enum vmig_event_kind kind, const char *text);
 /* Rounds so far that carried something: all but the one that measured the link. */
 unsigned run_rounds(const struct vmig_migration *m);
-/* Wait on m->changed, lock held, until @deadline_ns or 100 ms. */
+/* Wait on m->changed, lock held, once, until @deadline_ns at the latest; UINT64_MAX: none. Whoever
+ * changes what is waited for broadcasts. Not at all when the run has ended, and its end wakes. */
 void run_wait_locked(struct vmig_migration *m, uint64_t deadline_ns);
+/* The same also when the run has ended. */
+void run_sleep_locked(struct vmig_migration *m, uint64_t deadline_ns);
 struct participant *participant_find(struct vmig_migration *m, const char *id);
 int participant_add(struct vmig_migration *m, const struct participant *desc,
                     struct vmig_error *err);
 
+/* ---- cancel.c ---- */
+/* From here on cancelling is heeded at once, until cancel_unwatch(). */
+int cancel_watch(struct vmig_migration *m, struct vmig_error *err);
+void cancel_unwatch(struct vmig_migration *m);
+/* What was cancelled is over. */
+void cancel_forget(struct vmig_migration *m);
+/* Cancel; -EALREADY past the point of no return. */
+int cancel_if_not_too_late(struct vmig_migration *m, struct vmig_error *err);
+/* The engine's thread begins to wait: "%s to leave STOP_COPY". */
+void cancel_waiting(struct vmig_migration *m, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* The same wait, told in other words. */
+void cancel_rephrase(struct vmig_migration *m, const char *what);
+void cancel_waits_no_more(struct vmig_migration *m);
+/* Tell the host what is waited for, if it is time to; engine's thread. @slow: it should not take
+ * long even when nobody cancelled. When it is time next: */
+void cancel_name(struct vmig_migration *m, bool slow);
+uint64_t cancel_due_locked(const struct vmig_migration *m, bool slow);
+/* The same for people who ask: "cancelling: waiting for ..."; false and "" when nothing is. */
+bool cancel_describe(struct vmig_migration *m, char *ret, size_t size);
+bool cancel_is_under_way(struct vmig_migration *m);
+
 /* ---- main.c: writing to the main channel ---- */
+/* With main_write held, after the bytes were hashed; ends when the run does, and then nothing can be
+ * written any more. 0 or negative errno; @iov is changed. */
+int main_write_locked(struct vmig_migration *m, struct iovec *iov, unsigned count);
+/* Tell the other side how it ended, when the run is over; it may not listen any more. */
+void main_last_words(struct vmig_migration *m, bool command, uint16_t type, const char *text);
 /* Send what @w holds (and reset it) in one piece. */
 int main_send(struct vmig_migration *m, struct writer *w, struct vmig_error *err);
 /* Of all that was sent so far. */

@@ -2,7 +2,6 @@
 /* The source's ear: a thread that reads the target's messages and notes what they say. One row a
  * message: the length of its content, and what it means. */
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -227,22 +226,10 @@ static int find_row(struct vmig_migration *m, uint16_t type, uint16_t length,
         type, length);
 }
 
-/* When there is something to read; cancelling is noticed here, too, so that it ends every wait. */
 static ssize_t fill(void *opaque, void *buf, size_t size)
 {
     struct vmig_migration *m = opaque;
-    for (;;) {
-        bool watch = run_check(m, NULL) == 0;
-        struct pollfd p[2] = { { .fd = m->main->fd, .events = POLLIN },
-                               { .fd = watch ? m->cancel_fd : -1, .events = POLLIN } };
-        /* past the point of no return a cancel is not heeded, and its fd stays readable */
-        if (watch && atomic_load(&m->cancelled))
-            p[1].fd = -1;
-        if (poll(p, 2, -1) < 0 && errno != EINTR)
-            return -errno;
-        if (p[0].revents)
-            return channel_read(m->main, buf, size);
-    }
+    return channel_read(m->main, buf, size);
 }
 
 static int went_away(struct vmig_migration *m, int rc, struct vmig_error *err)

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 #include <unistd.h>
 #include <jansson.h>
 
@@ -51,6 +50,8 @@ static void reset_run(struct vmig_migration *m)
     m->peer_hello = false;
     m->round_loaded = m->lanes_at_barrier = m->barrier_round = 0;
     m->window_bytes = 0;
+    m->committed = m->cancelled_late = m->told_late = false;
+    m->waiting = (struct waiting) { 0 };
     free(take_ptr(m->peer_control));
     m->num_lanes = 0;
     XXH3_64bits_reset(m->said);
@@ -106,15 +107,8 @@ int run_begin(struct vmig_migration *m, enum side side, struct vmig_error *err)
         return rc;
     run_set_identity(m, identity);
     run_status(m, VMIG_STATUS_SETUP);
-    return crew_start(m, err);
-}
-
-static void drain_cancel(struct vmig_migration *m)
-{
-    uint64_t count;
-    while (read(m->cancel_fd, &count, sizeof(count)) > 0)
-        ;
-    atomic_store(&m->cancelled, false);
+    rc = cancel_watch(m, err);
+    return rc < 0 ? rc : crew_start(m, err);
 }
 
 void run_end(struct vmig_migration *m)
@@ -123,9 +117,11 @@ void run_end(struct vmig_migration *m)
     return_path_end(m);
     crew_end(m);
     free(take_ptr(m->page_copies));
+    cancel_unwatch(m);
     m->main = channel_free(m->main);
-    drain_cancel(m);
+    cancel_forget(m);
     LOCK_SCOPE(&m->lock);
+    m->waiting = (struct waiting) { 0 };
     m->side = SIDE_NONE;
     m->statistics.total_ms = clock_ms_since(m->start_ns);
 }
@@ -135,34 +131,28 @@ int run_hold(struct vmig_migration *m)
     lanes_end(m);
     return_path_end(m);
     m->main = channel_free(m->main);
-    drain_cancel(m); /* who cancelled the migration did not mean to throw away what is held now */
+    cancel_forget(m); /* who cancelled the migration did not mean to throw away what is held now */
     run_status(m, VMIG_STATUS_UNRESOLVED);
     LOCK_SCOPE(&m->lock);
     m->unresolved = true;
     return -EUCLEAN;
 }
 
-/* Called with the lock held: let everybody who waits see that it is over. */
+/* Called with the lock held: let everybody who waits see that it is over. The main channel stays as
+ * it is, so that the other side can be told. */
 static void wake_all_locked(struct vmig_migration *m)
 {
     pthread_cond_broadcast(&m->changed);
+    eventfd_write(m->end_fd, 1);
     for (unsigned i = 0; i < m->num_lanes; i++)
         channel_shutdown(m->lanes[i].channel);
-    if (!m->main || !m->main->socket)
-        return;
-    /* The target's engine reads the main channel; it must still be able to answer. At a source
-     * without lanes a worker may be writing to it. */
-    if (m->side == SIDE_TARGET)
-        shutdown(m->main->fd, SHUT_RD);
-    else if (m->carrier == &carrier_sections)
-        channel_shutdown(m->main);
 }
 
 void run_abort(struct vmig_migration *m, const struct vmig_error *err)
 {
     {
         LOCK_SCOPE(&m->lock);
-        if (m->aborted || m->handover != HANDOVER_NONE)
+        if (m->aborted || m->handover != HANDOVER_NONE || m->committed)
             return;
         m->aborted = true;
         error_copy(&m->first_error, err);
@@ -190,11 +180,20 @@ int run_check(struct vmig_migration *m, struct vmig_error *err)
     return m->first_error.code ? m->first_error.code : -ECANCELED;
 }
 
+void run_sleep_locked(struct vmig_migration *m, uint64_t deadline_ns)
+{
+    if (deadline_ns == UINT64_MAX) {
+        pthread_cond_wait(&m->changed, &m->lock);
+        return;
+    }
+    struct timespec ts = clock_timespec(deadline_ns);
+    pthread_cond_timedwait(&m->changed, &m->lock, &ts);
+}
+
 void run_wait_locked(struct vmig_migration *m, uint64_t deadline_ns)
 {
-    uint64_t slice_ns = clock_ns() + 100 * NS_PER_MS;
-    struct timespec ts = clock_timespec(deadline_ns < slice_ns ? deadline_ns : slice_ns);
-    pthread_cond_timedwait(&m->changed, &m->lock, &ts);
+    if (!m->aborted)
+        run_sleep_locked(m, deadline_ns);
 }
 
 void run_stage(struct vmig_migration *m, enum vmig_stage stage)

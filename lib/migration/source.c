@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <jansson.h>
 
 #include "lib/cleanup.h"
@@ -48,7 +47,7 @@ static int open_channel(struct vmig_migration *m, const struct address *address,
                         struct vmig_error *err)
 {
     struct channel *channel;
-    int rc = channel_connect(address, m->cancel_fd, &channel, err);
+    int rc = channel_connect(address, m->end_fd, &channel, err);
     if (rc < 0)
         return rc;
     m->one_way = channel->one_way;
@@ -327,7 +326,9 @@ static int stop_workload(struct vmig_migration *m, struct vmig_error *err)
 {
     m->pause_start_ns = clock_ns();
     m->workload_stopped = true;
+    cancel_waiting(m, "the host to stop the workload");
     int rc = m->host.stop ? m->host.stop(m->host.opaque, err) : 0;
+    cancel_waits_no_more(m);
     error_locate(err, VMIG_STAGE_QUIESCE, NULL);
     m->model.workload_stop_ms = clock_ms_since(m->pause_start_ns);
     return rc;
@@ -437,16 +438,16 @@ static const struct {
  * nobody would know what this is. */
 static void say_abort(struct vmig_migration *m, const struct vmig_error *err)
 {
-    bool dead;
-    {
-        LOCK_SCOPE(&m->lock);
-        dead = m->link_dead;
-    }
-    if (!m->main || m->one_way || dead || !atomic_load(&m->sent_bytes))
-        return;
-    struct timeval patience = { .tv_sec = 2 };
-    setsockopt(m->main->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-    main_command(m, WIRE_CMD_ABORT, err->text, strlen(err->text), NULL);
+    if (atomic_load(&m->sent_bytes))
+        main_last_words(m, true, WIRE_CMD_ABORT, err->text);
+}
+
+/* Where it was says the error's stage. */
+static void say_cancelled(const struct vmig_migration *m, struct vmig_error *err)
+{
+    if (strcmp(err->reason, "cancelled") == 0)
+        snprintf(err->text, sizeof(err->text), "cancelled; %s",
+                 m->set_up ? "devices and workload run on here" : "nothing had been touched");
 }
 
 static int source_fail(struct vmig_migration *m, struct vmig_error *err)
@@ -467,6 +468,8 @@ static int source_fail(struct vmig_migration *m, struct vmig_error *err)
     }
     if (m->set_up)
         crew_run(m, STEP_CLEANUP, NULL);
+    if (cancelled)
+        say_cancelled(m, err);
     run_status(m, cancelled ? VMIG_STATUS_CANCELLED : VMIG_STATUS_FAILED);
     return err->code;
 }
@@ -512,6 +515,10 @@ VMIG_EXPORT int vmig_migration_send(struct vmig_migration *m, const char *addres
     if (rc == -EUCLEAN && m->handover == HANDOVER_GAVE_UP) {
         error_copy(err, &first);
         return run_hold(m);
+    }
+    if (rc == -ECANCELED) { /* whatever was interrupted by it */
+        first = (struct vmig_error) { 0 };
+        run_check(m, &first);
     }
     if (rc < 0) {
         error_set(&first, rc, m->stage, NULL, NULL, "%s", strerror(-rc));

@@ -27,9 +27,6 @@
 
 /* ---- opening ---- */
 
-/* How often who waits for the source looks after the workers. */
-#define WATCH_MS 500
-
 /* A length that was changed on its way may promise what never comes. Only our own source is known to
  * send sections in one piece, and who writes a pipe does not wait for an answer. */
 static bool may_stall(const struct target *t)
@@ -44,37 +41,33 @@ void target_wait(struct target *t)
     t->inside = true;
 }
 
-/* Reads can be ended by cancelling, whatever stands behind the channel; but not once LOADED was
- * said: the source may have given up since (rule L2). */
+/* Reads end with the run, whatever stands behind the channel. Once LOADED was said a cancel does not
+ * end it: the source may have given up since (rule L2). */
 static ssize_t fill(void *opaque, void *buf, size_t size)
 {
     struct target *t = opaque;
-    bool deaf = t->m->handover == HANDOVER_LOADED;
-    struct pollfd p[2] = { { .fd = t->m->main->fd, .events = POLLIN },
-                           { .fd = deaf ? -1 : t->m->cancel_fd, .events = POLLIN } };
+    struct pollfd p[3] = { { .fd = t->m->main->fd, .events = POLLIN },
+                           { .fd = t->m->end_fd, .events = POLLIN },
+                           { .fd = t->m->watch.late_fd, .events = POLLIN } };
     uint64_t start_ns = clock_ns();
-    while (!p[0].revents) {
-        if (poll(p, 2, WATCH_MS) < 0 && errno != EINTR)
+    for (;;) {
+        int n = poll(p, 3, CREW_WATCH_MS);
+        if (n < 0 && errno != EINTR)
             return -errno;
-        if (p[1].revents)
+        if (n > 0 && p[1].revents)
             return -ECANCELED;
+        if (n > 0 && p[0].revents)
+            return channel_read(t->m->main, buf, size);
+        cancel_name(t->m, false);
         crew_watch(t->m);
-        if (!deaf && run_check(t->m, NULL) < 0)
-            return -ECANCELED;
-        t->stalled = !p[0].revents && !may_stall(t) && clock_ms_since(start_ns) >= t->m->stall_ms;
+        t->stalled = !may_stall(t) && clock_ms_since(start_ns) >= t->m->stall_ms;
         if (t->stalled)
             return -ETIMEDOUT;
     }
-    return channel_read(t->m->main, buf, size);
 }
-
-/* A source that does not read its answers for this long is treated like one that is gone. */
-#define ANSWER_PATIENCE_S 60
 
 static int set_main(struct vmig_migration *m, struct channel *channel)
 {
-    struct timeval patience = { .tv_sec = ANSWER_PATIENCE_S };
-    setsockopt(channel->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
     LOCK_SCOPE(&m->lock);
     m->main = channel;
     m->one_way = channel->one_way;
@@ -91,7 +84,7 @@ static bool is_source(struct vmig_migration *m, const struct channel *channel)
     uint8_t head[4] = { 0 };
     uint64_t deadline = clock_ns() + SOURCE_PATIENCE_MS * NS_PER_MS;
     struct pollfd p[2] = { { .fd = channel->fd, .events = POLLIN | POLLRDHUP },
-                           { .fd = m->cancel_fd, .events = POLLIN } };
+                           { .fd = m->end_fd, .events = POLLIN } };
     while (clock_ns() < deadline) {
         if (poll(p, 2, 100) <= 0)
             continue;
@@ -107,7 +100,7 @@ static bool is_source(struct vmig_migration *m, const struct channel *channel)
 static int accept_source(struct target *t, struct channel **ret, struct vmig_error *err)
 {
     for (;;) {
-        int rc = channel_accept(t->listen_fd, t->m->cancel_fd, ret, err);
+        int rc = channel_accept(t->listen_fd, t->m->end_fd, ret, err);
         if (rc < 0 || is_source(t->m, *ret))
             return rc;
         run_event(t->m, VMIG_EVENT_WARNING,
@@ -122,7 +115,7 @@ static int listen_and_accept(struct target *t, const struct address *address,
     CLEANUP_FREE char *name = NULL;
     struct channel *channel;
     bool public;
-    int rc = channel_listen(address, &t->listen_fd, &name, &public, err);
+    int rc = channel_listen(address, t->m->end_fd, &t->listen_fd, &name, &public, err);
     if (rc < 0)
         return rc;
     if (public)
@@ -141,7 +134,7 @@ static int target_open(struct target *t, const struct address *address, struct v
     if (address->kind == ADDRESS_TCP || address->kind == ADDRESS_UNIX) {
         rc = listen_and_accept(t, address, err);
     } else {
-        rc = channel_open_read(address, t->m->cancel_fd, &channel, err);
+        rc = channel_open_read(address, t->m->end_fd, &channel, err);
         if (rc == 0)
             rc = set_main(t->m, channel);
     }
@@ -212,12 +205,10 @@ static int on_hello(struct target *t, const uint8_t *data, uint32_t length, stru
 
 static int drain(struct participant *p, struct vmig_error *err)
 {
-    int rc = inbox_drain(&p->inbox), over = 0;
-    while (rc == -EAGAIN && (over = run_check(p->migration, err)) == 0) {
+    int rc;
+    while ((rc = inbox_drain(&p->inbox, clock_ns() + CREW_WATCH_MS * NS_PER_MS)) == -EAGAIN)
         crew_watch(p->migration);
-        rc = inbox_drain(&p->inbox);
-    }
-    return rc == -ECANCELED ? run_check(p->migration, err) : over;
+    return rc < 0 ? run_check(p->migration, err) : 0;
 }
 
 /* All that is suspect, whether or not it was told before: the source sends it again. */
@@ -494,11 +485,8 @@ static void target_close(struct target *t)
 static void say_failed(struct vmig_migration *m, const struct vmig_error *err)
 {
     CLEANUP_FREE char *text = hello_failure(err);
-    if (!m->main || m->one_way || !text)
-        return;
-    struct timeval patience = { .tv_sec = 2 };
-    setsockopt(m->main->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-    main_return(m, WIRE_RP_FAILED, text, strlen(text), NULL);
+    if (text)
+        main_last_words(m, false, WIRE_RP_FAILED, text);
 }
 
 static void target_fail(struct vmig_migration *m, struct vmig_error *err)
@@ -524,6 +512,10 @@ static void target_fail(struct vmig_migration *m, struct vmig_error *err)
         LOCK_SCOPE(&m->lock);
         m->handover = HANDOVER_DISCARDED; /* what an unresolved source that asks is told */
     }
+    if (cancelled && strcmp(err->reason, "cancelled") == 0)
+        snprintf(err->text, sizeof(err->text), "cancelled; %s",
+                 m->set_up ? "what was loaded here is dropped and the source goes on"
+                           : "nothing had been touched here");
     run_status(m, cancelled ? VMIG_STATUS_CANCELLED : VMIG_STATUS_FAILED);
 }
 

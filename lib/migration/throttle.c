@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* max-bandwidth: each piece of data books its time on the wire and waits for it to begin. Off in
  * the pause, where nobody wants to wait. */
-#include <errno.h>
-#include <poll.h>
 
 #include "lib/cleanup.h"
 #include "lib/clock.h"
@@ -32,13 +30,12 @@ int throttle_wait(struct vmig_migration *m, uint64_t bytes, struct vmig_error *e
     if (!m->parameters[PARAMETER_MAX_BANDWIDTH] || m->completing)
         return 0;
     uint64_t start = book(m, bytes);
-    for (uint64_t now = clock_ns(); now < start; now = clock_ns()) {
+    while (clock_ns() < start) {
         int rc = run_check(m, err);
         if (rc < 0)
             return rc;
-        uint64_t ms = (start - now) / NS_PER_MS + 1;
-        struct pollfd p = { .fd = m->cancel_fd, .events = POLLIN };
-        poll(&p, 1, ms < 100 ? (int)ms : 100);
+        LOCK_SCOPE(&m->lock);
+        run_wait_locked(m, start);
     }
     return 0;
 }

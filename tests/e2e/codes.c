@@ -218,18 +218,10 @@ static void cancelled_through_the_control_socket_is_130(void **state)
     struct process send =
         start("send", "--device", from, "--control", at("control"), unix_address("link"));
     int fd = accept(peer, NULL, NULL);
-    struct sockaddr_un sun = { .sun_family = AF_UNIX };
-    snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", at("control"));
-    int control = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(connect(control, (struct sockaddr *)&sun, sizeof(sun)), 0);
-    static const char line[] = "{\"execute\":\"cancel\"}\n";
-    char answer[100] = "";
-    assert_int_equal(write(control, line, sizeof(line) - 1), sizeof(line) - 1);
-    assert_true(read(control, answer, sizeof(answer) - 1) > 0);
-    assert_string_equal(answer, "{\"return\":{}}\n");
+    await_status("control", "source");
+    expect(run("resolve", at("control"), "cancel"), 0, "cancelling");
     assert_int_equal(end(&send), 130);
     expect_state("source", "RUNNING");
-    close(control);
     close(fd);
     close(peer);
 }

@@ -19,6 +19,7 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/pidfd.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -523,6 +524,14 @@ FRONT(int, eventfd, unsigned start, int flags)
     if (fault)
         FAIL(-1, fault);
     return __real_eventfd(start, flags);
+}
+
+FRONT(int, pidfd_open, pid_t pid, unsigned flags)
+{
+    int fault = FAULT(pidfd_open, -1, .errors = { EMFILE, ENOSYS });
+    if (fault)
+        FAIL(-1, fault);
+    return __real_pidfd_open(pid, flags);
 }
 
 FRONT(pid_t, fork, void)

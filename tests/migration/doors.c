@@ -123,6 +123,8 @@ static void file_appears_when_it_is_complete(void **state)
     char path[200], text[10] = "";
     struct channel *c = open_file(path);
     assert_false(exists(path));
+    x(channel_make_durable(c, &err));
+    assert_false(exists(path));
     x(channel_commit(c, &err));
     channel_free(c);
     int fd = open(path, O_RDONLY);
@@ -162,6 +164,7 @@ static void commit_that_fails_leaves_nothing(void **state)
     struct vmig_error err = { 0 };
     struct channel *c = open_file(path);
     assert_int_equal(mkdir(path, 0700), 0); /* a folder took the name meanwhile */
+    assert_int_equal(channel_make_durable(c, &err), 0);
     assert_true(channel_commit(c, &err) < 0);
     assert_non_null(strstr(err.text, path));
     channel_free(c);
@@ -179,7 +182,7 @@ static int run_command(const char *command, struct vmig_error *ret_err)
     int rc = channel_write(c, "state", 5);
     *ret_err = (struct vmig_error) { 0 };
     if (rc == 0)
-        rc = channel_commit(c, ret_err);
+        rc = channel_make_durable(c, ret_err);
     channel_free(c);
     return rc;
 }

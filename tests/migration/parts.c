@@ -167,7 +167,7 @@ static void inbox_keeps_the_order(void **state)
     assert_int_equal(inbox_take(&box, &item), 0);
     assert_int_equal(item.kind, INBOX_END);
     inbox_loaded(&box);
-    assert_int_equal(inbox_drain(&box), 0);
+    assert_int_equal(inbox_drain(&box, UINT64_MAX), 0);
     inbox_done(&box);
 }
 
@@ -187,12 +187,13 @@ static void inbox_takes_its_limit_and_no_byte_more(void **state)
 
 static void *wait_for_room(void *opaque)
 {
-    struct inbox *box = opaque;
-    int rc;
-    do
-        rc = inbox_wait_room(box, 60);
-    while (rc == -EAGAIN);
-    return (void *)(intptr_t)rc;
+    inbox_wait_room(opaque, 60, UINT64_MAX);
+    return NULL;
+}
+
+static void *wait_until_loaded(void *opaque)
+{
+    return (void *)(intptr_t)inbox_drain(opaque, UINT64_MAX);
 }
 
 static void reader_waits_for_room_and_goes_on_when_there_is(void **state)
@@ -201,15 +202,12 @@ static void reader_waits_for_room_and_goes_on_when_there_is(void **state)
     struct inbox box;
     struct inbox_item item;
     pthread_t thread;
-    void *rc;
     inbox_init(&box, 100);
     assert_int_equal(inbox_put(&box, INBOX_DATA, letter(&box, 'x'), 60), 0);
-    assert_int_equal(inbox_wait_room(&box, 41), -EAGAIN);
-    assert_int_equal(inbox_wait_room(&box, 40), 0);
+    inbox_wait_room(&box, 40, UINT64_MAX); /* there is so much, and no byte more */
     assert_int_equal(pthread_create(&thread, NULL, wait_for_room, &box), 0);
     assert_int_equal(inbox_take(&box, &item), 0);
-    pthread_join(thread, &rc);
-    assert_int_equal((intptr_t)rc, 0);
+    pthread_join(thread, NULL);
     inbox_give_back(&box, item.buf);
     inbox_done(&box);
 }
@@ -219,13 +217,16 @@ static void what_was_taken_is_not_loaded_before_it_is_said(void **state)
     (void)state;
     struct inbox box;
     struct inbox_item item;
+    pthread_t thread;
+    void *rc;
     inbox_init(&box, 100);
     assert_int_equal(inbox_put(&box, INBOX_DATA, letter(&box, 'x'), 1), 0);
-    assert_int_equal(inbox_drain(&box), -EAGAIN);
+    assert_int_equal(pthread_create(&thread, NULL, wait_until_loaded, &box), 0);
     assert_int_equal(inbox_take(&box, &item), 0);
-    assert_int_equal(inbox_drain(&box), -EAGAIN);
+    assert_int_equal(pthread_tryjoin_np(thread, &rc), EBUSY);
     inbox_loaded(&box);
-    assert_int_equal(inbox_drain(&box), 0);
+    pthread_join(thread, &rc);
+    assert_int_equal((intptr_t)rc, 0);
     inbox_give_back(&box, item.buf);
     inbox_done(&box);
 }
@@ -250,19 +251,21 @@ static void closing_wakes_who_waits(void **state)
     (void)state;
     struct inbox box;
     struct inbox_item item;
-    pthread_t thread;
+    pthread_t thread, other;
     void *rc;
     inbox_init(&box, 100);
     assert_int_equal(inbox_put(&box, INBOX_DATA, letter(&box, 'x'), 60), 0);
     assert_int_equal(pthread_create(&thread, NULL, wait_for_room, &box), 0);
+    assert_int_equal(pthread_create(&other, NULL, wait_until_loaded, &box), 0);
     inbox_close(&box);
-    pthread_join(thread, &rc);
-    assert_int_equal((intptr_t)rc, 0); /* and the next call says why */
+    pthread_join(thread, NULL); /* and the next call says why */
+    pthread_join(other, &rc);
+    assert_int_equal((intptr_t)rc, -ECANCELED);
     assert_int_equal(inbox_take(&box, &item), -ECANCELED);
-    assert_int_equal(inbox_drain(&box), -ECANCELED);
+    assert_int_equal(inbox_drain(&box, UINT64_MAX), -ECANCELED);
     assert_int_equal(inbox_put(&box, INBOX_END, NULL, 0), -ECANCELED);
     inbox_reset(&box);
-    assert_int_equal(inbox_drain(&box), 0);
+    assert_int_equal(inbox_drain(&box, UINT64_MAX), 0);
     inbox_done(&box);
 }
 

@@ -34,7 +34,8 @@ struct relay {
     pthread_mutex_t lock; /* guards all below */
     uint64_t passed, since_loaded;
     bool flipped, flipped_late;
-    bool acted, loaded, go, running, has_ack, kept_all;
+    bool acted, act_over, loaded, go, running, has_ack, kept_all;
+    pthread_cond_t act_ended;
     uint8_t message[4 + 65535]; /* with swallow_ack: one message of the target's */
     size_t message_bytes;
     uint8_t kept[1024]; /* acknowledgements that were kept back */
@@ -64,6 +65,7 @@ struct relay *relay_new(const struct relay_plan *plan)
     r->listen_fd = -1;
     r->stop_fd = eventfd(0, EFD_CLOEXEC);
     pthread_mutex_init(&r->lock, NULL);
+    pthread_cond_init(&r->act_ended, NULL);
     return r;
 }
 
@@ -220,6 +222,20 @@ static bool pass_without_ack(struct relay *r, int to, const uint8_t *buf, size_t
     return true;
 }
 
+/* All else stands still meanwhile. */
+static void act(struct relay *r, bool first)
+{
+    if (!r->plan.act)
+        return;
+    if (first)
+        r->plan.act(r->plan.arg);
+    LOCK_SCOPE(&r->lock);
+    r->act_over |= first;
+    pthread_cond_broadcast(&r->act_ended);
+    while (!r->act_over)
+        pthread_cond_wait(&r->act_ended, &r->lock);
+}
+
 static void *pump_main(void *opaque)
 {
     struct pump *p = opaque;
@@ -247,8 +263,8 @@ static void *pump_main(void *opaque)
             }
         }
         bool sent = write_all(to, buf, may);
-        if (first && r->plan.act)
-            r->plan.act(r->plan.arg);
+        if (may < (size_t)n)
+            act(r, first);
         if (first)
             relay_cut(r);
         if (!sent || may < (size_t)n)
@@ -338,6 +354,7 @@ struct relay *relay_free(struct relay *r)
     if (r->listen_fd >= 0)
         close(r->listen_fd);
     close(r->stop_fd);
+    pthread_cond_destroy(&r->act_ended);
     pthread_mutex_destroy(&r->lock);
     XXH3_freeState(r->passed_back);
     free(r);

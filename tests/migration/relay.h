@@ -16,7 +16,7 @@ struct relay_plan {
     bool from_loaded; /* count from the first byte of LOADED on; otherwise from the beginning */
     uint64_t after;   /* bytes that pass; UINT64_MAX: all */
     /* Called once when @after bytes have passed, on a thread of the relay; NULL: cut. Nothing
-     * passes after it. */
+     * passes from then on, and nothing is cut before it returns. */
     bool inside_go;   /* instead: two bytes into GO */
     bool after_go;    /* instead: after GO, and nothing of what the target answers */
     bool swallow_ack; /* keep acknowledgements back until relay_release_ack() */

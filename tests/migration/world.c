@@ -81,6 +81,8 @@ static void on_event(void *opaque, const struct vmig_event *event)
     }
     if (event->kind == VMIG_EVENT_STAGE && side->on_stage)
         side->on_stage(side, event->stage);
+    if (side->on_event)
+        side->on_event(side, event);
 }
 
 /* ---- making it ---- */

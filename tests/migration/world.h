@@ -89,8 +89,10 @@ struct party {
     unsigned stages_seen; /* bit by enum vmig_stage */
     /* the last of its kind in this run */
     char waiting[200], warning[200], state_lost[600];
+    bool late; /* for tests to set, under world.lock */
     /* called in events, on the engine's thread */
     void (*on_stage)(struct party *side, enum vmig_stage stage);
+    void (*on_event)(struct party *side, const struct vmig_event *event);
 };
 
 struct relay;
