@@ -49,6 +49,16 @@ static bool unhex(const char *text, uint8_t *ret, size_t count)
     return true;
 }
 
+/* Whatever did not fit into memory makes all of it NULL: a list that lacks something would be refused
+ * by the other side, for a reason that is none. */
+static json_t *append(json_t *take_list, json_t *take_entry)
+{
+    if (json_array_append_new(take_list, take_entry) == 0)
+        return take_list;
+    json_decref(take_list);
+    return NULL;
+}
+
 static json_t *participants_json(const struct vmig_migration *m)
 {
     json_t *list = json_array();
@@ -56,9 +66,9 @@ static json_t *participants_json(const struct vmig_migration *m)
         const struct participant *p = m->participants[i];
         bool precopy = p->device && m->parameters[PARAMETER_PRE_COPY] &&
                        participant_device_will_precopy(p->opaque);
-        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:b}", "id", p->id, "kind",
-                                              kind_names[p->kind], "identity", p->identity,
-                                              "precopy", precopy));
+        list =
+            append(list, json_pack("{s:s, s:s, s:s, s:b}", "id", p->id, "kind", kind_names[p->kind],
+                                   "identity", p->identity, "precopy", precopy));
     }
     return list;
 }
@@ -68,9 +78,8 @@ static json_t *ram_json(const struct vmig_migration *m)
     json_t *list = json_array();
     for (unsigned i = 0; i < m->ram->num_blocks; i++) {
         const struct vmig_ram_block *b = &m->ram->blocks[i].desc;
-        json_array_append_new(list,
-                              json_pack("{s:s, s:I, s:I}", "name", b->name, "iova",
-                                        (json_int_t)b->iova, "size", (json_int_t)b->size_bytes));
+        list = append(list, json_pack("{s:s, s:I, s:I}", "name", b->name, "iova",
+                                      (json_int_t)b->iova, "size", (json_int_t)b->size_bytes));
     }
     return list;
 }

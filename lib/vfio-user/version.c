@@ -51,6 +51,7 @@ struct vuser_capabilities vuser_capabilities_default(void)
 
 /* ---- build ---- */
 
+/* What is put is gone when that fails, so a value is filled before it is put. */
 static int put(json_t *object, const char *name, json_t *take_value)
 {
     return json_object_set_new(object, name, take_value); /* fails too when the value is NULL */
@@ -61,11 +62,10 @@ static int put_twin(json_t *caps, const struct vuser_capabilities *c)
     if (!c->twin_socket)
         return 0;
     json_t *twin = json_object();
-    int rc = put(caps, "twin_socket", twin);
-    rc |= put(twin, "supported", json_true());
+    int rc = put(twin, "supported", json_true());
     if (c->twin_fd_index >= 0)
         rc |= put(twin, "fd_index", json_integer(c->twin_fd_index));
-    return rc;
+    return rc | put(caps, "twin_socket", twin);
 }
 
 static int put_migration(json_t *caps, const struct vuser_capabilities *c)
@@ -73,12 +73,11 @@ static int put_migration(json_t *caps, const struct vuser_capabilities *c)
     if (!c->migration_pgsize)
         return 0;
     json_t *migration = json_object();
-    int rc = put(caps, "migration", migration);
-    rc |= put(migration, "pgsize", json_integer((json_int_t)c->migration_pgsize));
+    int rc = put(migration, "pgsize", json_integer((json_int_t)c->migration_pgsize));
     if (c->migration_max_bitmap_size)
         rc |= put(migration, "max_bitmap_size",
                   json_integer((json_int_t)c->migration_max_bitmap_size));
-    return rc;
+    return rc | put(caps, "migration", migration);
 }
 
 static int put_extensions(json_t *caps, const struct vuser_capabilities *c)
@@ -86,18 +85,17 @@ static int put_extensions(json_t *caps, const struct vuser_capabilities *c)
     if (!c->extensions)
         return 0;
     json_t *ours = json_object();
-    int rc = put(caps, VUSER_EXTENSIONS_NAME, ours);
+    int rc = 0;
     for (size_t i = 0; i < EXTENSIONS; i++)
         if (c->extensions & extensions[i].bit)
             rc |= put(ours, extensions[i].name, json_true());
-    return rc;
+    return rc | put(caps, VUSER_EXTENSIONS_NAME, ours);
 }
 
 static int put_all(json_t *root, const struct vuser_capabilities *c)
 {
     json_t *caps = json_object();
-    int rc = put(root, "capabilities", caps);
-    rc |= put(caps, "max_msg_fds", json_integer(c->max_msg_fds));
+    int rc = put(caps, "max_msg_fds", json_integer(c->max_msg_fds));
     rc |= put(caps, "max_data_xfer_size", json_integer((json_int_t)c->max_data_xfer_size));
     rc |= put(caps, "max_dma_maps", json_integer((json_int_t)c->max_dma_maps));
     rc |= put(caps, "pgsizes", json_integer((json_int_t)c->pgsizes));
@@ -108,7 +106,7 @@ static int put_all(json_t *root, const struct vuser_capabilities *c)
     rc |= put_migration(caps, c);
     rc |= put_twin(caps, c);
     rc |= put_extensions(caps, c);
-    return rc;
+    return rc | put(root, "capabilities", caps);
 }
 
 int vuser_version_build(const struct vuser_capabilities *capabilities, void **ret,
