@@ -51,7 +51,7 @@ fuzz: ## feed damaged bytes to every parser, SECONDS=60 for each
 	scripts/fuzz $(SECONDS)
 
 .PHONY: soak
-soak: deps-build ## move workloads of all kinds for SECONDS=60, each verified
+soak: deps-build ## flip bits, fail calls, move workloads of all kinds for SECONDS=60
 	+@$(MAKE) --no-print-directory all
 	scripts/soak $(SECONDS)
 
