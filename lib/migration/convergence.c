@@ -140,6 +140,16 @@ static bool is_throttled(const struct vmig_migration *m)
     return m->parameters[PARAMETER_MAX_BANDWIDTH] && m->carrier && m->carrier->measure;
 }
 
+/* Was it alone for most of the round, for the others had long been done? */
+static bool holds_up(const struct vmig_migration *m, const struct participant *p)
+{
+    for (unsigned i = 0; i < m->num_participants; i++)
+        if (m->participants[i] != p &&
+            m->participants[i]->step_ms[STEP_ITERATE] * 2 > p->step_ms[STEP_ITERATE])
+            return false;
+    return true;
+}
+
 void convergence_learn_round(struct vmig_migration *m, uint64_t bytes, double ms, double wait_ms)
 {
     struct time_model *t = &m->model;
@@ -152,8 +162,14 @@ void convergence_learn_round(struct vmig_migration *m, uint64_t bytes, double ms
     convergence_learn_link(m, bytes, ms);
     for (unsigned i = 0; i < m->num_participants; i++) {
         struct participant *p = m->participants[i];
-        learn_speed(&p->learned.speed, p->data_bytes - p->learned.looked_data_bytes,
-                    without_round_trip(m, p->step_ms[STEP_ITERATE] + wait_ms));
+        double alone_ms = p->step_ms[STEP_ITERATE] + wait_ms;
+        if (p->data_bytes - p->learned.looked_data_bytes < RATE_BYTES_MIN)
+            continue;
+        if (holds_up(m, p))
+            learn_speed(&p->learned.speed, p->data_bytes - p->learned.looked_data_bytes,
+                        without_round_trip(m, alone_ms));
+        else
+            learn_speed(&p->learned.shared_speed, bytes, without_round_trip(m, ms));
     }
 }
 
@@ -271,8 +287,10 @@ static void gather(const struct vmig_migration *m, const struct participant *p,
     ret->workload_rate = rate_of(&p->learned.by_workload);
     ret->own_rate = rate_of(&p->learned.by_itself);
     ret->rate = best(&p->learned.speed);
+    ret->shared_rate = best(&p->learned.shared_speed);
     if (m->parameters[PARAMETER_SWITCHOVER_BANDWIDTH]) { /* the user knows better */
         ret->rate = bandwidth(m);
+        ret->shared_rate = 0;
         ret->past[HISTORY_RATE] = -1;
     }
 }

@@ -106,29 +106,39 @@ static double link_rate(const struct forecast_link *link)
     return past > link->bandwidth && past < link->bandwidth * SAME_LINK ? past : link->bandwidth;
 }
 
-static double rate_of(const struct forecast_part *p, unsigned devices, double bandwidth)
+/* Of its own; 0: it was only seen among others. */
+static double own_rate(const struct forecast_part *p, unsigned devices, double bandwidth)
 {
     double past = remembered_rate(p, devices);
     if (past > 0)
         return past;
-    if (p->rate > 0)
+    if (p->rate > 0 || p->shared_rate > 0)
         return p->rate;
     return p->device ? smaller(bandwidth, DEVICE_DEFAULT) : bandwidth;
 }
 
-/* Everything shares the link, and nobody is faster than himself. */
+/* Everything shares the link, nobody is faster than himself, and those who were only seen together
+ * are together no faster than then. */
 static double data_ms(const struct forecast_part *parts, unsigned count,
                       const struct forecast_link *link, struct vmig_pause *so_far)
 {
-    double bandwidth = link_rate(link), all = 0, ms = 0;
+    double bandwidth = link_rate(link), all = 0, ms = 0, shared = 0, shared_rate = 0;
     unsigned devices = 0;
     for (unsigned i = 0; i < count; i++)
         devices += parts[i].device;
     for (unsigned i = 0; i < count; i++) {
         double bytes = bytes_then(&parts[i], so_far);
+        double rate = own_rate(&parts[i], devices, bandwidth);
         all += bytes;
-        ms = larger(ms, bytes / rate_of(&parts[i], devices, bandwidth));
+        if (rate > 0) {
+            ms = larger(ms, bytes / rate);
+        } else {
+            shared += bytes;
+            shared_rate = larger(shared_rate, parts[i].shared_rate);
+        }
     }
+    if (shared_rate > 0)
+        ms = larger(ms, shared / shared_rate);
     so_far->data_bytes = all < 0x1p63 ? (uint64_t)all : UINT64_MAX;
     return larger(ms, all / bandwidth);
 }

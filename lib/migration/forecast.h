@@ -32,7 +32,9 @@ struct forecast_part {
     uint64_t bytes_max;                  /* it never has more than this */
     /* bytes a ms that it becomes more: until the workload stands still; until it is stopped itself */
     double workload_rate, own_rate;
-    double rate; /* bytes a ms that it moves at, measured in this run */
+    /* bytes a ms, measured in this run: that it moves at by itself, and that all moved at together while
+     * it was none that the others waited for */
+    double rate, shared_rate;
 };
 
 struct forecast_link {

@@ -127,7 +127,7 @@ struct participant {
         double target_arc_ms; /* READY's word */
         uint64_t looked_data_bytes, looked_precopy_bytes, bytes_max;
         struct produced by_workload, by_itself;
-        struct recent speed;
+        struct recent speed, shared_speed;
     } learned;
     struct forecast_part forecast;
 

@@ -145,6 +145,24 @@ static void slow_participant_holds_up_the_pause_and_not_the_others(void **state)
     assert_ms(pause_of(p, 2, &l).data_ms, 1000);
 }
 
+/* 8 and 2 MB that moved at 50,000 a ms when they moved together, in whatever shares. */
+static void participants_seen_only_together_are_counted_together(void **state)
+{
+    (void)state;
+    struct forecast_part p[3] = { part(false), device(), device() };
+    struct forecast_link l = link_of(1e8);
+    p[0].bytes = 8000000;
+    p[1].bytes = 2000000;
+    p[0].shared_rate = p[1].shared_rate = 5e4;
+    assert_ms(pause_of(p, 3, &l).data_ms, 200);
+    p[1].rate = 1e4; /* one of them is slow by itself */
+    assert_ms(pause_of(p, 3, &l).data_ms, 200);
+    p[0].bytes = 1000000;
+    assert_ms(pause_of(p, 3, &l).data_ms, 200);
+    p[1].rate = 2e4;
+    assert_ms(pause_of(p, 3, &l).data_ms, 100);
+}
+
 /* The default of 1 GB/s, or the link where that is slower. */
 static void device_that_was_never_read_is_not_taken_for_fast(void **state)
 {
@@ -341,6 +359,27 @@ static void best_of_the_last_three_rounds_counts(void **state)
     end(m);
 }
 
+/* 2 MB of each in 100 ms. Who was busy for 100 of them while the other took 40 is that slow himself;
+ * the other, and both where it was 60, could not have been seen any faster. */
+static void slow_one_is_told_from_those_that_share(void **state)
+{
+    (void)state;
+    for (int together = 0; together < 2; together++) {
+        struct vmig_migration *m = with_pending(0, 0);
+        struct participant *slow = add_other(m, PARTICIPANT_DEVICE), *fast = m->participants[0];
+        slow->data_bytes = fast->data_bytes = 2000000;
+        slow->step_ms[STEP_ITERATE] = 100;
+        fast->step_ms[STEP_ITERATE] = together ? 60 : 40;
+        convergence_learn_round(m, 4000000, 100, 0);
+        assert_ms(slow->learned.speed.rate[0], together ? 0 : 20000);
+        assert_ms(slow->learned.shared_speed.rate[0], together ? 40000 : 0);
+        assert_ms(fast->learned.speed.rate[0], 0);
+        assert_ms(fast->learned.shared_speed.rate[0], 40000);
+        slow->kind = PARTICIPANT_OTHER;
+        end(m);
+    }
+}
+
 static void limited_rounds_say_nothing_about_the_link(void **state)
 {
     (void)state;
@@ -498,6 +537,7 @@ int main(void)
         cmocka_unit_test(what_was_seen_in_a_pause_counts_before_what_is_derived_from_arcs),
         cmocka_unit_test(all_bytes_share_the_link),
         cmocka_unit_test(slow_participant_holds_up_the_pause_and_not_the_others),
+        cmocka_unit_test(participants_seen_only_together_are_counted_together),
         cmocka_unit_test(device_that_was_never_read_is_not_taken_for_fast),
         cmocka_unit_test(rate_of_one_device_is_divided_among_more),
         cmocka_unit_test(link_that_nobody_measured_is_slow),
@@ -510,6 +550,7 @@ int main(void)
         cmocka_unit_test(device_of_unknown_size_has_100_gib),
         cmocka_unit_test(rounds_teach_bandwidth_without_the_round_trip),
         cmocka_unit_test(best_of_the_last_three_rounds_counts),
+        cmocka_unit_test(slow_one_is_told_from_those_that_share),
         cmocka_unit_test(limited_rounds_say_nothing_about_the_link),
         cmocka_unit_test(link_is_not_measured_for_nothing),
         cmocka_unit_test(bandwidth_that_was_given_counts),
