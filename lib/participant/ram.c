@@ -162,10 +162,12 @@ static int look(struct ram_participant *r, struct vmig_error *err)
     if (!cpu)
         before = ram_dirty_pages(r->m->ram);
     for (unsigned i = 0; rc == 0 && i < r->num_trackers; i++) {
+        crew_asks(r->self, r->names[i], "reading its log");
         rc = r->trackers[i]->ops->sync(r->trackers[i], r->m->ram, err);
         if (i + 1 == cpu)
             before = ram_dirty_pages(r->m->ram);
     }
+    crew_answered(r->self);
     r->sync_ms = clock_ms_since(start);
     r->device_pages = ram_dirty_pages(r->m->ram) - before;
     return rc;
