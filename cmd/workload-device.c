@@ -52,6 +52,13 @@ int workload_device_begin(struct vmig_device *device, uint64_t slot_iova, uint64
     return rc;
 }
 
+int workload_device_go_on(struct vmig_device *device, struct vmig_error *err)
+{
+    if (!workload_device_is_ours(device))
+        return 0;
+    return write_register(device, REFDEV_REG_CONTROL, REFDEV_CONTROL_RUN, err);
+}
+
 /* Half a minute for gigabytes of local memory on a busy machine. */
 #define VERIFY_TIMEOUT_NS (30 * NS_PER_S)
 

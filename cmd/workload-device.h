@@ -13,5 +13,7 @@ int workload_device_begin(struct vmig_device *device, uint64_t slot_iova, uint64
 /* Let the device stop its workload and check all it owns; adds to @ret. */
 int workload_device_verify(struct vmig_device *device, struct workload_report *ret,
                            struct vmig_error *err);
+/* Let it go on after that. */
+int workload_device_go_on(struct vmig_device *device, struct vmig_error *err);
 
 #endif

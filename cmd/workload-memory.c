@@ -225,6 +225,14 @@ int workload_verify(struct workload *w, struct workload_report *ret, struct vmig
     return rc;
 }
 
+int workload_go_on(struct workload *w, struct vmig_error *err)
+{
+    int rc = 0;
+    for (unsigned i = 0; rc == 0 && i < w->num_devices; i++)
+        rc = workload_device_go_on(w->devices[i], err);
+    return rc < 0 ? rc : workload_start(w, err);
+}
+
 bool workload_intact(const struct workload_report *r)
 {
     return !r->wrong_pages && !r->lost_writes && !r->slot_mismatches && !r->local_mismatches &&

@@ -4,9 +4,9 @@
  * target. `vfio-migrate demo` starts two; it can be driven by hand, too: commands come on stdin,
  * one a line, reports go out on stdout, one JSON object a line.
  *
- *   source: started with its workload running; "send ADDRESS" migrates
- *   target: "receive ADDRESS" waits for it and runs the workload afterwards
- *   both:   "verify" stops and checks everything; "quit"
+ *   where it runs:      "send ADDRESS" migrates it; the source is started with it
+ *   where it does not:  "receive ADDRESS" waits for it and runs it afterwards
+ *   both:               "verify" stops and checks everything, "go-on" goes on after it; "quit"
  */
 #include <errno.h>
 #include <signal.h>
@@ -23,7 +23,8 @@ enum { KEY_RAM = 0x1001, KEY_SOURCE, KEY_DIRTY, KEY_DMA, KEY_DEVICE_DIRTY, KEY_S
 struct process {
     struct endpoint end; /* addresses and parameters; it opens nothing itself */
     struct workload workload;
-    bool source;
+    bool source;    /* begins with the workload */
+    bool runs_here; /* has it now */
     uint64_t ram_bytes, dirty_rate, dma_rate, device_dirty_rate, seed;
     unsigned num_devices;
     struct vmig_device *devices[WORKLOAD_DEVICES_MAX];
@@ -136,6 +137,7 @@ static int begin(struct process *p, struct vmig_error *err)
     p->workload.dirty_rate_pages = p->dirty_rate / WORKLOAD_PAGE;
     if (!p->source)
         return 0;
+    p->runs_here = true;
     int rc = workload_begin(&p->workload, p->seed, p->dma_rate, p->device_dirty_rate, err);
     return rc < 0 ? rc : workload_start(&p->workload, err);
 }
@@ -182,10 +184,21 @@ static void do_move(struct process *p, const char *address, bool send)
     int rc = send ? vmig_migration_send(p->migration, address, &err)
                   : vmig_migration_receive(p->migration, address, &err);
     atomic_store(&moving, NULL);
-    if (rc < 0)
+    if (rc < 0) {
+        report_failure(&err);
+        return;
+    }
+    p->runs_here = !send;
+    report_result(p);
+}
+
+static void do_go_on(struct process *p)
+{
+    struct vmig_error err = { 0 };
+    if (workload_go_on(&p->workload, &err) < 0)
         report_failure(&err);
     else
-        report_result(p);
+        report(json_pack("{s:s}", "event", "ready"));
 }
 
 static void do_verify(struct process *p)
@@ -212,17 +225,20 @@ static bool obey(struct process *p, char *line)
     line[strcspn(line, "\n")] = '\0';
     if (argument)
         *argument++ = '\0';
-    if (strcmp(line, "send") == 0 && argument && p->source)
+    if (strcmp(line, "send") == 0 && argument && p->runs_here)
         do_move(p, argument, true);
-    else if (strcmp(line, "receive") == 0 && argument && !p->source)
+    else if (strcmp(line, "receive") == 0 && argument && !p->runs_here)
         do_move(p, argument, false);
+    else if (strcmp(line, "go-on") == 0 && p->runs_here)
+        do_go_on(p);
     else if (strcmp(line, "verify") == 0)
         do_verify(p);
     else if (strcmp(line, "quit") == 0)
         return false;
     else
         report(json_pack("{s:s, s:s}", "event", "message", "text",
-                         "send ADDRESS, receive ADDRESS, verify or quit is expected"));
+                         "send ADDRESS (where the workload runs), receive ADDRESS (where it does "
+                         "not), verify, go-on or quit is expected"));
     return true;
 }
 
@@ -287,7 +303,8 @@ int cmd_workload(int argc, char **argv)
         parse,
         "[--source] --device DEVICE...",
         "A process with a running workload that can be migrated; see `vfio-migrate demo`.\v"
-        "Commands on standard input: send ADDRESS, receive ADDRESS, verify, quit. Reports on "
+        "Commands on standard input: send ADDRESS, receive ADDRESS, verify, go-on, quit. Reports "
+        "on "
         "standard output, one JSON object a line.",
         children,
         NULL,

@@ -81,6 +81,8 @@ struct workload_report {
 /* Stop everything and check every page of memory and every device. 0 also when something is wrong:
  * look at the report. */
 int workload_verify(struct workload *w, struct workload_report *ret, struct vmig_error *err);
+/* Go on after it. */
+int workload_go_on(struct workload *w, struct vmig_error *err);
 bool workload_intact(const struct workload_report *r);
 
 #endif

@@ -278,6 +278,14 @@ static void warn(struct vmig_migration *m, struct participant *p, const char *id
     run_event(m, VMIG_EVENT_WAITING, text);
 }
 
+/* RAM's worker that waits for a device is not who is slow. */
+static void warn_step(struct vmig_migration *m, struct participant *p, enum step step, uint64_t now,
+                      uint64_t waiting_ns)
+{
+    const char *what = atomic_load(&p->asks), *id = atomic_load(&p->asked);
+    warn(m, p, what ? id : p->id, what ? what : steps[step].name, now, waiting_ns);
+}
+
 /* RAM asks devices for their logs, which have deadlines of their own. */
 static void watch_one(struct vmig_migration *m, struct participant *p)
 {
@@ -460,8 +468,7 @@ static void say_something(struct vmig_migration *m, struct crew_wait *w)
     crew_watch(m);
     for (unsigned i = 0; steps[w->step].transition && i < m->num_participants; i++)
         if (m->participants[i]->wanted)
-            warn(m, m->participants[i], m->participants[i]->id, steps[w->step].name, now,
-                 now - w->start_ns);
+            warn_step(m, m->participants[i], w->step, now, now - w->start_ns);
     if (steps[w->step].transition || now < w->next_progress_ns)
         return;
     run_event(m, VMIG_EVENT_PROGRESS, NULL);

@@ -14,7 +14,7 @@
 #include "tests/migration/witness.h"
 
 /* Of a call into a log; a worker has four times that. Long enough for the others. */
-#define PATIENCE_MS 1200
+#define PATIENCE_MS 1800
 
 static void nap(void)
 {
@@ -140,7 +140,8 @@ static void log_that_hangs_names_its_device_and_the_others_end_cleanly(void **st
     w.source->on_stage = hang_from_here_on;
     world_move(&w);
     expect_recovered(&w, &o);
-    assert_non_null(strstr(w.source->waiting, "device0: reading its log"));
+    if (!strstr(w.source->waiting, "device0: reading its log"))
+        fail_msg("while it waited it said \"%s\"", w.source->waiting);
     assert_false(participant_find(w.source->m, "ram")->lost);
     assert_int_equal(witness_hung(), 1);
     /* the other's log is off: it can be started again */
