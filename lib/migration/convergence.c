@@ -319,30 +319,62 @@ void convergence_predict(const struct vmig_migration *m, struct vmig_pause *ret)
 #define GOOD_ENOUGH 0.02
 #define GOOD_ENOUGH_MS 10
 
+/* Who has most of what is left. */
+static const struct participant *largest(const struct vmig_migration *m)
+{
+    const struct participant *ret = m->participants[0];
+    for (unsigned i = 1; i < m->num_participants; i++)
+        if (participant_bytes(m->participants[i]) > participant_bytes(ret))
+            ret = m->participants[i];
+    return ret;
+}
+
 static int give_up(struct vmig_migration *m, const struct vmig_pause *p, struct vmig_error *err)
 {
     double limit = (double)m->parameters[PARAMETER_DOWNTIME_LIMIT];
     double predicted = forecast_sum_ms(p), needed = predicted + p->doubt_ms;
-    return error_set(err, ETIME, VMIG_STAGE_ROUNDS, NULL, "not-converging",
+    const struct participant *most = largest(m);
+    const char *culprit = p->data_ms > predicted / 2 ? most->id : NULL;
+    return error_set(err, ETIME, VMIG_STAGE_ROUNDS, culprit, "not-converging",
                      "after %u rounds the pause would take %.0f ms, %.0f ms more than the "
                      "downtime-limit of %.0f ms (predicted are %.0f ms: %.0f ms for %llu bytes at "
-                     "%.0f MB/s, %.0f ms for devices to stop and start); raise downtime-limit to "
-                     "%.0f ms, slow the workload down, or use a faster link",
+                     "%.0f MB/s, %llu of them %s's, %.0f ms for devices to stop and start); raise "
+                     "downtime-limit to %.0f ms, slow the workload down, or use a faster link",
                      run_rounds(m), needed, needed - limit, limit, predicted, p->data_ms,
                      (unsigned long long)p->data_bytes, bandwidth(m) / 1e3,
+                     (unsigned long long)participant_bytes(most), most->id,
                      p->quiesce_ms + p->stop_ms + p->load_ms + p->start_ms, needed * 1.1);
 }
 
-/* A file or pipe whose first bytes come in the pause: there is nothing to predict from, so there is no
- * limit to hold either; but a size that nobody knows is still refused. */
-static bool unpredictable(const struct vmig_migration *m)
+const struct participant *convergence_unknown(const struct vmig_migration *m)
 {
-    if (bandwidth(m) > 0 || m->carrier->measure)
-        return false;
     for (unsigned i = 0; i < m->num_participants; i++)
         if (m->participants[i]->pending.stop_copy_bytes == UINT64_MAX)
-            return false;
-    return true;
+            return m->participants[i];
+    return NULL;
+}
+
+const char *convergence_why_unknown(const struct participant *p)
+{
+    return p->kind == PARTICIPANT_DEVICE ? participant_device_why_unknown(p->opaque)
+                                         : "it does not tell";
+}
+
+static int give_up_unknown(struct vmig_migration *m, const struct participant *p,
+                           struct vmig_error *err)
+{
+    return error_set(err, ETIME, VMIG_STAGE_ROUNDS, p->id, "device-size-unknown",
+                     "after %u rounds the size of its state is not known (%s), so nobody can say "
+                     "how long the pause would take; set device-state-size to the most that it can "
+                     "be",
+                     run_rounds(m), convergence_why_unknown(p));
+}
+
+/* A file or pipe whose first bytes come in the pause: there is nothing to predict from, so there is no
+ * limit to hold either. */
+static bool unpredictable(const struct vmig_migration *m)
+{
+    return bandwidth(m) <= 0 && !m->carrier->measure;
 }
 
 enum verdict convergence_judge(struct vmig_migration *m, const struct vmig_pause *pause,
@@ -353,9 +385,14 @@ enum verdict convergence_judge(struct vmig_migration *m, const struct vmig_pause
     bool pays = *best_ms <= 0 || predicted < *best_ms * WORTHWHILE;
     if (pays || predicted < *best_ms)
         *best_ms = predicted;
+    bool last = run_rounds(m) >= m->parameters[PARAMETER_MAX_ROUNDS];
+    const struct participant *unknown = convergence_unknown(m);
+    if (unknown && last)
+        give_up_unknown(m, unknown, err);
+    if (unknown)
+        return last ? VERDICT_GIVE_UP : VERDICT_GO_ON;
     if (unpredictable(m))
         return VERDICT_SWITCH;
-    bool last = run_rounds(m) >= m->parameters[PARAMETER_MAX_ROUNDS];
     if (predicted + pause->doubt_ms <= limit &&
         (!pays || last ||
          (pause->data_ms <= limit * GOOD_ENOUGH && pause->data_ms <= GOOD_ENOUGH_MS)))

@@ -282,6 +282,7 @@ struct vmig_migration {
     uint64_t history_now_s;
     unsigned round;
     bool set_up, workload_stopped, completing;
+    const struct participant *told_unknown; /* its size is not known, and the host was told */
     /* What tests take away to prove that verification notices; NULL and false otherwise. */
     int (*wrap_tracker)(struct tracker **tracker);
     bool skip_quiesce;
@@ -433,6 +434,9 @@ int lanes_wait_barrier(struct vmig_migration *m, unsigned round, struct vmig_err
 
 /* ---- convergence.c ---- */
 enum verdict { VERDICT_GO_ON, VERDICT_SWITCH, VERDICT_GIVE_UP };
+/* One whose size is not known, or NULL, and why. Nobody switches with one. */
+const struct participant *convergence_unknown(const struct vmig_migration *m);
+const char *convergence_why_unknown(const struct participant *p);
 uint64_t convergence_remaining(const struct vmig_migration *m);
 /* Before the first round: what is remembered of the participants' kinds. */
 void convergence_recall(struct vmig_migration *m);

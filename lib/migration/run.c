@@ -64,6 +64,7 @@ static void reset_run(struct vmig_migration *m)
     free(take_ptr(m->history));
     m->round = 0;
     m->set_up = m->workload_stopped = m->completing = false;
+    m->told_unknown = NULL;
     m->one_way = m->switchover_ack = m->numbered_acks = m->ram_digest = false;
     m->lanes_wanted = 0;
 }

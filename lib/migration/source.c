@@ -198,6 +198,20 @@ static int one_round(struct vmig_migration *m, struct vmig_error *err)
     return rc == 0 && convergence_wants_link(m) ? measure_link(m, err) : rc;
 }
 
+static void tell_unknown(struct vmig_migration *m)
+{
+    const struct participant *p = convergence_unknown(m);
+    char text[400];
+    if (!p || p == m->told_unknown)
+        return;
+    m->told_unknown = p;
+    snprintf(text, sizeof(text),
+             "%s: the size of its state is not known (%s), so there is no switch for now; "
+             "device-state-size can tell it",
+             p->id, convergence_why_unknown(p));
+    run_event(m, VMIG_EVENT_WARNING, text);
+}
+
 static int look(struct vmig_migration *m, struct vmig_error *err)
 {
     for (unsigned i = 0; i < m->num_participants; i++)
@@ -209,6 +223,8 @@ static int look(struct vmig_migration *m, struct vmig_error *err)
     atomic_store(&m->looked_bytes, convergence_remaining(m));
     atomic_store(&m->looked_sent_bytes, atomic_load(&m->sent_bytes));
     run_event(m, VMIG_EVENT_ROUND, NULL);
+    if (rc == 0)
+        tell_unknown(m);
     return rc;
 }
 

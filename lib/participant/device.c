@@ -17,6 +17,8 @@
 #include "lib/participant/config.h"
 #include "lib/participant/device.h"
 
+#define WHY_TEXT 100
+
 struct device_participant {
     struct vmig_migration *m;
     struct vmig_device *device;
@@ -27,6 +29,8 @@ struct device_participant {
     bool loaded; /* target: it has the source's state */
     void *buf;   /* WIRE_CHUNK_BYTES */
     struct participant *self;
+    uint64_t told_bytes;            /* its size, when it last told one */
+    char why_unknown[WHY_TEXT + 1]; /* why it did not */
     struct pci_config_state config;
     bool has_config;
 };
@@ -155,17 +159,31 @@ static int check_support(struct device_participant *d, struct vmig_error *err)
                      d->info.remedy[0] ? d->info.remedy : "its driver does not offer it");
 }
 
+/* One that never tells need not be asked round after round. */
+static int check_size(struct device_participant *d, struct vmig_error *err)
+{
+    if (d->info.has_data_size || d->m->parameters[PARAMETER_STATE_SIZE])
+        return 0;
+    return error_set(err, EOPNOTSUPP, VMIG_STAGE_PREPARE, vmig_device_id(d->device),
+                     "device-size-unknown",
+                     "the device cannot tell the size of its state, so nobody can say how long the "
+                     "pause would take; set device-state-size to the most that it can be");
+}
+
 static int device_prepare(void *opaque, struct vmig_error *err)
 {
     struct device_participant *d = opaque;
     enum vmig_state state;
     int rc = check_support(d, err);
     if (rc == 0)
+        rc = check_size(d, err);
+    if (rc == 0)
         rc = vmig_device_get_state(d->device, &state, err);
     if (rc < 0)
         return rc;
     find_self(d);
     d->precopy = d->has_config = d->begins_again = false;
+    d->told_bytes = 0;
     d->was_running = state == VMIG_STATE_RUNNING;
     if (state == VMIG_STATE_RUNNING || state == VMIG_STATE_STOP)
         return 0;
@@ -187,15 +205,54 @@ static int device_setup(void *opaque, struct vmig_error *err)
     return rc;
 }
 
-/* A device that cannot tell its size, or whose query fails, must not let the pause be
- * underestimated. */
-static uint64_t stop_copy_bytes(struct device_participant *d)
+/* More than this is nobody's state: a lie, or a negative number. */
+#define BELIEVED_BYTES (UINT64_C(1) << 50)
+
+static bool believe(struct device_participant *d, uint64_t bytes, const char *what)
 {
-    uint64_t size, user = d->m->parameters[PARAMETER_STATE_SIZE];
-    if (d->info.has_data_size && vmig_device_data_size(d->device, &size, NULL) == 0 &&
-        size < UINT64_C(1) << 50)
-        return size;
-    return user ? user : UINT64_MAX;
+    if (bytes > BELIEVED_BYTES)
+        snprintf(d->why_unknown, sizeof(d->why_unknown), "it claims %" PRIu64 " %s", bytes, what);
+    return bytes <= BELIEVED_BYTES;
+}
+
+/* False when the device does not tell; then only @ret->reinit counts. */
+static bool ask_precopy(struct device_participant *d, struct vmig_precopy_info *ret)
+{
+    struct vmig_error err = { 0 };
+    if (vmig_device_precopy_info(d->device, ret, &err) < 0) {
+        *ret = (struct vmig_precopy_info) { 0 };
+        snprintf(d->why_unknown, sizeof(d->why_unknown), "%.*s", WHY_TEXT, err.text);
+        return false;
+    }
+    if (believe(d, ret->initial_bytes, "initial bytes") &&
+        believe(d, ret->dirty_bytes, "dirty bytes"))
+        return true;
+    ret->initial_bytes = ret->dirty_bytes = 0;
+    return false;
+}
+
+static bool ask_size(struct device_participant *d, uint64_t *ret)
+{
+    struct vmig_error err = { 0 };
+    if (vmig_device_data_size(d->device, ret, &err) == 0)
+        return believe(d, *ret, "bytes of state");
+    snprintf(d->why_unknown, sizeof(d->why_unknown), "%.*s", WHY_TEXT, err.text);
+    return false;
+}
+
+/* A device that does not tell must not let the pause be underestimated: what it said before is the
+ * least that it has, and the user's word is needed for more. */
+static uint64_t unknown_bytes(const struct device_participant *d)
+{
+    uint64_t user = d->m->parameters[PARAMETER_STATE_SIZE];
+    if (!user)
+        return UINT64_MAX;
+    return user > d->told_bytes ? user : d->told_bytes;
+}
+
+const char *participant_device_why_unknown(const void *opaque)
+{
+    return ((const struct device_participant *)opaque)->why_unknown;
 }
 
 /* The size that is still to come after the stop may or may not count what pre-copy would still
@@ -205,21 +262,19 @@ static int device_pending(void *opaque, bool exact, struct vmig_pending *ret,
 {
     struct device_participant *d = opaque;
     struct vmig_precopy_info info = { 0 };
+    uint64_t size;
     (void)exact;
+    (void)err;
     asks(d, "telling its sizes");
-    int rc = 0;
-    if (d->precopy && d->info.has_precopy_info)
-        rc = vmig_device_precopy_info(d->device, &info, err);
-    uint64_t stop_copy = stop_copy_bytes(d);
+    bool precopy_known = !d->precopy || !d->info.has_precopy_info || ask_precopy(d, &info);
+    bool size_known = ask_size(d, &size);
     crew_answered(d->self);
-    if (rc < 0)
-        return rc;
+    if (size_known)
+        d->told_bytes = size;
     ret->initial_bytes = info.initial_bytes;
     ret->initial_again = info.reinit;
     ret->precopy_bytes = info.initial_bytes + info.dirty_bytes;
-    if (ret->precopy_bytes < info.initial_bytes)
-        ret->precopy_bytes = UINT64_MAX;
-    ret->stop_copy_bytes = stop_copy;
+    ret->stop_copy_bytes = size_known && precopy_known ? size : unknown_bytes(d);
     return 0;
 }
 
@@ -252,17 +307,15 @@ static int device_iterate(void *opaque, struct vmig_writer *writer, uint64_t bud
     int rc = pump(d, writer, budget_bytes, err);
     if (rc < 0 || !writer->participant->initial_due)
         return rc < 0 ? rc : 0;
-    /* Some devices fetch their next increment only when asked for this. */
+    /* Some devices fetch their next increment only when asked for this. Where nothing tells, one that
+     * is drained has sent all that it had. */
     asks(d, "telling its sizes");
-    if (d->info.has_precopy_info)
-        rc = vmig_device_precopy_info(d->device, &info, err);
+    bool told = d->info.has_precopy_info && ask_precopy(d, &info);
     crew_answered(d->self);
-    if (!d->info.has_precopy_info && rc == 1)
-        return 0; /* not drained yet, and nothing else tells */
     if (info.reinit)
         announce_again(writer->participant);
-    if (rc < 0 || info.initial_bytes)
-        return rc < 0 ? rc : 0;
+    if (told ? info.initial_bytes > 0 : rc == 1)
+        return 0;
     return announce_sent(writer->participant, err);
 }
 

@@ -22,6 +22,8 @@ void participant_device_arcs(const void *opaque, struct forecast_arcs *ret);
 bool participant_device_will_precopy(const void *opaque);
 /* After setup: may it announce new initial bytes? */
 bool participant_device_begins_again(const void *opaque);
+/* Source: why its size is not known, when it is not. */
+const char *participant_device_why_unknown(const void *opaque);
 uint64_t participant_device_flags(const void *opaque);
 
 /* Source, once the workload stands still: the device's config space; NULL when it has none. */

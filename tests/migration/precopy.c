@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * PRE_COPY beyond the plain case: devices that announce new initial bytes in mid-flight, at every
- * moment at which they can.
+ * moment at which they can, and sizes that fail, lie or never fall.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -299,6 +299,120 @@ static void acknowledgement_of_all_comes_after_all_were_sent_and_once(void **sta
     world_close(&w);
 }
 
+/* ---- sizes ---- */
+
+/* Moves with the fault, or with @text ends so, device1 named and the workload at the source. */
+static void with_size_fault(const char *fault, uint64_t user_bytes, const char *reason,
+                            const char *text)
+{
+    struct world w;
+    world_open(&w, &(struct world_plan) { .devices = 2 });
+    party_fault(w.source, 1, fault);
+    party_set(w.source, "device-state-size", user_bytes);
+    party_set(w.source, "max-rounds", 5);
+    world_move(&w);
+    if (reason) {
+        party_failed(w.source, -ETIME, reason, text);
+        assert_string_equal(w.source->err.device, "device1");
+        world_runs_at(&w, w.source);
+    } else {
+        world_moved(&w);
+        announced(&w, 0, 0);
+        announced(&w, 1, 0);
+    }
+    world_close(&w);
+}
+
+static void size_that_nobody_tells_holds_the_switch_until_the_user_does(void **state)
+{
+    static const struct {
+        const char *fault, *text;
+    } rows[] = {
+        { "fail:EIO@command/size#1+", "device-state-size" },
+        { "fail:EIO@command/size#2+", "Input/output error" },
+        { "fail:EINVAL@command/info#2+", "device-state-size" },
+        { "lie:9223372036854775808@command/size#1+", "claims 9223372036854775808" },
+        { "lie:9223372036854775807@command/size#1+", "claims 9223372036854775807 bytes of state" },
+        { "lie:1125899906842625@command/size#1+", "claims 1125899906842625 bytes of state" },
+    };
+    (void)state;
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        with_size_fault(rows[i].fault, 0, "device-size-unknown", rows[i].text);
+        with_size_fault(rows[i].fault, 1 << 20, NULL, NULL);
+    }
+}
+
+static void size_that_is_not_told_once_holds_the_switch_for_a_round(void **state)
+{
+    (void)state;
+    with_size_fault("fail:EIO@command/size#2", 0, NULL, NULL);
+    with_size_fault("fail:EIO@command/info#2", 0, NULL, NULL);
+}
+
+static unsigned warnings;
+static char warning[400];
+
+static void on_warning(void *opaque, const struct vmig_event *event)
+{
+    (void)opaque;
+    if (event->kind != VMIG_EVENT_WARNING)
+        return;
+    warnings++;
+    snprintf(warning, sizeof(warning), "%s", event->text);
+}
+
+/* The host hears of it while it is so, once; and the user's word is not believed below the device's
+ * own. */
+static void missing_size_is_told_and_is_not_less_than_it_was(void **state)
+{
+    (void)state;
+    struct world w;
+    world_open(&w, &(struct world_plan) { .devices = 1, .no_ram = true, .local_bytes = 1 << 20 });
+    w.source->m->host.event = on_warning;
+    party_fault(w.source, 0, "fail:EIO@command/size#2+");
+    party_set(w.source, "max-rounds", 4);
+    warnings = 0;
+    world_move(&w);
+    party_failed(w.source, -ETIME, "device-size-unknown", "after 4 rounds");
+    assert_int_equal(warnings, 1);
+    assert_non_null(strstr(warning, "device0: "));
+    assert_non_null(strstr(warning, "device-state-size"));
+    party_fault(w.source, 0, NULL);
+    party_fault(w.source, 0, "fail:EIO@command/size#2+");
+    party_set(w.source, "device-state-size", 1);
+    world_move(&w);
+    world_moved(&w);
+    assert_true(device_of(w.source, 0)->pending.stop_copy_bytes > 1 << 20);
+    world_close(&w);
+}
+
+/* Dirty bytes that stay what they are: the time model switches when they fit, and does not when not. */
+static void dirty_bytes_that_never_fall_end_by_the_model_or_by_the_rounds(void **state)
+{
+    (void)state;
+    with_size_fault("lie:0,65536@command/info#1+", 0, NULL, NULL);
+    with_size_fault("lie:0,1000000000000000@command/info#1+", 0, "not-converging", "device1's");
+    with_size_fault("lie:1000@command/info#1+", 0, "not-converging", "initial bytes");
+}
+
+/* A server of the published protocol tells nothing, and is asked nothing. */
+static void device_that_cannot_tell_its_size_is_refused_before_anything(void **state)
+{
+    (void)state;
+    struct world w;
+    world_open(&w, &(struct world_plan) { .devices = 1, .no_extensions = true });
+    world_begin(&w);
+    party_join(w.source);
+    party_failed(w.source, -EOPNOTSUPP, "device-size-unknown", "device-state-size");
+    assert_false(party_was_in(w.source, VMIG_STAGE_SETUP));
+    vmig_migration_cancel(w.target->m);
+    party_join(w.target);
+    party_set(w.source, "device-state-size", 1 << 20);
+    world_move(&w);
+    world_moved(&w);
+    world_close(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -313,6 +427,11 @@ int main(void)
         cmocka_unit_test(device_that_refuses_to_run_on_ends_the_migration),
         cmocka_unit_test(acknowledgement_of_the_old_initial_bytes_is_not_one_of_the_new),
         cmocka_unit_test(acknowledgement_of_all_comes_after_all_were_sent_and_once),
+        cmocka_unit_test(size_that_nobody_tells_holds_the_switch_until_the_user_does),
+        cmocka_unit_test(size_that_is_not_told_once_holds_the_switch_for_a_round),
+        cmocka_unit_test(missing_size_is_told_and_is_not_less_than_it_was),
+        cmocka_unit_test(dirty_bytes_that_never_fall_end_by_the_model_or_by_the_rounds),
+        cmocka_unit_test(device_that_cannot_tell_its_size_is_refused_before_anything),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -179,7 +179,6 @@ static void fault_of_a_source_device_in_the_rounds_ends_as_the_table_says(void *
     (void)state;
     static const struct row rows[] = {
         ROW(POINT_ROUNDS, OK, "fail:EIO@read"),
-        ROW(POINT_ROUNDS, OK, "fail:EIO@command/info"),
         ROW(POINT_ROUNDS, OK, "fail:EIO@command/log-report#2"),
         ROW(POINT_ROUNDS, RESET, "error@read"),
         ROW(POINT_ROUNDS, RESET, "error@command/info"),

@@ -109,7 +109,8 @@ static void open_device(struct party *side, unsigned index, uint64_t seed)
 {
     struct world_plan *plan = &side->world->plan;
     struct host_device *d = &side->devices[index];
-    struct refdev_config config = { .local_bytes = plan->local_bytes };
+    struct refdev_config config = { .local_bytes = plan->local_bytes,
+                                    .no_extensions = plan->no_extensions };
     int ends[2];
     char address[64], id[32];
     const char *profile =

@@ -47,9 +47,10 @@ struct world_plan {
     uint64_t reinit; /* each device announces new initial bytes so often */
     bool lone_main;  /* no data channels */
     unsigned channels;
-    bool control; /* control sockets on both sides */
-    bool relay;   /* world.relay stands between; WORLD_UNIX */
-    bool still;   /* nothing of the workload runs: for tests of refusals */
+    bool control;       /* control sockets on both sides */
+    bool relay;         /* world.relay stands between; WORLD_UNIX */
+    bool no_extensions; /* servers of the published protocol only */
+    bool still;         /* nothing of the workload runs: for tests of refusals */
     /* where the target differs */
     uint64_t target_ram_bytes, target_iova;
     const char *target_profile;
