@@ -82,8 +82,9 @@ static double arc(void)
 
 static struct setting draw(void)
 {
-    static const char *const profiles[] = { "default", "default", "default", "pds", "hisi_acc" };
-    struct setting s = { .profile = profiles[(int)uniform(0, 5)],
+    static const char *const profiles[] = { "default", "default",  "default", "mlx5",
+                                            "pds",     "hisi_acc", "xe",      "qat" };
+    struct setting s = { .profile = profiles[(int)uniform(0, 8)],
                          .devices = (unsigned)uniform(1, DEVICES_MAX + 1),
                          .channels = (unsigned)uniform(1, 5),
                          .ram_bytes = (uint64_t)logarithmic(32, 256) * MIB,

@@ -80,6 +80,14 @@ static double pause_rate(const struct vmig_migration *m, const struct participan
     return bytes >= RATE_BYTES_MIN && ms > 0 ? (double)bytes / ms : -1;
 }
 
+/* Of what it had said; the little that every device has does not tell. */
+static double size_part(const struct participant *p)
+{
+    uint64_t said = convergence_bytes(p);
+    bool knew = p->pending.stop_copy_bytes != UINT64_MAX && said >= RATE_BYTES_MIN;
+    return knew ? (double)(p->data_bytes - p->precopy_bytes) / (double)said : -1;
+}
+
 static unsigned num_devices(const struct vmig_migration *m)
 {
     unsigned count = 0;
@@ -102,6 +110,7 @@ static void note_participant(const struct vmig_migration *m, const struct partic
         sample.value[HISTORY_LOAD] = p->step_ms[STEP_LOAD_COMPLETE];
         sample.value[HISTORY_START_P2P] = p->step_ms[STEP_START_P2P];
         sample.value[HISTORY_START] = p->step_ms[STEP_START];
+        sample.value[HISTORY_SIZE] = size_part(p);
     }
     history_add(news, kind, &sample);
 }

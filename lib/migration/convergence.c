@@ -26,7 +26,7 @@ static uint64_t add_capped(uint64_t a, uint64_t b)
 
 /* The larger of both: a device's estimate of the rest may count its pre-copy data or not. RAM's two
  * numbers are apart. */
-static uint64_t participant_bytes(const struct participant *p)
+uint64_t convergence_bytes(const struct participant *p)
 {
     const struct vmig_pending *n = &p->pending;
     if (p->kind != PARTICIPANT_DEVICE)
@@ -39,7 +39,7 @@ uint64_t convergence_remaining(const struct vmig_migration *m)
 {
     uint64_t bytes = 0;
     for (unsigned i = 0; i < m->num_participants; i++)
-        bytes = add_capped(bytes, participant_bytes(m->participants[i]));
+        bytes = add_capped(bytes, convergence_bytes(m->participants[i]));
     return bytes;
 }
 
@@ -78,7 +78,7 @@ static void learn_device(struct participant *p, double ms)
 
 static void look_at(struct participant *p, double ms)
 {
-    uint64_t bytes = participant_bytes(p);
+    uint64_t bytes = convergence_bytes(p);
     if (ms > 0 && p->kind == PARTICIPANT_RAM)
         learn_ram(p, ms);
     else if (ms > 0)
@@ -282,7 +282,10 @@ static void gather(const struct vmig_migration *m, const struct participant *p,
                    struct forecast_part *ret)
 {
     *ret = p->forecast;
-    ret->bytes = participant_bytes(p);
+    ret->bytes = convergence_bytes(p);
+    ret->bytes_min = p->pending.precopy_bytes;
+    if (p->pending.stop_copy_bytes == UINT64_MAX) /* nobody knows, and a guess is not enough */
+        ret->past[HISTORY_SIZE] = -1;
     ret->bytes_max = p->learned.bytes_max;
     ret->workload_rate = rate_of(&p->learned.by_workload);
     ret->own_rate = rate_of(&p->learned.by_itself);

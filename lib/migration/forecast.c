@@ -77,13 +77,26 @@ static double slowest(const struct forecast_part *parts, unsigned count, enum hi
 
 /* ---- the data ---- */
 
+/* Some drivers always say the size of the whole state, whatever of it was sent before: what a kind of
+ * device says is taken as it turned out, within reason, but never for less than what it knows. */
+#define SIZE_PART_MAX 4
+
+static double bytes_now(const struct forecast_part *p)
+{
+    double part = p->past[HISTORY_SIZE];
+    if (part < 0)
+        return (double)p->bytes;
+    return larger((double)p->bytes * smaller(part, SIZE_PART_MAX), (double)p->bytes_min);
+}
+
 /* What is left when it has stopped: what was left, and what was added since. */
 static double bytes_then(const struct forecast_part *p, const struct vmig_pause *so_far)
 {
     double workload_ms = so_far->workload_stop_ms;
     double own_ms = workload_ms + so_far->quiesce_ms + so_far->stop_ms;
-    double bytes = (double)p->bytes + p->workload_rate * workload_ms + p->own_rate * own_ms;
-    return p->bytes_max >= p->bytes ? smaller(bytes, (double)p->bytes_max) : bytes;
+    double bytes = bytes_now(p) + p->workload_rate * workload_ms + p->own_rate * own_ms;
+    double most = larger((double)p->bytes_max, bytes_now(p));
+    return p->bytes_max >= p->bytes ? smaller(bytes, most) : bytes;
 }
 
 /* n devices share a machine: a rate that was seen with fewer is divided among more. */

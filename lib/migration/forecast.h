@@ -29,6 +29,7 @@ struct forecast_part {
     double source_arc_ms, target_arc_ms; /* of one arc, measured in this run */
     double past[HISTORY_TERMS];          /* what is remembered of its kind */
     uint64_t bytes;                      /* left when it was looked at last */
+    uint64_t bytes_min;                  /* of these it is sure */
     uint64_t bytes_max;                  /* it never has more than this */
     /* bytes a ms that it becomes more: until the workload stands still; until it is stopped itself */
     double workload_rate, own_rate;

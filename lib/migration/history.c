@@ -19,6 +19,7 @@ static const char *const names[HISTORY_TERMS] = {
     [HISTORY_LOAD] = "load_ms",
     [HISTORY_START_P2P] = "start_p2p_ms",
     [HISTORY_START] = "start_ms",
+    [HISTORY_SIZE] = "size_part",
     [HISTORY_RATE] = "bytes_per_ms",
     [HISTORY_TOGETHER] = "devices",
     [HISTORY_WORKLOAD_STOP] = "workload_stop_ms",
@@ -124,11 +125,14 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Of two the larger: an even number of samples leans to the longer pause. */
-static double median(double *values, unsigned count)
+/* The median, of two the larger: an even number of samples leans to the longer pause. But a device that
+ * once had as much to send as it says may have it again. */
+static double typical(enum history_term term, double *values, unsigned count)
 {
     qsort(values, count, sizeof(*values), compare);
-    return count ? values[count / 2] : -1;
+    if (count == 0)
+        return -1;
+    return values[term == HISTORY_SIZE ? count - 1 : count / 2];
 }
 
 void history_recall(const struct history *history, const char *name,
@@ -143,7 +147,7 @@ void history_recall(const struct history *history, const char *name,
             if (then[term] >= 0 && is_like(then[arc_of(term)], like->value[arc_of(term)]))
                 values[count++] = then[term];
         }
-        ret[term] = median(values, count);
+        ret[term] = typical(term, values, count);
     }
 }
 

@@ -26,6 +26,7 @@ enum history_term {
     HISTORY_LOAD,
     HISTORY_START_P2P,
     HISTORY_START,
+    HISTORY_SIZE, /* what came in the pause, as a part of what it had said would */
     /* of any participant: bytes a ms in the pause, and how many devices moved then */
     HISTORY_RATE,
     HISTORY_TOGETHER,
@@ -76,7 +77,7 @@ char *history_format(const struct history *history);
  * is no sane number is not known. */
 void history_add(struct history *history, const char *kind, const struct history_sample *sample);
 /* The medians of the samples of @kind that were taken when arcs of their side were like @like's, where
- * both are known. Negative: there are none. */
+ * both are known; of HISTORY_SIZE the largest. Negative: there are none. */
 void history_recall(const struct history *history, const char *kind,
                     const struct history_sample *like, double ret[HISTORY_TERMS]);
 /* The largest HISTORY_EXCESS, where each older sample counts less. Negative: not known. */

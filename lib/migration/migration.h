@@ -438,6 +438,8 @@ enum verdict { VERDICT_GO_ON, VERDICT_SWITCH, VERDICT_GIVE_UP };
 const struct participant *convergence_unknown(const struct vmig_migration *m);
 const char *convergence_why_unknown(const struct participant *p);
 uint64_t convergence_remaining(const struct vmig_migration *m);
+/* What one participant still had to send when it was last asked. */
+uint64_t convergence_bytes(const struct participant *p);
 /* Before the first round: what is remembered of the participants' kinds. */
 void convergence_recall(struct vmig_migration *m);
 /* After all were asked what is pending, @since_ms after they were asked before (0: never). */

@@ -236,6 +236,25 @@ static void what_is_written_until_it_stops_is_counted(void **state)
     assert_int_equal(pause_of(p, 2, &l).data_bytes, 101000);
 }
 
+/* It says 10 MB and a hundredth came the last time; it knows of 50 kB, then of 500. */
+static void device_that_always_says_everything_is_known_for_it(void **state)
+{
+    (void)state;
+    struct forecast_part p = device();
+    struct forecast_link l = link_of(1e5);
+    p.bytes = p.bytes_max = 10000000;
+    p.bytes_min = 50000;
+    assert_int_equal(pause_of(&p, 1, &l).data_bytes, 10000000);
+    p.past[HISTORY_SIZE] = 0.01;
+    assert_int_equal(pause_of(&p, 1, &l).data_bytes, 100000);
+    p.bytes_min = 500000;
+    assert_int_equal(pause_of(&p, 1, &l).data_bytes, 500000);
+    p.past[HISTORY_SIZE] = 2; /* one that said too little */
+    assert_int_equal(pause_of(&p, 1, &l).data_bytes, 20000000);
+    p.past[HISTORY_SIZE] = 1000;
+    assert_int_equal(pause_of(&p, 1, &l).data_bytes, 40000000);
+}
+
 static void unknown_workload_is_not_taken_for_instant(void **state)
 {
     (void)state;
@@ -323,8 +342,15 @@ static void device_of_unknown_size_has_100_gib(void **state)
 {
     (void)state;
     struct vmig_migration *m = with_pending(0, 0);
-    add_other(m, PARTICIPANT_DEVICE)->pending.stop_copy_bytes = UINT64_MAX;
+    struct participant *p = add_other(m, PARTICIPANT_DEVICE);
+    struct vmig_pause pause;
+    p->pending.stop_copy_bytes = UINT64_MAX;
     assert_int_equal(convergence_remaining(m), UINT64_C(100) << 30);
+    forecast_nothing(p->forecast.past);
+    p->forecast.past[HISTORY_SIZE] = 0; /* whatever it was the last time */
+    convergence_predict(m, &pause);
+    assert_int_equal(pause.data_bytes, UINT64_C(100) << 30);
+    p->kind = PARTICIPANT_OTHER;
     end(m);
 }
 
@@ -543,6 +569,7 @@ int main(void)
         cmocka_unit_test(link_that_nobody_measured_is_slow),
         cmocka_unit_test(remembered_link_counts_while_it_may_be_the_same),
         cmocka_unit_test(what_is_written_until_it_stops_is_counted),
+        cmocka_unit_test(device_that_always_says_everything_is_known_for_it),
         cmocka_unit_test(unknown_workload_is_not_taken_for_instant),
         cmocka_unit_test(sums_do_not_wrap_round),
         cmocka_unit_test(doubt_is_bounded),

@@ -79,6 +79,17 @@ static void middle_one_counts(void **state)
     free(h);
 }
 
+static void largest_part_of_a_size_counts(void **state)
+{
+    (void)state;
+    struct history *h = fresh();
+    put(h, "nic", 1, HISTORY_SIZE, 0.1);
+    put(h, "nic", 2, HISTORY_SIZE, 0.9);
+    put(h, "nic", 3, HISTORY_SIZE, 0.2);
+    assert_value(known(h, "nic", HISTORY_SIZE), 0.9);
+    free(h);
+}
+
 static void newest_eight_are_kept(void **state)
 {
     (void)state;
@@ -593,6 +604,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_nobody_saw_is_not_known),
         cmocka_unit_test(middle_one_counts),
+        cmocka_unit_test(largest_part_of_a_size_counts),
         cmocka_unit_test(newest_eight_are_kept),
         cmocka_unit_test(kind_that_was_not_seen_for_longest_makes_room),
         cmocka_unit_test(sample_counts_where_what_can_be_measured_agrees),
