@@ -327,7 +327,7 @@ static const struct participant *largest(const struct vmig_migration *m)
 {
     const struct participant *ret = m->participants[0];
     for (unsigned i = 1; i < m->num_participants; i++)
-        if (participant_bytes(m->participants[i]) > participant_bytes(ret))
+        if (convergence_bytes(m->participants[i]) > participant_bytes(ret))
             ret = m->participants[i];
     return ret;
 }
@@ -345,7 +345,7 @@ static int give_up(struct vmig_migration *m, const struct vmig_pause *p, struct 
                      "downtime-limit to %.0f ms, slow the workload down, or use a faster link",
                      run_rounds(m), needed, needed - limit, limit, predicted, p->data_ms,
                      (unsigned long long)p->data_bytes, bandwidth(m) / 1e3,
-                     (unsigned long long)participant_bytes(most), most->id,
+                     (unsigned long long)convergence_bytes(most), most->id,
                      p->quiesce_ms + p->stop_ms + p->load_ms + p->start_ms, needed * 1.1);
 }
 
