@@ -8,9 +8,11 @@
  *   FLIP_SEED=N   where; printed, so that a failure can be had again
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/migration/relay.h"
 #include "tests/migration/world.h"
@@ -215,6 +217,98 @@ static void and_without_data_channels(void **state)
     run(&c, wanted() * 3 / 10);
 }
 
+/* What is damaged in the first round comes again in the pause, and what is damaged there once more; after
+ * that the link is not trusted. */
+static void memory_is_sent_again_and_in_the_pause_once_more(void **state)
+{
+    (void)state;
+    for (unsigned rounds = 1; rounds <= 3; rounds++) {
+        struct world w;
+        world_open(&w, &(struct world_plan) { .devices = 1, .relay = true, .channels = 2 });
+        world_set(&w, "ram-digest", 1);
+        world_set(&w, "max-rounds", 1);
+        w.relay = relay_new(&(struct relay_plan) { .after = UINT64_MAX, .damaged_rounds = rounds });
+        world_move(&w);
+        if (rounds < 3) {
+            world_moved(&w);
+        } else {
+            party_failed(w.source, -EBADMSG, "ram-suspect", "once more");
+            party_failed(w.target, -ECANCELED, "source-goes-on", "once more");
+            world_runs_at(&w, w.source);
+        }
+        world_close(&w);
+    }
+}
+
+/* Nobody asked for digests of memory, and so nobody says that it is as it was: this is what they are
+ * for. */
+static void damaged_memory_is_not_noticed_without_digests(void **state)
+{
+    (void)state;
+    struct world w;
+    world_open(&w, &(struct world_plan) { .relay = true, .still = true });
+    w.relay = relay_new(&(struct relay_plan) { .after = UINT64_MAX, .damaged_rounds = 1 });
+    world_move(&w);
+    assert_int_equal(w.source->rc, 0);
+    assert_int_equal(w.target->rc, 0);
+    assert_false(w.equal);
+    world_close(&w);
+}
+
+static void flip_in_file(int fd, uint64_t at, unsigned bit)
+{
+    uint8_t byte;
+    assert_int_equal(pread(fd, &byte, 1, (off_t)at), 1);
+    byte ^= (uint8_t)(1u << bit);
+    assert_int_equal(pwrite(fd, &byte, 1, (off_t)at), 1);
+}
+
+/* A third of them in the beginning, a third in the end, where there are no pages. */
+static uint64_t place_in_file(struct campaign *c, uint64_t size)
+{
+    uint64_t n = random64(c);
+    switch (n % 3) {
+    case 0:
+        return random64(c) % 150;
+    case 1:
+        return size - 1 - random64(c) % 700;
+    default:
+        return random64(c) % size;
+    }
+}
+
+static void flipped_bit_anywhere_in_a_file_is_found(void **state)
+{
+    (void)state;
+    struct world w;
+    struct campaign c = { .random = 4711 };
+    char address[100];
+    world_open(&w, &(struct world_plan) { .devices = 1, .link = WORLD_FILE });
+    party_set(w.source, "ram-digest", 1);
+    snprintf(address, sizeof(address), "file:%s/file", w.directory);
+    party_start(w.source, true, address);
+    assert_int_equal(party_join(w.source), 0);
+    int fd = open(address + 5, O_RDWR | O_CLOEXEC);
+    uint64_t size = (uint64_t)lseek(fd, 0, SEEK_END);
+    assert_true(size > 1 << 20);
+    for (unsigned i = 0; i < 60; i++) {
+        uint64_t at = place_in_file(&c, size);
+        flip_in_file(fd, at, i % 8);
+        party_start(w.target, false, address);
+        party_join(w.target);
+        if (w.target->rc >= 0 || !w.target->err.reason[0])
+            fail_msg("byte %llu, bit %u: %d \"%s\" %s", (unsigned long long)at, i % 8, w.target->rc,
+                     w.target->err.reason, w.target->err.text);
+        party_is_still(w.target);
+        flip_in_file(fd, at, i % 8);
+    }
+    close(fd);
+    party_start(w.target, false, address);
+    world_join(&w);
+    world_moved(&w);
+    world_close(&w);
+}
+
 /* What does not begin like a migration is no source: it is turned away, and the target listens on. */
 static void flipped_bit_of_the_magic_number_costs_an_attempt(void **state)
 {
@@ -242,6 +336,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(flipped_bit_anywhere_is_found_or_repaired),
         cmocka_unit_test(and_without_data_channels),
+        cmocka_unit_test(memory_is_sent_again_and_in_the_pause_once_more),
+        cmocka_unit_test(damaged_memory_is_not_noticed_without_digests),
+        cmocka_unit_test(flipped_bit_anywhere_in_a_file_is_found),
         cmocka_unit_test(flipped_bit_of_the_magic_number_costs_an_attempt),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -27,6 +27,11 @@ struct pump {
     pthread_t thread;
     bool running;
     uint64_t passed; /* under the relay's lock */
+    /* of a data channel: the packet that passes */
+    uint8_t packet[WIRE_PACKET_BYTES];
+    unsigned packet_bytes, rounds;
+    uint64_t list_left, payload_left;
+    bool damages;
 };
 
 struct relay {
@@ -153,6 +158,39 @@ static void flip(struct relay *r, struct pump *p, uint8_t *buf, size_t n)
     r->flipped_late = r->loaded;
 }
 
+/* One byte of a packet; true when it is the first of memory that is to be damaged. */
+static bool follow_packet(struct relay *r, struct pump *p, uint8_t byte)
+{
+    struct wire_packet packet = { 0 };
+    if (p->packet_bytes < WIRE_PACKET_BYTES) {
+        p->packet[p->packet_bytes++] = byte;
+        if (p->packet_bytes < WIRE_PACKET_BYTES || wire_packet_decode(p->packet, &packet) < 0)
+            return false;
+        p->list_left = wire_list_bytes(&packet);
+        p->payload_left = packet.length;
+        p->rounds += packet.kind == WIRE_PACKET_BARRIER;
+        p->damages = packet.kind == WIRE_PACKET_RAM && p->rounds < r->plan.damaged_rounds;
+    } else if (p->list_left) {
+        p->list_left--;
+        return false;
+    } else {
+        p->payload_left--;
+    }
+    bool damage = p->damages && p->packet_bytes == WIRE_PACKET_BYTES && !packet.kind;
+    p->damages &= !damage;
+    if (!p->list_left && !p->payload_left)
+        p->packet_bytes = 0;
+    return damage;
+}
+
+static void damage_memory(struct relay *r, struct pump *p, uint8_t *buf, size_t n)
+{
+    bool lane = p->connection > 0 && !p->back && r->plan.damaged_rounds;
+    for (size_t i = 0; lane && i < n; i++)
+        if (follow_packet(r, p, buf[i]))
+            buf[i] ^= 0x10;
+}
+
 static bool write_all(int fd, const uint8_t *buf, size_t n)
 {
     while (n) {
@@ -257,6 +295,7 @@ static void *pump_main(void *opaque)
             LOCK_SCOPE(&r->lock);
             may = admit(r, p, buf, (size_t)n);
             flip(r, p, buf, may);
+            damage_memory(r, p, buf, may);
             if (may < (size_t)n) {
                 first = !r->acted;
                 r->acted = true;

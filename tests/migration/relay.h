@@ -29,6 +29,8 @@ struct relay_plan {
         uint64_t at;         /* byte of that direction */
         uint8_t mask;        /* 0: none */
     } flip;
+    /* So many rounds long a bit of each packet of memory is flipped, in its payload. */
+    unsigned damaged_rounds;
 };
 
 struct relay *relay_new(const struct relay_plan *plan);
