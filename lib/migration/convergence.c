@@ -327,7 +327,7 @@ static const struct participant *largest(const struct vmig_migration *m)
 {
     const struct participant *ret = m->participants[0];
     for (unsigned i = 1; i < m->num_participants; i++)
-        if (convergence_bytes(m->participants[i]) > participant_bytes(ret))
+        if (convergence_bytes(m->participants[i]) > convergence_bytes(ret))
             ret = m->participants[i];
     return ret;
 }
