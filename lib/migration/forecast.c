@@ -6,9 +6,9 @@
 /* Bytes a ms where nothing was measured, as in a file whose first bytes come in the pause: a slow
  * disk's or a gigabit link's. */
 #define LINK_DEFAULT 1e5
-/* Bytes a ms of a device that was never read before the pause nor in a former one: what real ones
- * deliver when their state is made and loaded in firmware. */
-#define DEVICE_DEFAULT 1e6
+/* Bytes a ms of all devices that were never read before the pause nor in a former one, together: about
+ * what is reported of real ones, whose state is made and loaded in firmware. */
+#define UNREAD_DEFAULT 1e6
 /* Threads or vCPUs that finish their step. */
 #define WORKLOAD_DEFAULT_MS 1
 
@@ -125,9 +125,7 @@ static double own_rate(const struct forecast_part *p, unsigned devices, double b
     double past = remembered_rate(p, devices);
     if (past > 0)
         return past;
-    if (p->rate > 0 || p->shared_rate > 0)
-        return p->rate;
-    return p->device ? smaller(bandwidth, DEVICE_DEFAULT) : bandwidth;
+    return p->device || p->rate > 0 || p->shared_rate > 0 ? p->rate : bandwidth;
 }
 
 /* Everything shares the link, nobody is faster than himself, and those who were only seen together
@@ -135,7 +133,7 @@ static double own_rate(const struct forecast_part *p, unsigned devices, double b
 static double data_ms(const struct forecast_part *parts, unsigned count,
                       const struct forecast_link *link, struct vmig_pause *so_far)
 {
-    double bandwidth = link_rate(link), all = 0, ms = 0, shared = 0, shared_rate = 0;
+    double bandwidth = link_rate(link), all = 0, ms = 0, shared = 0, shared_rate = 0, unread = 0;
     unsigned devices = 0;
     for (unsigned i = 0; i < count; i++)
         devices += parts[i].device;
@@ -143,13 +141,15 @@ static double data_ms(const struct forecast_part *parts, unsigned count,
         double bytes = bytes_then(&parts[i], so_far);
         double rate = own_rate(&parts[i], devices, bandwidth);
         all += bytes;
-        if (rate > 0) {
+        if (rate > 0)
             ms = larger(ms, bytes / rate);
-        } else {
+        else if (parts[i].shared_rate > 0)
             shared += bytes;
-            shared_rate = larger(shared_rate, parts[i].shared_rate);
-        }
+        else
+            unread += bytes;
+        shared_rate = larger(shared_rate, parts[i].shared_rate);
     }
+    ms = larger(ms, unread / smaller(bandwidth, UNREAD_DEFAULT));
     if (shared_rate > 0)
         ms = larger(ms, shared / shared_rate);
     so_far->data_bytes = all < 0x1p63 ? (uint64_t)all : UINT64_MAX;
@@ -176,6 +176,25 @@ double forecast_sum_ms(const struct vmig_pause *p)
 {
     return p->workload_stop_ms + p->quiesce_ms + p->stop_ms + p->data_ms + p->load_ms +
            p->handover_ms + p->start_ms + p->workload_start_ms;
+}
+
+/* An arc that nobody saw: drivers take up to some tens of ms for one. */
+#define GUESS_MS 30
+
+static double guess_ms(const struct forecast_part *p, enum history_term term, unsigned arcs)
+{
+    return p->device && p->source_arc_ms < 0 && p->past[term] < 0 ? arcs * GUESS_MS : 0;
+}
+
+double forecast_guess_ms(const struct forecast_part *parts, unsigned count)
+{
+    double quiesce = 0, stop = 0;
+    for (unsigned i = 0; i < count; i++) {
+        const struct forecast_part *p = &parts[i];
+        quiesce = larger(quiesce, guess_ms(p, HISTORY_QUIESCE, p->arcs.quiesce));
+        stop = larger(stop, guess_ms(p, HISTORY_STOP, p->arcs.stop));
+    }
+    return quiesce + stop;
 }
 
 /* A tenth where nothing is known, and a few threads that wait for a processor; what is remembered

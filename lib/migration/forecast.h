@@ -49,6 +49,8 @@ void forecast_pause(const struct forecast_part *parts, unsigned count,
                     const struct forecast_link *link, struct vmig_pause *ret);
 /* The terms together, without the doubt. */
 double forecast_sum_ms(const struct vmig_pause *pause);
+/* What a decision adds where arcs at the source could only be guessed. */
+double forecast_guess_ms(const struct forecast_part *parts, unsigned count);
 /* What a decision adds to a prediction of @predicted_ms. @excess_ms: by how much the predictions of
  * former migrations were too short, as remembered; negative: not known. */
 double forecast_doubt_ms(double predicted_ms, double excess_ms);

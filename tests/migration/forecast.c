@@ -163,17 +163,19 @@ static void participants_seen_only_together_are_counted_together(void **state)
     assert_ms(pause_of(p, 3, &l).data_ms, 100);
 }
 
-/* The default of 1 GB/s, or the link where that is slower. */
+/* The default of 1 GB/s for all such devices, or the link where that is slower. */
 static void device_that_was_never_read_is_not_taken_for_fast(void **state)
 {
     (void)state;
-    struct forecast_part p = device();
+    struct forecast_part p[2] = { device(), device() };
     struct forecast_link fast = link_of(1e7), slow = link_of(1e5);
-    p.bytes = 10000000;
-    assert_ms(pause_of(&p, 1, &fast).data_ms, 10);
-    assert_ms(pause_of(&p, 1, &slow).data_ms, 100);
-    p.past[HISTORY_RATE] = 5e6; /* but it was read in a former pause */
-    assert_ms(pause_of(&p, 1, &fast).data_ms, 2);
+    p[0].bytes = p[1].bytes = 10000000;
+    assert_ms(pause_of(p, 1, &fast).data_ms, 10);
+    assert_ms(pause_of(p, 1, &slow).data_ms, 100);
+    assert_ms(pause_of(p, 2, &fast).data_ms, 20);
+    p[0].past[HISTORY_RATE] = 5e6; /* but it was read in a former pause */
+    assert_ms(pause_of(p, 1, &fast).data_ms, 2);
+    assert_ms(pause_of(p, 2, &fast).data_ms, 10);
 }
 
 static void rate_of_one_device_is_divided_among_more(void **state)
@@ -275,6 +277,21 @@ static void sums_do_not_wrap_round(void **state)
     struct vmig_pause pause = pause_of(p, 2, &l);
     assert_int_equal(pause.data_bytes, UINT64_MAX);
     assert_true(pause.data_ms > 3e14);
+}
+
+/* 30 ms for each arc of the slowest in each step; nothing where it was measured or is remembered. */
+static void guessed_arcs_are_doubted(void **state)
+{
+    (void)state;
+    struct forecast_part p[3] = { device(), device(), part(false) };
+    assert_ms(forecast_guess_ms(p, 3), 0);
+    p[0].source_arc_ms = -1;
+    assert_ms(forecast_guess_ms(p, 3), 60);
+    p[1].source_arc_ms = -1;
+    p[1].arcs.stop = 2;
+    assert_ms(forecast_guess_ms(p, 3), 90);
+    p[1].past[HISTORY_STOP] = 7;
+    assert_ms(forecast_guess_ms(p, 3), 60);
 }
 
 static void doubt_is_bounded(void **state)
@@ -572,6 +589,7 @@ int main(void)
         cmocka_unit_test(device_that_always_says_everything_is_known_for_it),
         cmocka_unit_test(unknown_workload_is_not_taken_for_instant),
         cmocka_unit_test(sums_do_not_wrap_round),
+        cmocka_unit_test(guessed_arcs_are_doubted),
         cmocka_unit_test(doubt_is_bounded),
         cmocka_unit_test(memory_counts_both_its_sizes_and_a_device_the_larger),
         cmocka_unit_test(device_of_unknown_size_has_100_gib),
