@@ -196,11 +196,12 @@ static char *as_text(json_t *take)
     return text;
 }
 
+/* The times are worth knowing, but not a failure when there is no memory for them. */
 static int say(struct vmig_migration *m, uint16_t type, char *take_text, struct vmig_error *err)
 {
-    CLEANUP_FREE char *text = take_text;
-    return text ? main_return(m, type, text, strlen(text), err)
-                : error_set(err, ENOMEM, VMIG_STAGE_HANDOVER, NULL, NULL, "out of memory");
+    CLEANUP_FREE char *times = take_text;
+    const char *text = times ? times : "{}";
+    return main_return(m, type, text, strlen(text), err);
 }
 
 int handover_say_ready(struct vmig_migration *m, struct vmig_error *err)
@@ -209,8 +210,8 @@ int handover_say_ready(struct vmig_migration *m, struct vmig_error *err)
 }
 
 /* What the source says after LOADED: 1 for GO, 0 for "let go", negative when it cannot be heard; one
- * that was changed on its way is not heard either. */
-static int hear_verdict(struct qemu_stream *s, struct vmig_error *err)
+ * that was changed on its way is not heard either. @content: MESSAGE_CONTENT_MAX bytes. */
+static int hear_verdict(struct qemu_stream *s, uint8_t *content, struct vmig_error *err)
 {
     struct qemu_section section;
     int rc = qemu_read_section(s, &section, err);
@@ -218,9 +219,7 @@ static int hear_verdict(struct qemu_stream *s, struct vmig_error *err)
         return rc;
     if (section.type != QEMU_COMMAND || !message_is_ours(section.command))
         return -EPROTO;
-    CLEANUP_FREE uint8_t *content = malloc(MESSAGE_CONTENT_MAX);
-    rc = content ? message_read(s->reader, section.command, (uint16_t)section.length, content)
-                 : -ENOMEM;
+    rc = message_read(s->reader, section.command, (uint16_t)section.length, content);
     if (rc < 0)
         return rc;
     if (section.command == WIRE_CMD_GO)
@@ -299,6 +298,10 @@ int handover_target(struct vmig_migration *m, struct qemu_stream *s, struct vmig
 {
     if (m->one_way)
         return go(m, err);
+    /* before LOADED: after it a lack of memory would leave the question open */
+    CLEANUP_FREE uint8_t *verdict = malloc(MESSAGE_CONTENT_MAX);
+    if (!verdict)
+        return error_set(err, ENOMEM, VMIG_STAGE_HANDOVER, NULL, NULL, "out of memory");
     {
         LOCK_SCOPE(&m->lock);
         if (m->aborted)
@@ -308,7 +311,7 @@ int handover_target(struct vmig_migration *m, struct qemu_stream *s, struct vmig
     int rc = say(m, WIRE_RP_LOADED, as_text(device_times(m, told_loaded)), NULL);
     cancel_waiting(m, "the source to give up");
     if (rc == 0)
-        rc = hear_verdict(s, NULL);
+        rc = hear_verdict(s, verdict, NULL);
     cancel_waits_no_more(m);
     if (rc == 1)
         return go(m, err);

@@ -77,10 +77,14 @@ static int write_sealed(struct vmig_migration *m, struct writer *w)
     return rc < 0 ? rc : main_write_locked(m, &iov, 1);
 }
 
-static void begin_message(struct writer *w, bool command, uint16_t type, const void *data,
-                          size_t length)
+/* GO must not fail for want of memory, nor LOADED and RUNNING with the times of 64 devices: then nobody
+ * would know who owns them. */
+#define MESSAGE_ROOM_BYTES 8192
+
+static void begin_message(struct writer *w, uint8_t room[MESSAGE_ROOM_BYTES], bool command,
+                          uint16_t type, const void *data, size_t length)
 {
-    writer_init(w);
+    writer_init_in(w, room, MESSAGE_ROOM_BYTES);
     if (command)
         writer_u8(w, QEMU_COMMAND);
     message_write(w, type, data, (uint16_t)length);
@@ -93,10 +97,11 @@ static void begin_message(struct writer *w, bool command, uint16_t type, const v
 void main_last_words(struct vmig_migration *m, bool command, uint16_t type, const char *text)
 {
     struct writer w;
+    uint8_t room[MESSAGE_ROOM_BYTES];
     size_t length = strlen(text);
     if (!m->main || m->one_way || length > MESSAGE_CONTENT_MAX)
         return;
-    begin_message(&w, command, type, text, length);
+    begin_message(&w, room, command, type, text, length);
     {
         LOCK_SCOPE(&m->main_write);
         int rc = w.error ? w.error : seal_locked(m, &w);
@@ -116,7 +121,8 @@ static int send_message(struct vmig_migration *m, bool command, uint16_t type, c
                          "participants or shorter names",
                          length, MESSAGE_CONTENT_MAX);
     struct writer w;
-    begin_message(&w, command, type, data, length);
+    uint8_t room[MESSAGE_ROOM_BYTES];
+    begin_message(&w, room, command, type, data, length);
     int rc = w.error ? w.error : write_sealed(m, &w);
     length = w.length;
     writer_done(&w);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,9 +11,15 @@ void writer_init(struct writer *w)
     *w = (struct writer) { 0 };
 }
 
+void writer_init_in(struct writer *w, uint8_t *room, size_t size)
+{
+    *w = (struct writer) { .buf = room, .size = size, .room = room };
+}
+
 void writer_done(struct writer *w)
 {
-    free(w->buf);
+    if (w->buf != w->room)
+        free(w->buf);
     *w = (struct writer) { 0 };
 }
 
@@ -20,6 +27,21 @@ void writer_reset(struct writer *w)
 {
     w->length = 0;
     w->error = 0;
+}
+
+static bool enlarge(struct writer *w, size_t size)
+{
+    bool owned = w->buf != w->room;
+    uint8_t *buf = realloc(owned ? w->buf : NULL, size);
+    if (!buf) {
+        w->error = -ENOMEM;
+        return false;
+    }
+    if (!owned && w->length)
+        memcpy(buf, w->buf, w->length);
+    w->buf = buf;
+    w->size = size;
+    return true;
 }
 
 /* Room for @more bytes; NULL once failed. */
@@ -37,13 +59,8 @@ static uint8_t *grow(struct writer *w, size_t more)
         while (size < need)
             if (__builtin_mul_overflow(size, (size_t)2, &size))
                 size = need;
-        uint8_t *buf = realloc(w->buf, size);
-        if (!buf) {
-            w->error = -ENOMEM;
+        if (!enlarge(w, size))
             return NULL;
-        }
-        w->buf = buf;
-        w->size = size;
     }
     uint8_t *at = w->buf + w->length;
     w->length = need;

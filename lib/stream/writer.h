@@ -11,9 +11,12 @@ struct writer {
     uint8_t *buf;
     size_t size, length;
     int error;
+    uint8_t *room; /* the caller's, in which it began; or NULL */
 };
 
 void writer_init(struct writer *w);
+/* Begin in @room, which outlives @w: what fits there does not need memory. */
+void writer_init_in(struct writer *w, uint8_t *room, size_t size);
 void writer_done(struct writer *w);
 void writer_reset(struct writer *w); /* empty, keep the memory */
 void writer_u8(struct writer *w, uint8_t v);

@@ -162,6 +162,9 @@ static struct party *settle(struct world *w)
         party_is_still(s);
     if (t_holds)
         party_is_still(t);
+    /* only what was or was not heard can be in doubt */
+    if ((s_holds || t_holds) && inject_last()->fd < 0)
+        fail_msg("%s left it open who owns the devices", inject_last()->text);
     if (s->rc < 0 && !s_holds && t->rc == 0)
         fail_msg("the source goes on (%d %s) and the target runs", s->rc, s->err.text);
     if (s->rc == 0 && t->rc < 0)
