@@ -67,8 +67,10 @@ void aftermath_measure(struct vmig_migration *m, uint64_t end_ns)
 
 /* ---- remembering ---- */
 
-/* Less says nothing about speed: of a participant, of the link. */
-#define RATE_BYTES_MIN (1u << 20)
+/* The little that every device has does not tell how good its estimate is. */
+#define SIZE_BYTES_MIN (1u << 20)
+/* Less says nothing about speed, for one moment of waiting outweighs it: of a participant, of the link. */
+#define RATE_BYTES_MIN (4u << 20)
 #define LINK_BYTES_MIN (8u << 20)
 
 static double pause_rate(const struct vmig_migration *m, const struct participant *p)
@@ -80,11 +82,11 @@ static double pause_rate(const struct vmig_migration *m, const struct participan
     return bytes >= RATE_BYTES_MIN && ms > 0 ? (double)bytes / ms : -1;
 }
 
-/* Of what it had said; the little that every device has does not tell. */
+/* Of what it had said. */
 static double size_part(const struct participant *p)
 {
     uint64_t said = convergence_bytes(p);
-    bool knew = p->pending.stop_copy_bytes != UINT64_MAX && said >= RATE_BYTES_MIN;
+    bool knew = p->pending.stop_copy_bytes != UINT64_MAX && said >= SIZE_BYTES_MIN;
     return knew ? (double)(p->data_bytes - p->precopy_bytes) / (double)said : -1;
 }
 

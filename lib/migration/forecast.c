@@ -123,8 +123,8 @@ static double link_rate(const struct forecast_link *link)
 static double own_rate(const struct forecast_part *p, unsigned devices, double bandwidth)
 {
     double past = remembered_rate(p, devices);
-    if (past > 0)
-        return past;
+    if (past > 0) /* devices were faster alone than they will be together; memory is one anyway */
+        return p->device ? past : larger(past, p->rate);
     return p->device || p->rate > 0 || p->shared_rate > 0 ? p->rate : bandwidth;
 }
 

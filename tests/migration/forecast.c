@@ -178,6 +178,22 @@ static void device_that_was_never_read_is_not_taken_for_fast(void **state)
     assert_ms(pause_of(p, 2, &fast).data_ms, 10);
 }
 
+static void memory_is_as_fast_as_it_was_ever_seen(void **state)
+{
+    (void)state;
+    struct forecast_part p[2] = { part(false), device() };
+    struct forecast_link l = link_of(1e8);
+    for (unsigned i = 0; i < 2; i++) {
+        p[i].bytes = 10000000;
+        p[i].past[HISTORY_RATE] = 1e6;
+        p[i].rate = 2e6;
+    }
+    assert_ms(pause_of(p, 1, &l).data_ms, 5);
+    assert_ms(pause_of(p + 1, 1, &l).data_ms, 10);
+    p[0].rate = 5e5;
+    assert_ms(pause_of(p, 1, &l).data_ms, 10);
+}
+
 static void rate_of_one_device_is_divided_among_more(void **state)
 {
     (void)state;
@@ -582,6 +598,7 @@ int main(void)
         cmocka_unit_test(slow_participant_holds_up_the_pause_and_not_the_others),
         cmocka_unit_test(participants_seen_only_together_are_counted_together),
         cmocka_unit_test(device_that_was_never_read_is_not_taken_for_fast),
+        cmocka_unit_test(memory_is_as_fast_as_it_was_ever_seen),
         cmocka_unit_test(rate_of_one_device_is_divided_among_more),
         cmocka_unit_test(link_that_nobody_measured_is_slow),
         cmocka_unit_test(remembered_link_counts_while_it_may_be_the_same),
