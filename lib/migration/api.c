@@ -44,7 +44,7 @@ static void init_locks(struct vmig_migration *m)
     pthread_cond_init(&m->changed, &attr);
     pthread_condattr_destroy(&attr);
     pthread_mutex_init(&m->lock, NULL);
-    pthread_mutex_init(&m->main_write, NULL);
+    turnstile_init(&m->main_write);
     pthread_mutex_init(&m->ram_lock, NULL);
     pthread_mutex_init(&m->throttle.lock, NULL);
 }
@@ -142,7 +142,7 @@ void migration_unref(struct vmig_migration *m)
     free(m->history);
     pthread_cond_destroy(&m->changed);
     pthread_mutex_destroy(&m->lock);
-    pthread_mutex_destroy(&m->main_write);
+    turnstile_done(&m->main_write);
     pthread_mutex_destroy(&m->ram_lock);
     pthread_mutex_destroy(&m->throttle.lock);
     free(m);

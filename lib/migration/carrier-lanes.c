@@ -29,7 +29,7 @@ static int send_packet(struct lane *lane, struct iovec *iov, unsigned count, str
         length += iov[i].iov_len;
     int rc;
     {
-        LOCK_SCOPE(&lane->lock);
+        TURN_SCOPE(&lane->turns);
         rc = channel_writev(lane->channel, iov, count);
     }
     if (rc < 0) {

@@ -25,7 +25,7 @@ static int send_vector(struct vmig_migration *m, struct iovec *iov, unsigned cou
         length += iov[i].iov_len;
     int rc, cause;
     {
-        LOCK_SCOPE(&m->main_write);
+        TURN_SCOPE(&m->main_write);
         for (unsigned i = 0; i < count; i += hashed)
             if (iov[i].iov_len)
                 XXH3_64bits_update(m->said, iov[i].iov_base, iov[i].iov_len);

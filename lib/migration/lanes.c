@@ -41,7 +41,7 @@ static struct lane *lane_open(struct vmig_migration *m, struct channel *take_cha
     LOCK_SCOPE(&m->lock);
     struct lane *lane = &m->lanes[m->num_lanes];
     *lane = (struct lane) { .migration = m, .index = m->num_lanes, .channel = take_channel };
-    pthread_mutex_init(&lane->lock, NULL);
+    turnstile_init(&lane->turns);
     m->num_lanes++;
     return lane;
 }
@@ -454,7 +454,7 @@ void lanes_end(struct vmig_migration *m)
         if (lane->running)
             pthread_join(lane->thread, NULL);
         lane->channel = channel_free(lane->channel);
-        pthread_mutex_destroy(&lane->lock);
+        turnstile_done(&lane->turns);
     }
     LOCK_SCOPE(&m->lock);
     m->num_lanes = 0;

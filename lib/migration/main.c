@@ -43,7 +43,7 @@ int main_send(struct vmig_migration *m, struct writer *w, struct vmig_error *err
     size_t length = w->length;
     if (rc == 0) {
         struct iovec iov = { w->buf, length };
-        LOCK_SCOPE(&m->main_write);
+        TURN_SCOPE(&m->main_write);
         XXH3_64bits_update(m->said, w->buf, length);
         rc = main_write_locked(m, &iov, 1);
     }
@@ -53,7 +53,7 @@ int main_send(struct vmig_migration *m, struct writer *w, struct vmig_error *err
 
 uint64_t main_digest(struct vmig_migration *m)
 {
-    LOCK_SCOPE(&m->main_write);
+    TURN_SCOPE(&m->main_write);
     return XXH3_64bits_digest(m->said);
 }
 
@@ -71,7 +71,7 @@ static int seal_locked(struct vmig_migration *m, struct writer *w)
 
 static int write_sealed(struct vmig_migration *m, struct writer *w)
 {
-    LOCK_SCOPE(&m->main_write);
+    TURN_SCOPE(&m->main_write);
     int rc = seal_locked(m, w);
     struct iovec iov = { w->buf, w->length };
     return rc < 0 ? rc : main_write_locked(m, &iov, 1);
@@ -103,7 +103,7 @@ void main_last_words(struct vmig_migration *m, bool command, uint16_t type, cons
         return;
     begin_message(&w, room, command, type, text, length);
     {
-        LOCK_SCOPE(&m->main_write);
+        TURN_SCOPE(&m->main_write);
         int rc = w.error ? w.error : seal_locked(m, &w);
         struct iovec iov = { w.buf, w.length };
         if (rc == 0)

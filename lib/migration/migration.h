@@ -14,7 +14,7 @@
  *   control                        the control socket                         lock
  *   watch                          waiting for a cancel                       lock, inbox
  *
- * Lock order: main_write or a lane's lock, then an inbox's, then lock, then a worker's. Host callbacks and device
+ * Lock order: main_write or a lane's turn, then an inbox's, then lock, then a worker's. Host callbacks and device
  * calls are made with none of them held.
  */
 #ifndef LIB_MIGRATION_MIGRATION_H
@@ -31,6 +31,7 @@
 #include "lib/migration/history.h"
 #include "lib/migration/inbox.h"
 #include "lib/migration/parameters.h"
+#include "lib/migration/turnstile.h"
 #include "lib/migration/wire.h"
 #include "lib/stream/manifest.h"
 #include "lib/stream/qemu.h"
@@ -149,8 +150,8 @@ struct lane {
     struct vmig_migration *migration;
     unsigned index;
     struct channel *channel;
-    pthread_mutex_t lock; /* source: packets are written whole */
-    pthread_t thread;     /* target */
+    struct turnstile turns; /* source: packets are written whole */
+    pthread_t thread;       /* target */
     bool running;
 };
 
@@ -256,7 +257,7 @@ struct vmig_migration {
     bool switchover_ack, ram_digest;
     bool numbered_acks; /* both sides know them */
     struct channel *main;
-    pthread_mutex_t main_write;
+    struct turnstile main_write;
     /* of all bytes on the main channel but the pages: written (under main_write), read (its reader's) */
     XXH3_state_t *said, *heard;
     const struct carrier_ops *carrier;

@@ -287,8 +287,8 @@ static int send_dirty(struct ram_participant *r, struct participant *p, struct v
     return rc;
 }
 
-/* The budget is the dirty set itself: RAM has a channel's lock for one batch at a time, so devices
- * get their turn between batches. */
+/* The budget is the dirty set itself: RAM has a channel for one batch at a time, and whoever waits
+ * for that has it next. */
 static int ram_iterate(void *opaque, struct vmig_writer *writer, uint64_t budget_bytes,
                        struct vmig_error *err)
 {

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "lib/clock.h"
 #include "tests/migration/world.h"
@@ -340,9 +341,60 @@ static void hung_worker_is_abandoned_and_frees_what_it_was_given(void **state)
     pthread_mutex_unlock(&h.lock);
 }
 
+/* ---- turns on a shared channel ---- */
+
+struct passing {
+    struct turnstile *turns;
+    char name, *log;
+    atomic_uint *at;
+    atomic_bool *over; /* one of the two has done */
+    unsigned times;
+};
+
+static void *pass_often(void *opaque)
+{
+    struct passing *p = opaque;
+    for (unsigned i = 0; i < p->times; i++) {
+        TURN_SCOPE(p->turns);
+        p->log[atomic_fetch_add(p->at, 1)] = p->name;
+        /* stay until the other waits: then he has it next, however fast this thread is back */
+        while (!atomic_load(p->over) && turnstile_waiting(p->turns) == 0 && i > 0 &&
+               i + 1 < p->times)
+            nanosleep(&(struct timespec) { .tv_nsec = 100000 }, NULL);
+    }
+    atomic_store(p->over, true);
+    return NULL;
+}
+
+/* The one lets go of it and wants it back at once, and the other has his turn in between. */
+static void turn_goes_to_who_waits_and_not_to_who_is_fast(void **state)
+{
+    (void)state;
+    enum { TIMES = 50 };
+    char log[2 * TIMES + 1] = "";
+    atomic_uint at = 0;
+    atomic_bool over = false;
+    struct turnstile turns;
+    turnstile_init(&turns);
+    struct passing a = { &turns, 'a', log, &at, &over, TIMES },
+                   b = { &turns, 'b', log, &at, &over, TIMES };
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, pass_often, &a), 0);
+    pass_often(&b);
+    pthread_join(thread, NULL);
+    assert_int_equal(strlen(log), 2 * TIMES);
+    unsigned repeated = 0;
+    for (unsigned i = 0; i + 1 < 2 * TIMES; i++)
+        repeated += log[i] == log[i + 1];
+    if (repeated > 4) /* the first and the last turns, when nobody waits */
+        fail_msg("turns: %s", log);
+    turnstile_done(&turns);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(turn_goes_to_who_waits_and_not_to_who_is_fast),
         cmocka_unit_test(packet_comes_back_as_it_was),
         cmocka_unit_test(packet_is_big_endian),
         cmocka_unit_test(each_kind_has_its_limits),

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * PRE_COPY beyond the plain case: devices that announce new initial bytes in mid-flight, at every
- * moment at which they can, and sizes that fail, lie or never fall.
+ * moment at which they can, sizes that fail, lie or never fall, and
+ * who wants a round for himself.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -413,6 +414,104 @@ static void device_that_cannot_tell_its_size_is_refused_before_anything(void **s
     world_close(&w);
 }
 
+/* ---- nobody has a round for himself ---- */
+
+#define ROUNDS 3
+#define MIB (1u << 20)
+
+/* Makes data as fast as it is sent, and says that it has half a petabyte. */
+static struct {
+    uint64_t budgets[ROUNDS + 1], sent;
+    unsigned turns;
+} greedy;
+
+static int greedy_pending(void *opaque, bool exact, struct vmig_pending *ret,
+                          struct vmig_error *err)
+{
+    (void)opaque;
+    (void)exact;
+    (void)err;
+    ret->precopy_bytes = UINT64_C(1) << 49;
+    return 0;
+}
+
+static int greedy_iterate(void *opaque, struct vmig_writer *writer, uint64_t budget_bytes,
+                          struct vmig_error *err)
+{
+    static char chunk[MIB];
+    (void)opaque;
+    if (greedy.turns < ROUNDS)
+        greedy.budgets[greedy.turns] = budget_bytes;
+    greedy.turns++;
+    int rc = 0;
+    for (uint64_t sent = 0; rc == 0 && sent < budget_bytes; sent += sizeof(chunk)) {
+        rc = vmig_writer_put(writer, chunk, sizeof(chunk), err);
+        greedy.sent += sizeof(chunk);
+    }
+    return rc;
+}
+
+static int greedy_load(void *opaque, const void *buf, size_t length_bytes, struct vmig_error *err)
+{
+    (void)opaque;
+    (void)buf;
+    (void)length_bytes;
+    (void)err;
+    return 0;
+}
+
+static const struct vmig_participant_ops greedy_ops = {
+    .size = sizeof(greedy_ops),
+    .pending = greedy_pending,
+    .iterate = greedy_iterate,
+    .load = greedy_load,
+};
+
+/* All on one channel: what it may send is bounded by what it really has sent, not by what it says, so
+ * that each round ends, and memory and the device have had their turn in each. */
+static void participant_without_measure_leaves_the_others_their_turn(void **state)
+{
+    (void)state;
+    for (int lone = 0; lone < 2; lone++) {
+        struct world w;
+        memset(&greedy, 0, sizeof(greedy));
+        world_open(&w, &(struct world_plan) { .devices = 1, .lone_main = lone });
+        party_set(w.source, "max-rounds", ROUNDS);
+        x(vmig_migration_add_participant(w.source->m, "greedy", &greedy_ops, NULL, &err));
+        x(vmig_migration_add_participant(w.target->m, "greedy", &greedy_ops, NULL, &err));
+        world_move(&w);
+        party_failed(w.source, -ETIME, "not-converging", "greedy's");
+        assert_string_equal(w.source->err.device, "greedy");
+        assert_int_equal(greedy.turns, ROUNDS);
+        assert_int_equal(greedy.budgets[0], 16 * MIB);
+        assert_int_equal(greedy.budgets[1], 2 * 16 * MIB);
+        assert_int_equal(greedy.budgets[2], 2 * (16 + 32) * MIB);
+        assert_int_equal(greedy.sent, (16 + 32 + 96) * MIB);
+        announced(&w, 0, 0);
+        assert_true(device_of(w.source, 0)->data_bytes >= 32 << 10);
+        assert_true(participant_find(w.source->m, "ram")->data_bytes > 0);
+        world_runs_at(&w, w.source);
+        world_close(&w);
+    }
+}
+
+/* A device that says so, and a workload that writes its memory over and over. */
+static void device_that_lies_about_its_dirty_bytes_does_not_hold_a_round(void **state)
+{
+    (void)state;
+    struct world w;
+    world_open(&w, &(struct world_plan) { .devices = 2, .local_bytes = 1 << 20 });
+    party_fault(w.source, 0, "lie:0,500000000000000@command/info#1+");
+    party_write_register(w.source, 0, REFDEV_REG_DIRTY_RATE, REFDEV_RATE_MAX);
+    party_set(w.source, "max-rounds", 2);
+    world_move(&w);
+    party_failed(w.source, -ETIME, "not-converging", "device0's");
+    uint64_t most = 3 * 16 * MIB + 2 * MIB; /* two rounds, and what a read brings beyond */
+    assert_true(device_of(w.source, 0)->data_bytes <= most);
+    announced(&w, 1, 0);
+    world_close(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -432,6 +531,8 @@ int main(void)
         cmocka_unit_test(missing_size_is_told_and_is_not_less_than_it_was),
         cmocka_unit_test(dirty_bytes_that_never_fall_end_by_the_model_or_by_the_rounds),
         cmocka_unit_test(device_that_cannot_tell_its_size_is_refused_before_anything),
+        cmocka_unit_test(participant_without_measure_leaves_the_others_their_turn),
+        cmocka_unit_test(device_that_lies_about_its_dirty_bytes_does_not_hold_a_round),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
