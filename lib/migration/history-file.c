@@ -41,6 +41,8 @@ static int read_all(int fd, const char *path, char **ret_text, size_t *ret_lengt
     size_t length = 0;
     while (length < (size_t)st.st_size) {
         ssize_t n = pread(fd, text + length, (size_t)st.st_size - length, (off_t)length);
+        if (n < 0 && errno == EINTR)
+            continue;
         if (n < 0)
             return refuse(err, errno, path, NULL);
         if (n == 0)
@@ -97,7 +99,7 @@ static int open_locked(const char *path)
         if (fd < 0)
             return -errno;
         if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-            if (errno != EWOULDBLOCK)
+            if (errno != EWOULDBLOCK && errno != EINTR)
                 return -errno;
             nanosleep(&(struct timespec) { .tv_nsec = LOCK_WAIT_NS }, NULL);
         } else if (is_still_named(fd, path)) {
@@ -112,11 +114,14 @@ static int write_all(int fd, const char *text)
     size_t length = strlen(text);
     for (size_t done = 0; done < length;) {
         ssize_t n = write(fd, text + done, length - done);
-        if (n < 0)
+        if (n < 0 && errno != EINTR)
             return -errno;
-        done += (size_t)n;
+        done += n > 0 ? (size_t)n : 0;
     }
-    return fsync(fd) == 0 ? 0 : -errno;
+    while (fsync(fd) != 0)
+        if (errno != EINTR)
+            return -errno;
+    return 0;
 }
 
 static int replace(const char *path, const char *text)

@@ -224,11 +224,19 @@ static int parse_root(json_t *root, uint64_t now_s, struct history *history)
     return 0;
 }
 
+/* The library says of a text that it had no memory for the same as of one that is wrong. What is wrong
+ * stays so, and what is called damaged is replaced: so it is asked twice. */
+static json_t *load_json(const char *text, size_t length)
+{
+    json_t *root = json_loadb(text, length, JSON_REJECT_DUPLICATES, NULL);
+    return root ? root : json_loadb(text, length, JSON_REJECT_DUPLICATES, NULL);
+}
+
 int history_parse(const char *text, size_t length, uint64_t now_s, struct history *history)
 {
     if (length > HISTORY_FILE_BYTES_MAX)
         return -EPROTO;
-    json_t *root = json_loadb(text, length, JSON_REJECT_DUPLICATES, NULL);
+    json_t *root = load_json(text, length);
     int rc = root ? parse_root(root, now_s, history) : -EPROTO;
     json_decref(root);
     if (rc < 0)
@@ -236,28 +244,54 @@ int history_parse(const char *text, size_t length, uint64_t now_s, struct histor
     return rc;
 }
 
+/* A text that lacks something would replace what is known: all of it or nothing. */
 static json_t *format_sample(const struct history_sample *sample)
 {
     json_t *object = json_pack("{s:I}", "when", (json_int_t)sample->when_s);
+    int rc = object ? 0 : -1;
     for (unsigned i = 0; i < HISTORY_TERMS; i++)
         if (sample->value[i] >= 0)
-            json_object_set_new(object, names[i], json_real(sample->value[i]));
-    return object;
+            rc |= json_object_set_new(object, names[i], json_real(sample->value[i]));
+    if (rc == 0)
+        return object;
+    json_decref(object);
+    return NULL;
+}
+
+static json_t *format_kind(const struct history_kind *kind)
+{
+    json_t *samples = json_array();
+    int rc = samples ? 0 : -1;
+    for (unsigned i = 0; i < kind->count; i++)
+        rc |= json_array_append_new(samples, format_sample(&kind->samples[i]));
+    if (rc == 0)
+        return samples;
+    json_decref(samples);
+    return NULL;
+}
+
+/* Short of memory the library may leave something out of a text and not say so. */
+static char *checked(char *take_text)
+{
+    json_t *root = take_text ? load_json(take_text, strlen(take_text)) : NULL;
+    if (!root) {
+        free(take_text);
+        return NULL;
+    }
+    json_decref(root);
+    return take_text;
 }
 
 char *history_format(const struct history *history)
 {
     json_t *kinds = json_object();
-    for (unsigned i = 0; i < history->count; i++) {
-        const struct history_kind *kind = &history->kinds[i];
-        json_t *samples = json_array();
-        for (unsigned k = 0; k < kind->count; k++)
-            json_array_append_new(samples, format_sample(&kind->samples[k]));
-        json_object_set_new(kinds, kind->name, samples);
-    }
+    int rc = kinds ? 0 : -1;
+    for (unsigned i = 0; i < history->count; i++)
+        rc |= json_object_set_new(kinds, history->kinds[i].name, format_kind(&history->kinds[i]));
     json_t *root = json_pack("{s:i, s:o}", "version", VERSION, "kinds", kinds);
-    char *text =
-        root ? json_dumps(root, JSON_INDENT(1) | JSON_SORT_KEYS | JSON_REAL_PRECISION(6)) : NULL;
+    char *text = NULL;
+    if (root && rc == 0)
+        text = json_dumps(root, JSON_INDENT(1) | JSON_SORT_KEYS | JSON_REAL_PRECISION(6));
     json_decref(root);
-    return text;
+    return checked(text);
 }
