@@ -28,6 +28,7 @@ enum {
     KEY_NO_PRE_COPY,
     KEY_ALL_DIRTY,
     KEY_RAM_DIGEST,
+    KEY_QUIESCE_NOTICE,
     KEY_STATE_SIZE,
     KEY_TIMEOUT,
     KEY_HISTORY,
@@ -158,6 +159,10 @@ static error_t parse_tuning(int key, char *arg, struct argp_state *state)
     case KEY_ALL_DIRTY:
         endpoint_set(e, "all-dirty", 1);
         return 0;
+    case KEY_QUIESCE_NOTICE:
+        endpoint_set(e, "quiesce-notice",
+                     cmd_arg_duration(state, "--quiesce-notice", arg, 0, 60000 * ms) / ms);
+        return 0;
     case KEY_RAM_DIGEST:
         endpoint_set(e, "ram-digest", 1);
         return 0;
@@ -189,6 +194,8 @@ static const struct argp_option tuning_options[] = {
     { "no-pre-copy", KEY_NO_PRE_COPY, NULL, 0, "Move all device state in the pause", 0 },
     { "all-dirty", KEY_ALL_DIRTY, NULL, 0,
       "For devices that cannot log their DMA: send all memory again in the pause", 0 },
+    { "quiesce-notice", KEY_QUIESCE_NOTICE, "TIME", 0,
+      "Announce the pause on standard error so long before it (0: not)", 0 },
     { "ram-digest", KEY_RAM_DIGEST, NULL, 0,
       "Digests of memory as well: what was damaged on its way is sent again", 0 },
     { "state-size", KEY_STATE_SIZE, "SIZE", 0,

@@ -43,7 +43,7 @@ void progress_event(void *opaque, const struct vmig_event *event)
     struct endpoint *e = opaque;
     if (event->kind == VMIG_EVENT_WARNING) {
         say(e, "warning: ", event->text);
-    } else if (event->kind == VMIG_EVENT_WAITING) {
+    } else if (event->kind == VMIG_EVENT_WAITING || event->kind == VMIG_EVENT_QUIESCE_NOTICE) {
         say(e, "", event->text);
     } else if (event->kind == VMIG_EVENT_LISTENING) {
         if (!e->quiet)

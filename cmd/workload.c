@@ -61,7 +61,8 @@ static void on_event(void *opaque, const struct vmig_event *event)
     (void)opaque;
     if (event->kind == VMIG_EVENT_LISTENING)
         report(json_pack("{s:s, s:s}", "event", "listening", "address", event->text));
-    else if (event->kind == VMIG_EVENT_WAITING || event->kind == VMIG_EVENT_WARNING)
+    else if (event->kind == VMIG_EVENT_WAITING || event->kind == VMIG_EVENT_WARNING ||
+             event->kind == VMIG_EVENT_QUIESCE_NOTICE)
         report(json_pack("{s:s, s:s}", "event", "message", "text", event->text));
     else
         report(json_pack("{s:s, s:i, s:i, s:I, s:I}", "event", "progress", "stage",

@@ -61,6 +61,7 @@ enum vmig_event_kind {
     VMIG_EVENT_WARNING,
     VMIG_EVENT_STATE_LOST, /* a device was reset or is lost, text says which: its state is gone. At
                             * the source the workload stands still from here on */
+    VMIG_EVENT_QUIESCE_NOTICE, /* as the host's quiesce_notice(); lead_ms */
 };
 struct vmig_event {
     enum vmig_event_kind kind;
@@ -69,6 +70,7 @@ struct vmig_event {
     unsigned round;
     uint64_t sent_bytes, remaining_bytes;
     const char *text; /* borrowed for the call; NULL where there is none */
+    unsigned lead_ms; /* QUIESCE_NOTICE: until the workload stops, 0 when that is called off */
 };
 
 /* The embedding program. NULL members are skipped. */
@@ -82,6 +84,12 @@ struct vmig_host {
      * devices are RUNNING again). */
     int (*start)(void *opaque, struct vmig_error *err);
     void (*event)(void *opaque, const struct vmig_event *event);
+    /* With the parameter quiesce-notice, at the source: the workload will be stopped in about
+     * @lead_ms, never sooner; rounds go on until then. 0: that is called off, because the pause
+     * would no longer keep downtime-limit, the switch was put off, or the migration failed or was
+     * cancelled, before stop() or after it. The next attempt is announced anew. Called on the
+     * thread of send; it must return soon, for its time is part of the lead. */
+    void (*quiesce_notice)(void *opaque, unsigned lead_ms);
 };
 
 /* @host is copied. */

@@ -407,14 +407,25 @@ enum verdict convergence_judge(struct vmig_migration *m, const struct vmig_pause
     return VERDICT_GIVE_UP;
 }
 
+static void predict_and_note(struct vmig_migration *m, struct vmig_pause *ret)
+{
+    convergence_predict(m, ret);
+    LOCK_SCOPE(&m->lock);
+    m->statistics.predicted = *ret;
+    m->statistics.predicted_downtime_ms = forecast_sum_ms(ret);
+}
+
 enum verdict convergence_decide(struct vmig_migration *m, double *best_ms, struct vmig_error *err)
 {
     struct vmig_pause pause;
-    convergence_predict(m, &pause);
-    {
-        LOCK_SCOPE(&m->lock);
-        m->statistics.predicted = pause;
-        m->statistics.predicted_downtime_ms = forecast_sum_ms(&pause);
-    }
+    predict_and_note(m, &pause);
     return convergence_judge(m, &pause, best_ms, err);
+}
+
+bool convergence_keeps_limit(struct vmig_migration *m)
+{
+    struct vmig_pause pause;
+    predict_and_note(m, &pause);
+    return unpredictable(m) || forecast_sum_ms(&pause) + pause.doubt_ms <=
+                                   (double)m->parameters[PARAMETER_DOWNTIME_LIMIT];
 }

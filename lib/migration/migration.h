@@ -278,6 +278,11 @@ struct vmig_migration {
         uint64_t next_ns;
     } throttle;
     struct time_model model;
+    struct {
+        bool stands; /* given, and not called off */
+        unsigned lead_ms;
+        uint64_t given_ns;
+    } notice;
     char *history_path;      /* NULL: nothing is remembered */
     struct history *history; /* what was remembered when this run began, or NULL */
     uint64_t history_now_s;
@@ -371,6 +376,15 @@ uint64_t cancel_due_locked(const struct vmig_migration *m, bool slow);
 bool cancel_describe(struct vmig_migration *m, char *ret, size_t size);
 bool cancel_is_under_way(struct vmig_migration *m);
 
+/* ---- notice.c ---- */
+/* Tell the host that the workload is about to stop; false: nobody wants to know. */
+bool notice_give(struct vmig_migration *m);
+/* If one stands. */
+void notice_call_off(struct vmig_migration *m);
+bool notice_is_over(const struct vmig_migration *m);
+/* Until the next round of the lead is due. */
+int notice_wait(struct vmig_migration *m, struct vmig_error *err);
+
 /* ---- main.c: writing to the main channel ---- */
 /* With main_write held, after the bytes were hashed; ends when the run does, and then nothing can be
  * written any more. 0 or negative errno; @iov is changed. */
@@ -454,6 +468,8 @@ void convergence_predict(const struct vmig_migration *m, struct vmig_pause *ret)
 enum verdict convergence_judge(struct vmig_migration *m, const struct vmig_pause *pause,
                                double *best_ms, struct vmig_error *err);
 enum verdict convergence_decide(struct vmig_migration *m, double *best_ms, struct vmig_error *err);
+/* Would the pause be short enough now, whether or not another round pays? */
+bool convergence_keeps_limit(struct vmig_migration *m);
 /* The kind that @p is remembered as, and a sample with what was measured before the pause. */
 void convergence_kind(const struct vmig_migration *m, const struct participant *p,
                       char ret_kind[HISTORY_KIND_BYTES], struct history_sample *ret);

@@ -41,6 +41,9 @@ const struct parameter_row parameter_table[PARAMETER_COUNT] = {
                               1, 0 },
     [PARAMETER_RAM_DIGEST] = { "ram-digest", "on/off",
                                "memory that did not arrive as it was sent is sent again", 0, 1, 0 },
+    [PARAMETER_QUIESCE_NOTICE] = { "quiesce-notice", "ms",
+                                   "the host is told so long before the workload stops; 0: not", 0,
+                                   60000, 0 },
 };
 
 static const struct parameter_row *find(const char *name, enum parameter *ret)

@@ -63,6 +63,7 @@ static void reset_run(struct vmig_migration *m)
     m->model = (struct time_model) { 0 };
     free(take_ptr(m->history));
     m->round = 0;
+    m->notice.stands = false;
     m->set_up = m->workload_stopped = m->completing = false;
     m->told_unknown = NULL;
     m->one_way = m->switchover_ack = m->numbered_acks = m->ram_digest = false;
@@ -246,6 +247,7 @@ void run_event(struct vmig_migration *m, enum vmig_event_kind kind, const char *
         .sent_bytes = atomic_load(&m->sent_bytes),
         .remaining_bytes = remaining(m),
         .text = text,
+        .lead_ms = kind == VMIG_EVENT_QUIESCE_NOTICE ? m->notice.lead_ms : 0,
     };
     {
         LOCK_SCOPE(&m->lock);

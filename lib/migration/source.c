@@ -275,6 +275,27 @@ static int wait_acknowledged(struct vmig_migration *m, struct vmig_error *err)
     return rc;
 }
 
+/* The switch is decided: 1 when it still is after the lead, 0 when it is called off. */
+static int lead_time(struct vmig_migration *m, struct vmig_error *err)
+{
+    int rc = 0;
+    bool keeps = true;
+    if (!notice_give(m))
+        return 1;
+    while (rc == 0 && keeps && !notice_is_over(m)) {
+        rc = notice_wait(m, err);
+        if (rc == 0)
+            rc = one_round(m, err);
+        if (rc == 0)
+            rc = look(m, err);
+        keeps = convergence_keeps_limit(m);
+    }
+    if (rc < 0 || (keeps && acknowledged(m)))
+        return rc < 0 ? rc : 1;
+    notice_call_off(m);
+    return 0;
+}
+
 static int source_rounds(struct vmig_migration *m, const struct address *address,
                          struct vmig_error *err)
 {
@@ -294,8 +315,12 @@ static int source_rounds(struct vmig_migration *m, const struct address *address
             return err->code;
         if (verdict == VERDICT_GO_ON)
             continue;
-        if (acknowledged(m))
-            return 0;
+        if (acknowledged(m)) {
+            rc = lead_time(m, err);
+            if (rc != 0)
+                return rc < 0 ? rc : 0;
+            continue;
+        }
         const struct participant *behind = announce_due(m);
         rc = behind ? wait_initial(m, behind, err) : wait_acknowledged(m, err);
         /* the workload went on meanwhile: look again before switching */
@@ -338,6 +363,7 @@ static int back_to_rounds(struct vmig_migration *m, struct vmig_error *err)
     snprintf(text, sizeof(text), "%s: new initial bytes at the last moment; the switch is put off",
              p->id);
     run_event(m, VMIG_EVENT_WARNING, text);
+    notice_call_off(m);
     return BACK_TO_ROUNDS;
 }
 
@@ -495,6 +521,7 @@ static int source_fail(struct vmig_migration *m, struct vmig_error *err)
         *err = recovery;
         cancelled = false;
     }
+    notice_call_off(m);
     if (m->set_up)
         crew_run(m, STEP_CLEANUP, NULL);
     if (cancelled)
