@@ -461,14 +461,22 @@ static void wait_for_news(struct vmig_migration *m, struct crew_wait *w)
 /* At most ten a second. */
 #define PROGRESS_NS (100 * NS_PER_MS)
 
+/* Devices first: RAM is slow when one of them is. */
+static void warn_slow(struct vmig_migration *m, const struct crew_wait *w, struct participant *p,
+                      uint64_t now)
+{
+    uint64_t since_ns = p->device ? w->start_ns : w->others_ns;
+    if (p->wanted && since_ns && now > since_ns)
+        warn_step(m, p, w->step, now, now - since_ns);
+}
+
 static void say_something(struct vmig_migration *m, struct crew_wait *w)
 {
     uint64_t now = clock_ns();
     cancel_name(m, false);
     crew_watch(m);
     for (unsigned i = 0; steps[w->step].transition && i < m->num_participants; i++)
-        if (m->participants[i]->wanted)
-            warn_step(m, m->participants[i], w->step, now, now - w->start_ns);
+        warn_slow(m, w, m->participants[i], now);
     if (steps[w->step].transition || now < w->next_progress_ns)
         return;
     run_event(m, VMIG_EVENT_PROGRESS, NULL);
