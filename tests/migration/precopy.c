@@ -58,6 +58,30 @@ static void new_initial_bytes_are_acknowledged_each_time(void **state)
     }
 }
 
+/* A device that sends all in the pause has no say in it, and those that announce do not wait for it. */
+static void devices_with_and_without_pre_copy_move_together(void **state)
+{
+    (void)state;
+    for (unsigned channels = 0; channels < 2; channels++) {
+        struct world w;
+        world_open(&w, &(struct world_plan) { .devices = 3,
+                                              .profiles = { [1] = "pds", [2] = "mlx5" },
+                                              .reinit = 2,
+                                              .lone_main = !channels });
+        world_move(&w);
+        world_moved(&w);
+        announced(&w, 0, 2);
+        announced(&w, 2, 2);
+        const struct participant *without = device_of(w.source, 1);
+        assert_int_equal(without->initial_sent, 0);
+        assert_int_equal(without->precopy_bytes, 0);
+        assert_true(without->data_bytes > 0);
+        assert_false(is_enabled(w.source, 1));
+        assert_true(is_enabled(w.source, 2));
+        world_close(&w);
+    }
+}
+
 static void without_acknowledgements_nobody_asks_for_new_initial_bytes(void **state)
 {
     (void)state;
@@ -516,6 +540,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(new_initial_bytes_are_acknowledged_each_time),
+        cmocka_unit_test(devices_with_and_without_pre_copy_move_together),
         cmocka_unit_test(without_acknowledgements_nobody_asks_for_new_initial_bytes),
         cmocka_unit_test(with_a_peer_that_does_not_count_the_device_is_not_asked),
         cmocka_unit_test(announcement_between_decision_and_quiesce_puts_the_switch_off),

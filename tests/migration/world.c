@@ -120,8 +120,8 @@ static void open_device(struct party *side, unsigned index, uint64_t seed)
     config.knobs.profile = refdev_profile_find(profile ? profile : "default");
     config.knobs.seed = seed;
     config.knobs.transition_ns = plan->transition_ns;
-    config.knobs.reinit = plan->reinit;
     assert_non_null(config.knobs.profile);
+    config.knobs.reinit = config.knobs.profile->has_reinit ? plan->reinit : 0;
     if (!config.local_bytes && config.knobs.profile->default_local_bytes)
         config.local_bytes = 32 << 10;
     x(refdev_server_new(&config, &d->server, &err));
