@@ -310,7 +310,7 @@ void convergence_predict(const struct vmig_migration *m, struct vmig_pause *ret)
     for (unsigned i = 0; i < m->num_participants; i++)
         gather(m, m->participants[i], &parts[i]);
     forecast_pause(parts, m->num_participants, &link, ret);
-    ret->doubt_ms = forecast_doubt_ms(forecast_sum_ms(ret), history_excess_ms(m->history)) +
+    ret->doubt_ms = forecast_doubt_ms(ret, history_excess_ms(m->history)) +
                     forecast_guess_ms(parts, m->num_participants);
 }
 

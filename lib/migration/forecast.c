@@ -203,13 +203,16 @@ double forecast_guess_ms(const struct forecast_part *parts, unsigned count)
 #define DOUBT 0.1
 #define DOUBT_MIN 0.05
 #define DOUBT_MAX 0.25
-#define DOUBT_MIN_MS 1
+#define DOUBT_MIN_MS 2
 #define DOUBT_MAX_MS 10
+/* Of the data: bytes are known, but rates differ from one moment to the next. */
+#define DOUBT_DATA 0.2
 
-double forecast_doubt_ms(double predicted_ms, double excess_ms)
+double forecast_doubt_ms(const struct vmig_pause *pause, double excess_ms)
 {
+    double predicted_ms = forecast_sum_ms(pause);
     double least = larger(predicted_ms * DOUBT_MIN, DOUBT_MIN_MS);
     double most = larger(predicted_ms * DOUBT_MAX, DOUBT_MAX_MS);
-    double doubt = known_or(excess_ms, larger(predicted_ms * DOUBT, 2 * DOUBT_MIN_MS));
-    return smaller(larger(doubt, least), most);
+    double doubt = known_or(excess_ms, larger(predicted_ms * DOUBT, DOUBT_MIN_MS));
+    return smaller(larger(doubt, least), most) + pause->data_ms * DOUBT_DATA;
 }

@@ -51,8 +51,8 @@ void forecast_pause(const struct forecast_part *parts, unsigned count,
 double forecast_sum_ms(const struct vmig_pause *pause);
 /* What a decision adds where arcs at the source could only be guessed. */
 double forecast_guess_ms(const struct forecast_part *parts, unsigned count);
-/* What a decision adds to a prediction of @predicted_ms. @excess_ms: by how much the predictions of
+/* What a decision adds to a prediction. @excess_ms: by how much the predictions of
  * former migrations were too short, as remembered; negative: not known. */
-double forecast_doubt_ms(double predicted_ms, double excess_ms);
+double forecast_doubt_ms(const struct vmig_pause *pause, double excess_ms);
 
 #endif

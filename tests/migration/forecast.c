@@ -310,16 +310,23 @@ static void guessed_arcs_are_doubted(void **state)
     assert_ms(forecast_guess_ms(p, 3), 60);
 }
 
+static double doubt(double other_ms, double data_ms, double excess_ms)
+{
+    struct vmig_pause pause = { .stop_ms = other_ms, .data_ms = data_ms };
+    return forecast_doubt_ms(&pause, excess_ms);
+}
+
 static void doubt_is_bounded(void **state)
 {
     (void)state;
-    assert_ms(forecast_doubt_ms(100, -1), 10);  /* nothing known: a tenth */
-    assert_ms(forecast_doubt_ms(10, -1), 2);    /* or two threads' turns */
-    assert_ms(forecast_doubt_ms(100, 7), 7);    /* as it was */
-    assert_ms(forecast_doubt_ms(100, 0), 5);    /* right by chance */
-    assert_ms(forecast_doubt_ms(100, 500), 25); /* one bad day */
-    assert_ms(forecast_doubt_ms(4, 0), 1);
-    assert_ms(forecast_doubt_ms(4, 500), 10);
+    assert_ms(doubt(100, 0, -1), 10);  /* nothing known: a tenth */
+    assert_ms(doubt(10, 0, -1), 2);    /* or some threads' turns */
+    assert_ms(doubt(100, 0, 7), 7);    /* as it was */
+    assert_ms(doubt(100, 0, 0), 5);    /* right by chance */
+    assert_ms(doubt(100, 0, 500), 25); /* one bad day */
+    assert_ms(doubt(4, 0, 0), 2);
+    assert_ms(doubt(4, 0, 500), 10);
+    assert_ms(doubt(50, 50, 7), 17); /* and a fifth of the data */
 }
 
 /* ---- convergence.c: what is gathered ---- */
