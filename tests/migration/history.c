@@ -498,6 +498,14 @@ static void migration_remembers_its_devices_memory_link_and_host(void **state)
     free(h);
 }
 
+/* Whatever its arcs take now: a busy machine's may look like another device's. */
+static void take_for_slow(struct history_sample *sample)
+{
+    if (sample->value[HISTORY_LOAD] >= 0)
+        sample->value[HISTORY_LOAD] = 7000;
+    sample->value[HISTORY_SOURCE_ARC] = sample->value[HISTORY_TARGET_ARC] = -1;
+}
+
 /* With 7 s remembered for a step that takes no time, nothing but the file can be the reason. */
 static void next_migration_predicts_from_it(void **state)
 {
@@ -514,8 +522,7 @@ static void next_migration_predicts_from_it(void **state)
     world_close(&w);
     for (unsigned i = 0; i < h->count; i++)
         for (unsigned k = 0; k < h->kinds[i].count; k++)
-            if (h->kinds[i].samples[k].value[HISTORY_LOAD] >= 0)
-                h->kinds[i].samples[k].value[HISTORY_LOAD] = 7000;
+            take_for_slow(&h->kinds[i].samples[k]);
     unlink(p.path);
     x(history_save(p.path, NOW, h, &err));
     move_with(&w, p.path);
