@@ -74,13 +74,14 @@ const struct injected *inject_last(void)
 
 /* ---- the calls ---- */
 
-/* Three callers tell places apart that share what is called by everybody. */
-#define PLACE_FRAMES 3
+/* Three callers tell places apart that share what is called by everybody; two where nothing but a
+ * loop around the call is in question. */
+static const int place_frames[INJECT_KINDS] = { [INJECT_ERRORS] = 3, [INJECT_HICCUPS] = 2 };
 
 static uint64_t place_of(void *const *frames, int count)
 {
     uint64_t hash = 2 * (uint64_t)acts_for + state.plan.kind;
-    for (int i = 0; i < count && i < PLACE_FRAMES; i++)
+    for (int i = 0; i < count && i < place_frames[state.plan.kind]; i++)
         hash = (hash ^ (uintptr_t)frames[i]) * UINT64_C(0x9e3779b97f4a7c15);
     return hash;
 }
