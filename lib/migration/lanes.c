@@ -355,7 +355,7 @@ static int start_lane(struct lane *lane, struct vmig_error *err)
 /* A source connects all of them at once, and then waits for us. One that was turned away may have
  * been the source's all the same, broken before it said so: then no other will come. */
 #define CONNECTION_PATIENCE_S 30
-#define CONNECTION_PATIENCE_TURNED_AWAY_S 5
+#define CONNECTION_PATIENCE_TURNED_AWAY_S 3
 
 /* The source may go away before it has connected all of them. */
 static int wait_connection(struct vmig_migration *m, int listen_fd, bool turned_away,
