@@ -78,7 +78,7 @@ struct vmig_host {
     size_t size; /* sizeof(struct vmig_host) */
     void *opaque;
     /* Stop the vCPUs or threads; when it returns nothing of the workload writes to memory or
-     * touches a device. */
+     * touches a device. After an error start() is called, for what was stopped by then. */
     int (*stop)(void *opaque, struct vmig_error *err);
     /* Start them: on the target after the hand-over, on the source after a failure (then all
      * devices are RUNNING again). */

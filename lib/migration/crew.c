@@ -278,12 +278,12 @@ static void warn(struct vmig_migration *m, struct participant *p, const char *id
     run_event(m, VMIG_EVENT_WAITING, text);
 }
 
-/* RAM's worker that waits for a device is not who is slow. */
+/* RAM's worker that waits for a device is not who is slow; watch_one() names that. */
 static void warn_step(struct vmig_migration *m, struct participant *p, enum step step, uint64_t now,
                       uint64_t waiting_ns)
 {
-    const char *what = atomic_load(&p->asks), *id = atomic_load(&p->asked);
-    warn(m, p, what ? id : p->id, what ? what : steps[step].name, now, waiting_ns);
+    if (!atomic_load(&p->asks))
+        warn(m, p, p->id, steps[step].name, now, waiting_ns);
 }
 
 /* RAM asks devices for their logs, which have deadlines of their own. */

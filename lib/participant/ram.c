@@ -105,8 +105,10 @@ static void stop_trackers(struct ram_participant *r)
 {
     while (r->num_trackers) {
         struct tracker *tracker = r->trackers[--r->num_trackers];
+        crew_asks(r->self, r->names[r->num_trackers], "stopping its log");
         tracker->ops->stop(tracker);
         tracker->ops->free(tracker);
+        crew_answered(r->self);
     }
 }
 

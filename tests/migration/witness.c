@@ -37,7 +37,7 @@ static struct {
 
 static struct witness *find_locked(void *self)
 {
-    for (unsigned i = 0; i < w.count; i++)
+    for (unsigned i = w.count; i-- > 0;) /* addresses come again */
         if (w.all[i].self == self)
             return &w.all[i];
     return NULL;
@@ -251,6 +251,6 @@ bool witness_barrier(struct party *side, enum vmig_state first, enum vmig_state 
 void witness_done(void)
 {
     LOCK_SCOPE(&w.lock);
-    w.count = w.num_steps = 0;
+    w.num_steps = 0; /* what was abandoned may have looked at the rest until just now */
     w.released = false;
 }

@@ -42,7 +42,7 @@ void witness_release(void);
 const struct witness_step *witness_steps(struct party *side, unsigned *ret_count);
 /* Did every request of @side for @first that began end before one for @second began? */
 bool witness_barrier(struct party *side, enum vmig_state first, enum vmig_state second);
-/* Forget everything; the devices are closed. */
+/* Forget what happened; the devices are closed. */
 void witness_done(void);
 
 #endif
