@@ -16,7 +16,7 @@ struct resolve {
 
 static bool is_word(const char *text)
 {
-    static const char *const words[] = { "run", "discard", "status", "cancel" };
+    static const char *const words[] = { "run", "discard", "status", "events", "cancel" };
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
         if (strcmp(words[i], text) == 0)
             return true;
@@ -43,7 +43,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case ARGP_KEY_END:
         if (!r->what || !is_word(r->what))
-            argp_error(state, "CONTROL and one of run, discard, status, cancel are needed");
+            argp_error(state, "CONTROL and one of run, discard, status, events, cancel are needed");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -84,6 +84,46 @@ static void print_result(const struct resolve *r, json_t *result)
     }
 }
 
+/* ---- events ---- */
+
+static const char *text_of(json_t *line, const char *key)
+{
+    const char *text = json_string_value(json_object_get(line, key));
+    return text ? text : "";
+}
+
+/* "quiesce-notice 20 ms: the workload stops in about 20 ms" */
+static void print_event(void *opaque, json_t *line)
+{
+    const struct resolve *r = opaque;
+    const char *event = text_of(line, "event"), *text = text_of(line, "text");
+    json_t *lead = json_object_get(line, "lead_ms"), *round = json_object_get(line, "round");
+    if (r->json) {
+        json_dumpf(line, stdout, JSON_COMPACT); /* one a line: they are read as they come */
+        putchar('\n');
+    } else {
+        printf("%s", event);
+        if (strcmp(event, "status") == 0 || strcmp(event, "begin") == 0)
+            printf(" %s", text_of(line, "status"));
+        if (strcmp(event, "stage") == 0)
+            printf(" %s", text_of(line, "stage"));
+        if (strcmp(event, "round") == 0)
+            printf(" %d", (int)json_integer_value(round));
+        if (lead)
+            printf(" %d ms", (int)json_integer_value(lead));
+        printf("%s%s\n", text[0] ? ": " : "", text);
+    }
+    fflush(stdout);
+}
+
+static int listen_to(struct resolve *r)
+{
+    struct vmig_error err = { 0 };
+    if (control_listen(r->control, print_event, r, &err) < 0)
+        return cmd_fail("resolve", r->json, cmd_exit_of(&err), &err);
+    return CMD_DONE;
+}
+
 /* Still unresolved, or was there something else? */
 static enum cmd_exit exit_of(const struct vmig_error *err)
 {
@@ -100,11 +140,12 @@ int cmd_resolve(int argc, char **argv)
     static const struct argp argp = {
         options,
         parse,
-        "CONTROL run|discard|status|cancel",
+        "CONTROL run|discard|status|events|cancel",
         "Settle a hand-over that hangs, on the side that listens on CONTROL.\v"
         "run: this side goes on; the other side is made to let go first where it can be reached. "
-        "discard: this side lets go of what it holds. status: only say how it is. cancel: end a "
-        "migration that runs. Look at both sides before you decide: where one runs, discard the "
+        "discard: this side lets go of what it holds. status: only say how it is. events: say what "
+        "happens, until the side ends. cancel: end a migration that runs. Look at both sides "
+        "before you decide: where one runs, discard the "
         "other.",
         NULL,
         NULL,
@@ -113,6 +154,8 @@ int cmd_resolve(int argc, char **argv)
     struct resolve r = { 0 };
     struct vmig_error err = { 0 };
     cmd_parse_options(&argp, argc, argv, &r);
+    if (strcmp(r.what, "events") == 0)
+        return listen_to(&r);
     json_t *result = control_call(r.control, request(&r), &err);
     if (!result)
         return cmd_fail("resolve", r.json, exit_of(&err), &err);

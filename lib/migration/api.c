@@ -45,6 +45,7 @@ static void init_locks(struct vmig_migration *m)
     pthread_condattr_destroy(&attr);
     pthread_mutex_init(&m->lock, NULL);
     turnstile_init(&m->main_write);
+    listeners_init(&m->listeners);
     pthread_mutex_init(&m->ram_lock, NULL);
     pthread_mutex_init(&m->throttle.lock, NULL);
 }
@@ -143,6 +144,7 @@ void migration_unref(struct vmig_migration *m)
     pthread_cond_destroy(&m->changed);
     pthread_mutex_destroy(&m->lock);
     turnstile_done(&m->main_write);
+    listeners_done(&m->listeners);
     pthread_mutex_destroy(&m->ram_lock);
     pthread_mutex_destroy(&m->throttle.lock);
     free(m);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The control socket. One thread accepts; each connection has a thread of its own for its one
- * request, so that this side can answer the other while it asks the other itself.
+ * request, so that this side can answer the other while it asks the other itself. Half of the
+ * connections at most are listeners, so that there is always one left to cancel with.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,8 +21,8 @@
 #include "lib/migration/control.h"
 #include "lib/migration/migration.h"
 
-#define REQUEST_BYTES_MAX 4096
-#define CONNECTIONS_MAX 8
+#define LINE_BYTES_MAX 4096
+#define CONNECTIONS_MAX (2 * LISTENERS_MAX)
 /* How long somebody may take to write or read one line. */
 #define PATIENCE_S 10
 
@@ -41,22 +42,31 @@ struct control {
     struct connection connections[CONNECTIONS_MAX];
 };
 
-/* ---- one line each way ---- */
+/* ---- lines ---- */
 
-static json_t *read_line(struct channel *c)
+struct lines {
+    struct channel *channel;
+    size_t length;
+    char buf[LINE_BYTES_MAX]; /* read, and not looked at yet */
+};
+
+/* The next one; NULL at the end, or when it is too long or no JSON. */
+static json_t *read_line(struct lines *l)
 {
-    char line[REQUEST_BYTES_MAX];
-    size_t length = 0;
-    while (length < sizeof(line)) {
-        ssize_t n = channel_read(c, line + length, sizeof(line) - length);
+    char *end;
+    while (!(end = memchr(l->buf, '\n', l->length)) && l->length < sizeof(l->buf)) {
+        ssize_t n = channel_read(l->channel, l->buf + l->length, sizeof(l->buf) - l->length);
         if (n <= 0)
-            break;
-        length += (size_t)n;
-        char *end = memchr(line, '\n', length);
-        if (end)
-            return json_loadb(line, (size_t)(end - line), JSON_REJECT_DUPLICATES, NULL);
+            return NULL;
+        l->length += (size_t)n;
     }
-    return NULL;
+    if (!end)
+        return NULL;
+    size_t taken = (size_t)(end - l->buf) + 1;
+    json_t *json = json_loadb(l->buf, taken - 1, JSON_REJECT_DUPLICATES, NULL);
+    l->length -= taken;
+    memmove(l->buf, end + 1, l->length);
+    return json;
 }
 
 static int write_line(struct channel *c, json_t *take)
@@ -153,39 +163,56 @@ static json_t *on_i_run(struct vmig_migration *m, json_t *arguments, struct vmig
     return json_object();
 }
 
-static const struct {
+static const struct request {
     const char *name;
     json_t *(*handle)(struct vmig_migration *m, json_t *arguments, struct vmig_error *err);
+    bool listens; /* what happens from here on follows the answer */
 } requests[] = {
-    { "status", on_status }, { "cancel", on_cancel }, { "resolve", on_resolve },
-    { "yield", on_yield },   { "i-run", on_i_run },
+    { "status", on_status, false },   { "events", on_status, true }, { "cancel", on_cancel, false },
+    { "resolve", on_resolve, false }, { "yield", on_yield, false },  { "i-run", on_i_run, false },
 };
 
-static json_t *dispatch(struct vmig_migration *m, json_t *request, struct vmig_error *err)
+static const struct request *find_request(const char *name, struct vmig_error *err)
 {
-    const char *name = json_string_value(json_object_get(request, "execute"));
-    json_t *arguments = json_object_get(request, "arguments");
     for (size_t i = 0; name && i < sizeof(requests) / sizeof(requests[0]); i++)
         if (strcmp(requests[i].name, name) == 0)
-            return requests[i].handle(m, arguments, err);
-    error_set(err, EINVAL, VMIG_STAGE_NONE, NULL, "unknown-request",
-              "one line {\"execute\": status|cancel|resolve, \"arguments\": {...}} is expected");
+            return &requests[i];
+    error_set(
+        err, EINVAL, VMIG_STAGE_NONE, NULL, "unknown-request",
+        "one line {\"execute\": status|events|cancel|resolve, \"arguments\": {...}} is expected");
     return NULL;
+}
+
+/* Who listens joins before it is told how things are, so that nothing is missed in between. */
+static json_t *dispatch(struct vmig_migration *m, json_t *line, struct listener **ret,
+                        struct vmig_error *err)
+{
+    const char *name = json_string_value(json_object_get(line, "execute"));
+    const struct request *request = find_request(name, err);
+    if (!request || (request->listens && listener_join(&m->listeners, ret, err) < 0))
+        return NULL;
+    return request->handle(m, json_object_get(line, "arguments"), err);
 }
 
 static void *connection_main(void *opaque)
 {
     struct connection *c = opaque;
     struct vmig_error err = { 0 };
-    json_t *request = read_line(c->channel);
-    json_t *result = dispatch(c->control->m, request, &err);
+    struct lines lines = { .channel = c->channel };
+    struct listener *listener = NULL;
+    json_t *request = read_line(&lines);
+    json_t *result = dispatch(c->control->m, request, &listener, &err);
     if (!result)
         error_set(&err, ENOMEM, VMIG_STAGE_NONE, NULL, NULL, "out of memory for an answer");
     json_t *answer = result ? json_pack("{s:o}", "return", result)
                             : json_pack("{s:{s:i, s:s, s:s}}", "error", "code", err.code, "reason",
                                         err.reason, "text", err.text);
-    write_line(c->channel, answer);
+    int rc = write_line(c->channel, answer);
     json_decref(request);
+    if (listener && rc == 0)
+        listener_serve(listener, c->channel->fd);
+    if (listener)
+        listener_leave(listener);
     channel_shutdown(c->channel);
     LOCK_SCOPE(&c->control->lock);
     c->done = true;
@@ -266,6 +293,7 @@ int control_new(struct vmig_migration *m, const char *path, struct control **ret
     control->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     pthread_mutex_init(&control->lock, NULL);
     control->path = strdup(address.path);
+    listeners_begin(&m->listeners);
     int rc = channel_listen(&address, -1, &control->listen_fd, &name, &public, err);
     if (rc == 0 && (control->stop_fd < 0 || !control->path ||
                     pthread_create(&control->thread, NULL, control_main, control) != 0))
@@ -295,6 +323,7 @@ struct control *control_free(struct control *control)
     pthread_join(control->thread, NULL);
     close(control->listen_fd);
     unlink(control->path);
+    listeners_end(&control->m->listeners);
     reap(control, true);
     close(control->stop_fd);
     pthread_mutex_destroy(&control->lock);
@@ -335,8 +364,9 @@ void control_note_peer(struct vmig_migration *m, json_t *where)
         m->peer_control = strdup(path);
 }
 
-/* @patience_s: 0 waits as long as it takes. */
-static json_t *call(const char *path, json_t *take_request, int patience_s, struct vmig_error *err)
+/* The line is on its way, or NULL. @patience_s: 0 waits as long as it takes. */
+static struct channel *say(const char *path, json_t *take_request, int patience_s,
+                           struct vmig_error *err)
 {
     struct address address = { .kind = ADDRESS_UNIX };
     struct channel *c;
@@ -352,19 +382,74 @@ static json_t *call(const char *path, json_t *take_request, int patience_s, stru
         return NULL;
     }
     be_patient(c, patience_s);
-    int rc = write_line(c, take_request);
-    json_t *answer = rc == 0 ? read_line(c) : NULL;
-    channel_free(c);
-    json_t *result = json_incref(json_object_get(answer, "return"));
-    json_t *error = json_object_get(answer, "error");
+    write_line(c, take_request); /* there is no answer to what could not be written */
+    return c;
+}
+
+/* What is under "return", or NULL. */
+static json_t *result_of(const char *path, json_t *take_answer, struct vmig_error *err)
+{
+    json_t *result = json_incref(json_object_get(take_answer, "return"));
+    json_t *error = json_object_get(take_answer, "error");
     if (!result && error)
         error_set(err, (int)json_integer_value(json_object_get(error, "code")) ?: EIO,
                   VMIG_STAGE_HANDOVER, NULL, json_string_value(json_object_get(error, "reason")),
                   "%s", json_string_value(json_object_get(error, "text")) ?: "no reason given");
     else if (!result)
         error_set(err, ENOTCONN, VMIG_STAGE_HANDOVER, NULL, NULL, "%.200s gave no answer", path);
-    json_decref(answer);
+    json_decref(take_answer);
     return result;
+}
+
+static json_t *call(const char *path, json_t *take_request, int patience_s, struct vmig_error *err)
+{
+    struct channel *c = say(path, take_request, patience_s, err);
+    if (!c)
+        return NULL;
+    struct lines lines = { .channel = c };
+    json_t *answer = read_line(&lines);
+    channel_free(c);
+    return result_of(path, answer, err);
+}
+
+/* Until "end". */
+static int hear_all(const char *path, struct lines *lines, control_heard *heard, void *opaque,
+                    struct vmig_error *err)
+{
+    bool end = false;
+    while (!end) {
+        json_t *line = read_line(lines);
+        const char *event = json_string_value(json_object_get(line, "event"));
+        if (!event) {
+            json_decref(line);
+            return error_set(err, ECONNRESET, VMIG_STAGE_NONE, NULL, "listener-dropped",
+                             "%.200s ended without a last word: it is gone, or events were not "
+                             "read as fast as they came",
+                             path);
+        }
+        end = strcmp(event, "end") == 0;
+        heard(opaque, line);
+        json_decref(line);
+    }
+    return 0;
+}
+
+int control_listen(const char *path, control_heard *heard, void *opaque, struct vmig_error *err)
+{
+    struct channel *c = say(path, json_pack("{s:s}", "execute", "events"), 0, err);
+    if (!c)
+        return err->code;
+    struct lines lines = { .channel = c };
+    json_t *status = result_of(path, read_line(&lines), err);
+    int rc = status ? 0 : err->code;
+    if (status) {
+        json_object_set_new(status, "event", json_string("begin"));
+        heard(opaque, status);
+        rc = hear_all(path, &lines, heard, opaque, err);
+    }
+    json_decref(status);
+    channel_free(c);
+    return rc;
 }
 
 json_t *control_call(const char *path, json_t *take_request, struct vmig_error *err)

@@ -5,6 +5,8 @@
  * resolve`, and the other side when that wants to run.
  *
  *   status    returns {"status","side","migration","unresolved","waiting"}
+ *   events    the same; then a line {"event","status","stage",...} for each event until
+ *             {"event":"end"} or the client leaves, see listeners.h
  *   cancel    returns {"now"}, or the error "too-late"
  *   resolve   {"what":"run"|"discard", "other-side-gone":bool}
  *   yield     {"migration"}: the other side wants to run; returns {"answer"}
@@ -36,5 +38,10 @@ void control_tell_peer(struct vmig_migration *m);
 /* Send one request to @path and wait for the answer: the object under "return", or NULL and @err.
  */
 json_t *control_call(const char *path, json_t *take_request, struct vmig_error *err);
+
+/* Hear what happens at @path: the status under {"event":"begin",...}, then one object an event, the
+ * last one {"event":"end"}. 0 then; -ECONNRESET without that last one. @err must not be NULL. */
+typedef void control_heard(void *opaque, json_t *line);
+int control_listen(const char *path, control_heard *heard, void *opaque, struct vmig_error *err);
 
 #endif

@@ -11,11 +11,11 @@
  *   return path (source)           reading of the main channel's reverse      lock
  *   lane (target), one a channel   reading of its data channel; RAM lands     lock, inbox, ram
  *                                  from here
- *   control                        the control socket                         lock
+ *   control                        the control socket                         lock, listeners
  *   watch                          waiting for a cancel                       lock, inbox
  *
  * Lock order: main_write or a lane's turn, then an inbox's, then lock, then a worker's. Host callbacks and device
- * calls are made with none of them held.
+ * calls are made with none of them held. The listeners' is locked alone, for a moment, by whoever has an event.
  */
 #ifndef LIB_MIGRATION_MIGRATION_H
 #define LIB_MIGRATION_MIGRATION_H
@@ -30,6 +30,7 @@
 #include "lib/migration/forecast.h"
 #include "lib/migration/history.h"
 #include "lib/migration/inbox.h"
+#include "lib/migration/listeners.h"
 #include "lib/migration/parameters.h"
 #include "lib/migration/turnstile.h"
 #include "lib/migration/wire.h"
@@ -212,6 +213,7 @@ struct vmig_migration {
     uint64_t parameters[PARAMETER_COUNT];
     char *control_path;
     struct control *control;
+    struct listeners listeners; /* of the control socket */
 
     pthread_mutex_t lock; /* guards all that follows up to the line */
     pthread_cond_t changed;

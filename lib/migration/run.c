@@ -238,8 +238,6 @@ unsigned run_rounds(const struct vmig_migration *m)
 
 void run_event(struct vmig_migration *m, enum vmig_event_kind kind, const char *text)
 {
-    if (!m->host.event)
-        return;
     struct vmig_event event = {
         .kind = kind,
         .stage = m->stage,
@@ -253,7 +251,9 @@ void run_event(struct vmig_migration *m, enum vmig_event_kind kind, const char *
         LOCK_SCOPE(&m->lock);
         event.status = m->statistics.status;
     }
-    m->host.event(m->host.opaque, &event);
+    listeners_tell(&m->listeners, &event);
+    if (m->host.event)
+        m->host.event(m->host.opaque, &event);
 }
 
 struct participant *participant_find(struct vmig_migration *m, const char *id)

@@ -226,6 +226,39 @@ static void cancelled_through_the_control_socket_is_130(void **state)
     close(peer);
 }
 
+/* From how things are to the end of the command, which is 0 however the migration ended. */
+static void events_are_told_until_the_command_ends(void **state)
+{
+    (void)state;
+    int peer = silent_peer("link");
+    struct process send =
+        start("send", "--device", from, "--control", at("control"), unix_address("link"));
+    int fd = accept(peer, NULL, NULL);
+    await_status("control", "source");
+    struct process json = start("resolve", "--json", at("control"), "events");
+    struct process text = start("resolve", at("control"), "events");
+    char line[200], all[2000] = "";
+    json_t *begin = await(&json, "begin");
+    assert_string_equal(json_string_value(json_object_get(begin, "side")), "source");
+    json_decref(begin);
+    assert_non_null(fgets(line, sizeof(line), text.from)); /* both listen now */
+    assert_int_equal(strncmp(line, "begin ", 6), 0);
+    expect(run("resolve", at("control"), "cancel"), 0, "cancelling");
+    assert_int_equal(end(&send), 130);
+    json_t *last = await(&json, "end");
+    assert_non_null(last);
+    json_decref(last);
+    while (fgets(line, sizeof(line), text.from))
+        strncat(all, line, sizeof(all) - strlen(all) - 1);
+    assert_non_null(strstr(all, "status cancelled\n"));
+    assert_non_null(strstr(all, "end\n"));
+    assert_int_equal(end(&json), 0);
+    assert_int_equal(end(&text), 0);
+    expect(run("resolve", at("control"), "events"), 1, "control");
+    close(fd);
+    close(peer);
+}
+
 static void devices_move_between_two_commands(void **state)
 {
     (void)state;
@@ -256,6 +289,7 @@ int main(void)
         TEST(device_that_was_lost_is_5),
         TEST(cancelled_by_a_signal_is_130),
         TEST(cancelled_through_the_control_socket_is_130),
+        TEST(events_are_told_until_the_command_ends),
         TEST(devices_move_between_two_commands),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
