@@ -141,6 +141,8 @@ static int set_up(struct program *program, const char *device_address, struct vm
     if (rc == 0)
         rc = vmig_device_dma_map(*ret, &map, err);
     program->migration = vmig_migration_new(&host, err);
+    if (rc == 0) /* milliseconds; what is there to move takes a few, but machines can be busy */
+        rc = vmig_migration_set(program->migration, "downtime-limit", 60000, err);
     if (rc == 0)
         rc = vmig_migration_add_ram(program->migration, &block, err);
     return rc ? rc : vmig_migration_add_device(program->migration, *ret, err);

@@ -171,6 +171,8 @@ int main(int argc, char **argv)
     struct vmig_migration *migration = vmig_migration_new(&host, &err);
     int rc = migration ? vmig_migration_add_participant(migration, "bank", &bank_ops, &bank, &err)
                        : err.code;
+    if (rc == 0) /* milliseconds; what is there to move takes one, but machines can be busy */
+        rc = vmig_migration_set(migration, "downtime-limit", 60000, &err);
     if (rc == 0)
         rc = (sends ? vmig_migration_send : vmig_migration_receive)(migration, argv[2], &err);
     if (rc)
