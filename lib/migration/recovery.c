@@ -14,7 +14,7 @@ static const char *const point_names[] = {
     [POINT_PREPARE] = "prepare",         [POINT_SETUP] = "setup",
     [POINT_ROUNDS] = "rounds",           [POINT_SWITCHOVER] = "switchover",
     [POINT_QUIESCE] = "quiesce",         [POINT_COMPLETE] = "complete",
-    [POINT_HANDOVER] = "hand-over",      [POINT_START] = "start refused",
+    [POINT_HANDOVER] = "hand-over",      [POINT_START] = "start",
     [POINT_GAVE_UP] = "given up",        [POINT_GO] = "GO heard",
     [POINT_STARTED] = "started in part", [POINT_CLEANUP] = "cleanup",
 };

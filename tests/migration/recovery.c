@@ -827,7 +827,7 @@ static void manual_has_the_table(void **state)
 {
     (void)state;
     static const char *const sides[] = { "source", "target" };
-    static const char *const lefts[] = { "has state", "was reset", "lost" };
+    static const char *const lefts[] = { "state", "reset", "lost" };
     char *page = read_page();
     const struct recovery_row *row;
     unsigned n;
