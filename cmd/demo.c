@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -17,11 +18,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cmd/child.h"
 #include "cmd/demo-report.h"
 #include "cmd/endpoint.h"
 #include "cmd/fault-argument.h"
+#include "cmd/profile-argument.h"
 #include "cmd/progress.h"
 #include "cmd/workload.h"
+#include "lib/clock.h"
 #include "refdev/server.h"
 
 enum {
@@ -35,11 +39,6 @@ enum {
     KEY_DOWNTIME,
     KEY_HISTORY,
     KEY_FAULT,
-};
-
-struct child {
-    pid_t pid;
-    FILE *to, *from;
 };
 
 #define FAULTS_MAX 16 /* of all devices together */
@@ -234,8 +233,8 @@ static int start_workload(struct demo *d, bool source, struct child *ret)
     if (ret->pid < 0)
         return failed(d, "starting the workload: %s", strerror(errno));
     ret->to = fdopen(to[1], "w");
-    ret->from = fdopen(from[0], "r");
-    return ret->to && ret->from ? 0 : failed(d, "out of memory");
+    ret->from = from[0];
+    return ret->to ? 0 : failed(d, "out of memory");
 }
 
 static void end_process(pid_t pid)
@@ -248,11 +247,12 @@ static void end_process(pid_t pid)
 
 static void end_workload(struct child *c)
 {
-    if (c->to)
-        fclose(c->to);
-    if (c->from)
-        fclose(c->from);
+    if (c->pid > 0)
+        kill(c->pid, SIGTERM);
+    while (c->from > 0 && child_read(c)) /* it may have more to say, and must not wait for us */
+        c->length = c->looked = 0;
     end_process(c->pid);
+    child_done(c);
 }
 
 /* ---- talking to the workloads ---- */
@@ -285,46 +285,104 @@ static void hide(struct demo *d)
     d->progress_shown = false;
 }
 
+static enum vmig_stage stage_of(const char *name)
+{
+    for (unsigned i = 0; name && i < VMIG_STAGE_COUNT; i++)
+        if (strcmp(name, vmig_stage_name((enum vmig_stage)i)) == 0)
+            return (enum vmig_stage)i;
+    return VMIG_STAGE_NONE;
+}
+
+static const char *text_in(json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : "";
+}
+
 static int take_failure(struct demo *d, const char *who, json_t *event)
 {
     json_t *error = json_object_get(event, "error");
-    const char *message = json_string_value(json_object_get(error, "message"));
-    failed(d, "%s: %s", who, message ? message : "failed");
-    const char *reason = json_string_value(json_object_get(error, "reason"));
-    snprintf(d->error.reason, sizeof(d->error.reason), "%s", reason ? reason : "");
-    const char *device = json_string_value(json_object_get(error, "device"));
-    snprintf(d->error.device, sizeof(d->error.device), "%s", device ? device : "");
+    const char *message = text_in(error, "message");
+    failed(d, "at the %s: %s", who, message[0] ? message : "failed");
+    d->error.stage = stage_of(text_in(error, "stage"));
+    snprintf(d->error.reason, sizeof(d->error.reason), "%s", text_in(error, "reason"));
+    snprintf(d->error.device, sizeof(d->error.device), "%s", text_in(error, "device"));
     d->exit_code = (enum cmd_exit)json_integer_value(json_object_get(event, "exit"));
     return -1;
 }
 
-/* The next report called @wanted; those about progress are shown on the way. New reference or NULL.
- */
-static json_t *await(struct demo *d, struct child *c, const char *who, const char *wanted)
+/* What is only to be known is told when it comes, whoever is waited for: a device that takes long,
+ * for instance. */
+static void overhear(struct demo *d, struct child *c)
 {
-    char *line = NULL;
-    size_t size = 0;
-    json_t *found = NULL;
-    while (!found && !interrupted && getline(&line, &size, c->from) > 0) {
-        json_t *event = json_loads(line, 0, NULL);
-        const char *name = json_string_value(json_object_get(event, "event"));
-        if (name && strcmp(name, wanted) == 0)
-            found = json_incref(event);
-        else if (name && strcmp(name, "failed") == 0)
+    json_t *event;
+    while ((event = child_look(c))) {
+        if (strcmp(text_in(event, "event"), "message") == 0) {
+            hide(d);
+            fprintf(stderr, "vfio-migrate demo: at the %s: %s\n",
+                    c == &d->source ? "source" : "target", text_in(event, "text"));
+        }
+        json_decref(event);
+    }
+}
+
+#define LOOK_UP_MS 200 /* a signal may come right before the wait */
+
+/* Wait for what either side says, but not for long. False when @c has ended. */
+static bool listen_for(struct demo *d, struct child *c)
+{
+    struct child *both[] = { &d->source, &d->target };
+    struct pollfd polls[2];
+    for (unsigned i = 0; i < 2; i++)
+        polls[i] = (struct pollfd) { .fd = both[i]->from ? both[i]->from : -1, .events = POLLIN };
+    if (poll(polls, 2, LOOK_UP_MS) < 0)
+        return errno == EINTR;
+    for (unsigned i = 0; i < 2; i++) {
+        if (!polls[i].revents)
+            continue;
+        if (!child_read(both[i])) {
+            close(both[i]->from);
+            both[i]->from = 0;
+        }
+        overhear(d, both[i]);
+    }
+    return c->from;
+}
+
+/* The next report called @wanted among those that are there; those about progress are shown on the
+ * way. New reference or NULL. */
+static json_t *find(struct demo *d, struct child *c, const char *who, const char *wanted)
+{
+    json_t *event;
+    while (!d->error.code && (event = child_take(c))) {
+        const char *name = text_in(event, "event");
+        if (strcmp(name, wanted) == 0)
+            return event;
+        if (strcmp(name, "failed") == 0)
             take_failure(d, who, event);
-        else if (name && strcmp(name, "progress") == 0)
+        else if (strcmp(name, "progress") == 0)
             show(d, event);
         json_decref(event);
+    }
+    return NULL;
+}
+
+/* The next report called @wanted; NULL when something else came, or the end. */
+static json_t *await(struct demo *d, struct child *c, const char *who, const char *wanted)
+{
+    bool ended = false;
+    for (;;) {
+        json_t *found = find(d, c, who, wanted);
+        if (found)
+            return found;
+        if (interrupted)
+            cancelled(d);
+        else if (ended)
+            failed(d, "the %s process ended unexpectedly", who);
         if (d->error.code)
-            break;
+            return NULL;
+        ended = !listen_for(d, c);
     }
-    free(line);
-    if (!found && interrupted) {
-        cancelled(d);
-    } else if (!found) {
-        failed(d, "the %s process ended unexpectedly", who);
-    }
-    return found;
 }
 
 static int expect(struct demo *d, struct child *c, const char *who, const char *wanted)
@@ -342,6 +400,7 @@ static void say(struct demo *d, const char *format, ...)
 {
     if (d->end.json || d->end.quiet)
         return;
+    hide(d);
     va_list args;
     va_start(args, format);
     vprintf(format, args);
@@ -424,6 +483,42 @@ static int verify(struct demo *d)
     return ok ? 0 : -1;
 }
 
+#define STORY_NS (5 * NS_PER_S) /* a device that hangs takes longer, and the source tells of it */
+
+/* How the move ended for the target, if it says so soon. New reference or NULL. */
+static json_t *await_targets_end(struct demo *d)
+{
+    uint64_t end = clock_ns() + STORY_NS;
+    for (bool there = true;;) {
+        json_t *event;
+        while ((event = child_take(&d->target))) {
+            const char *name = text_in(event, "event");
+            if (strcmp(name, "failed") == 0 || strcmp(name, "done") == 0)
+                return event;
+            json_decref(event);
+        }
+        if (!there || interrupted || clock_ns() >= end)
+            return NULL;
+        there = listen_for(d, &d->target);
+    }
+}
+
+/* What the target knows of it and the source does not. */
+static void tell_targets_story(struct demo *d)
+{
+    json_t *event = await_targets_end(d), *error = json_object_get(event, "error");
+    const char *text = text_in(error, "message"), *device = text_in(error, "device");
+    if (strcmp(text_in(event, "event"), "done") == 0)
+        say(d, "at the target: the workload runs there");
+    else if (text[0] && !strstr(d->error.text, text) &&
+             strcmp(text_in(error, "reason"), "source-goes-on") != 0)
+        say(d, "at the target: %s%s%s: %s", device, device[0] ? ": " : "", text_in(error, "stage"),
+            text);
+    if (d->exit_code == CMD_UNRESOLVED)
+        say(d, "here an operator would use `vfio-migrate resolve`; the demo ends");
+    json_decref(event);
+}
+
 /* It failed before the source gave up, so the workload must go on there as if nothing had been. */
 static void verify_source(struct demo *d)
 {
@@ -496,12 +591,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         d->latency = arg;
         return 0;
     case KEY_PROFILE:
-        d->profile = refdev_profile_find(arg);
-        if (!d->profile)
-            argp_error(
-                state,
-                "no profile '%s'; `vfio-migrate refdev --profile list` explains what there is",
-                arg);
+        d->profile = cmd_arg_profile(state, arg);
         return 0;
     case KEY_DMA:
         cmd_arg_number(state, "--dma-rate", arg, 0, 10000000);
@@ -582,12 +672,14 @@ int cmd_demo(int argc, char **argv)
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     int rc = set_stage(&d);
-    bool set = rc == 0;
+    bool moving = rc == 0;
     if (rc == 0)
         rc = move(&d);
+    if (rc < 0 && moving && d.exit_code != CMD_CANCELLED && d.exit_code != CMD_REFUSED)
+        tell_targets_story(&d);
     if (rc == 0)
         rc = verify(&d);
-    else if (set && d.exit_code == CMD_FAILED)
+    else if (moving && d.exit_code == CMD_FAILED)
         verify_source(&d);
     strike(&d);
     if (rc < 0 && !json_object_get(d.result, "verified")) {

@@ -69,21 +69,54 @@ static void print_words(const char *title, const char *const *words)
     putchar('\n');
 }
 
-void cmd_print_faults(void)
+/* What there is, where, and what comes of it. */
+static const struct {
+    const char *what, *where, *text;
+} kinds[] = {
+    { "fail[:ERRNO]", "anywhere", "it answers the errno (EIO) and stays as it was" },
+    { "error[:ERRNO]", "anywhere", "it answers the errno and is in the state ERROR" },
+    { "hang", "anywhere", "it does not answer, nor does anything else" },
+    { "late:TIME", "anywhere", "it answers after that time" },
+    { "vanish", "anywhere", "it is gone" },
+    { "lie:BYTES", "read", "0, the data ends early; else so many more come after its end" },
+    { "lie:VALUE", "command/size, info (INITIAL,DIRTY), flags, state, log-report (0 or 1)", NULL },
+    { "short[:BYTES]", "read", "at most so many (1)" },
+    { "short", "byte", "a read ends before it" },
+    { "corrupt", "read, write, byte", "a bit flips" },
+    { "truncate", "read, write, byte", "the state ends" },
+};
+
+static json_t *words_json(const char *const *words)
 {
+    json_t *list = json_array();
+    for (; *words; words++)
+        json_array_append_new(list, json_string(*words));
+    return list;
+}
+
+static void print_faults_json(void)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s?}", "what", kinds[i].what, "where",
+                                              kinds[i].where, "about", kinds[i].text));
+    cmd_print_json(json_pack("{s:o, s:o, s:o}", "faults", list, "arcs",
+                             words_json(refdev_fault_states + 1), "commands",
+                             words_json(refdev_fault_commands)));
+}
+
+void cmd_print_faults(bool json)
+{
+    if (json) {
+        print_faults_json();
+        return;
+    }
     puts("WHAT[:VALUE]@WHERE[/NAME][#N[+]]: WHAT happens the Nth time (1) that the device is at\n"
-         "WHERE; with + from then on. At byte, N is an offset in the stream (0).\n"
-         "\n"
-         "fail[:ERRNO]    anywhere: it answers the errno (EIO) and stays as it was\n"
-         "error[:ERRNO]   anywhere: it answers the errno and is in the state ERROR\n"
-         "hang            anywhere: it does not answer, nor does anything else\n"
-         "late:TIME       anywhere: it answers after that time\n"
-         "vanish          anywhere: it is gone\n"
-         "lie:BYTES       read: 0, the data ends early; else so many more come after its end\n"
-         "lie:VALUE       command/size, info (INITIAL,DIRTY), flags, state, log-report (0 or 1)\n"
-         "short[:BYTES]   read: at most so many (1); byte: a read ends before it\n"
-         "corrupt         read, write, byte: a bit flips\n"
-         "truncate        read, write, byte: the state ends\n");
+         "WHERE; with + from then on. At byte, N is an offset in the stream (0).\n");
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+        printf("%-15s %s%s%s\n", kinds[i].what, kinds[i].where, kinds[i].text ? ": " : "",
+               kinds[i].text ? kinds[i].text : "");
+    putchar('\n');
     print_words("arc/", refdev_fault_states + 1);
     print_words("command/", refdev_fault_commands);
     puts("\n"

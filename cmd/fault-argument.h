@@ -19,6 +19,6 @@ struct cmd_sided_fault {
 struct cmd_sided_fault cmd_arg_sided_fault(const struct argp_state *state, const char *text);
 
 /* Print the words and what goes with what, for `--fault list`. */
-void cmd_print_faults(void);
+void cmd_print_faults(bool json);
 
 #endif

@@ -4,6 +4,7 @@
  * refdev/; here are the options, the socket file and the signals.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@
 
 #include "cmd/cmd.h"
 #include "cmd/fault-argument.h"
+#include "cmd/profile-argument.h"
 #include "lib/error.h"
 #include "refdev/server.h"
 
@@ -104,22 +106,6 @@ static void slots_argument(const struct argp_state *state, char *text, struct re
         argp_error(state, "--dma-slots: IOVA %s is not a multiple of 4096", at + 1);
 }
 
-static void profile_argument(const struct argp_state *state, struct arguments *args,
-                             const char *name)
-{
-    const char *names[16] = { "list" };
-    args->list = !strcmp(name, "list");
-    args->config.knobs.profile = refdev_profile_find(name);
-    if (args->list || args->config.knobs.profile)
-        return;
-    for (unsigned i = 0; i < 14 && refdev_profile_at(i); i++)
-        names[i + 1] = refdev_profile_at(i)->name;
-    const char *nearest = cmd_nearest(name, names);
-    argp_error(state, "--profile: no profile '%s'%s%s%s; `--profile list` explains what there is",
-               name, nearest ? ", did you mean '" : "", nearest ? nearest : "",
-               nearest ? "'?" : "");
-}
-
 static void check_together(const struct argp_state *state, const struct arguments *args)
 {
     const struct refdev_profile *profile = args->config.knobs.profile;
@@ -202,7 +188,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         args->fd = (int)cmd_arg_number(state, "--fd", arg, 0, 1 << 20);
         return 0;
     case KEY_PROFILE:
-        profile_argument(state, args, arg);
+        args->list = !strcmp(arg, "list");
+        if (!args->list)
+            args->config.knobs.profile = cmd_arg_profile(state, arg);
         return 0;
     case KEY_NO_EXTENSIONS:
         args->config.no_extensions = true;
@@ -388,6 +376,21 @@ static void block_signals(void)
     pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
+/* Who asked for one wants to know that nothing which came of it was its doing. */
+static void tell_of_faults_that_did_not_happen(const struct refdev_server *server)
+{
+    struct refdev_fault fault;
+    for (unsigned i = 0; refdev_server_fault_at(server, i, &fault); i++) {
+        if (fault.where == REFDEV_AT_BYTE && !fault.seen)
+            fprintf(stderr, "vfio-migrate refdev: fault %s did not happen\n", fault.text);
+        else if (fault.where != REFDEV_AT_BYTE && fault.seen < fault.nth)
+            fprintf(stderr,
+                    "vfio-migrate refdev: fault %s did not happen: it came there %" PRIu64
+                    " times\n",
+                    fault.text, fault.seen);
+    }
+}
+
 int cmd_refdev(int argc, char **argv)
 {
     static const struct argp argp = {
@@ -408,7 +411,7 @@ int cmd_refdev(int argc, char **argv)
     if (args.list)
         return list_profiles(args.json);
     if (args.list_faults) {
-        cmd_print_faults();
+        cmd_print_faults(args.json);
         return CMD_DONE;
     }
     args.config.log = args.quiet ? NULL : print_line;
@@ -420,6 +423,7 @@ int cmd_refdev(int argc, char **argv)
     int rc = fd < 0 ? fd : run_until_signal(&args, server, fd);
     if (args.socket_path && fd >= 0)
         unlink(args.socket_path);
+    tell_of_faults_that_did_not_happen(server);
     refdev_server_free(server);
     if (rc && !err.code)
         error_set(&err, rc, VMIG_STAGE_OPEN, NULL, NULL, "%s: %s",

@@ -69,6 +69,12 @@ void refdev_plan_adopt(struct refdev_server *server)
 
 /* ---- being told ---- */
 
+bool refdev_server_fault_at(const struct refdev_server *server, unsigned index,
+                            struct refdev_fault *ret)
+{
+    return refdev_fault_at(server->model, index, ret);
+}
+
 unsigned refdev_server_faults_fired(struct refdev_server *server)
 {
     pthread_mutex_lock(&server->plan.lock);

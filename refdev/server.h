@@ -49,6 +49,10 @@ void refdev_server_stop(struct refdev_server *server);
  * that hangs goes on. @faults: @count (0..REFDEV_FAULTS_MAX) of them, copied. */
 void refdev_server_set_faults(struct refdev_server *server, const struct refdev_fault *faults,
                               unsigned count);
+/* Fault number @index of the plan with what was counted; false where there is none. Only while nobody
+ * is served. */
+bool refdev_server_fault_at(const struct refdev_server *server, unsigned index,
+                            struct refdev_fault *ret);
 /* How many faults have happened since; one that hangs counts when it begins to. */
 unsigned refdev_server_faults_fired(struct refdev_server *server);
 /* Wait until @count have. False: they have not within @timeout_ms. */

@@ -19,6 +19,14 @@ void refdev_set_faults(struct refdev_model *model, const struct refdev_fault *fa
     }
 }
 
+bool refdev_fault_at(const struct refdev_model *model, unsigned index, struct refdev_fault *ret)
+{
+    if (index >= model->plan.count)
+        return false;
+    *ret = model->plan.faults[index];
+    return true;
+}
+
 void refdev_fault_stream_begins(struct refdev_model *model)
 {
     struct refdev_plan *plan = &model->plan;

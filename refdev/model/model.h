@@ -114,6 +114,9 @@ void refdev_reset(struct refdev_model *model);
 
 /* ---- faults ---- */
 
+/* Fault number @index of the plan with what was counted; false where there is none. */
+bool refdev_fault_at(const struct refdev_model *model, unsigned index, struct refdev_fault *ret);
+
 /* Replace the fault plan; all counting begins anew. @count <= REFDEV_FAULTS_MAX. */
 void refdev_set_faults(struct refdev_model *model, const struct refdev_fault *faults,
                        unsigned count);

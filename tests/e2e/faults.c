@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Faults from the command line: what the commands say, and how they end. */
+#include <stdbool.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -35,7 +36,7 @@ static void corrupt_state_is_refused_by_the_target(void **state)
 {
     (void)state;
     struct result r = run(DEMO, "--fault", "target:corrupt@byte#100000");
-    expect(r, 1, "device0: source: the target failed");
+    expect(r, 1, "device0: rounds: at the source: the target failed");
     expect(r, 1, "goes on at the source");
 }
 
@@ -88,6 +89,49 @@ static void vanished_server_ends_and_removes_its_socket_file(void **state)
     assert_int_not_equal(access(at("gone"), F_OK), 0);
 }
 
+static void what_only_the_target_knows_is_told(void **state)
+{
+    (void)state;
+    struct result r = run(DEMO, "--fault", "target:fail@arc/RUNNING");
+    expect(r, 4, "at the target: device0: resume: ");
+    expect(r, 4, "going from RUNNING_P2P to RUNNING");
+    expect(r, 4, "vfio-migrate resolve");
+}
+
+static void device_that_takes_long_is_named_meanwhile(void **state)
+{
+    (void)state;
+    expect(run(DEMO, "--quiet", "--fault", "target:late:2500ms@arc/RESUMING"), 0,
+           "at the target: device0: load-setup takes long");
+}
+
+static void fault_that_did_not_happen_is_told(void **state)
+{
+    (void)state;
+    struct result r = run(DEMO, "--fault", "source:fail@read#5000", "--fault",
+                          "target1:hang@byte#1G", "--fault", "target:short@read");
+    expect(r, 0, "fault fail@read#5000 did not happen: it came there ");
+    expect(r, 0, "fault hang@byte#1G did not happen");
+    expect(r, 0, "fault short@read did not happen: it came there 0 times");
+    r = run(DEMO, "--fault", "source:late:1ms@read#2+");
+    expect(r, 0, "fault late:1ms@read#2+, in state");
+    assert_null(strstr(r.err, "did not happen"));
+}
+
+static void list_is_one_json_object_if_wanted(void **state)
+{
+    (void)state;
+    struct result r = run("refdev", "--fault", "list", "--json");
+    json_t *list = json_loads(r.out, 0, NULL), *faults = json_object_get(list, "faults");
+    bool hang = false;
+    for (size_t i = 0; i < json_array_size(faults); i++)
+        hang |=
+            !strcmp(json_string_value(json_object_get(json_array_get(faults, i), "what")), "hang");
+    assert_true(hang);
+    assert_true(json_array_size(json_object_get(list, "commands")) > 20);
+    json_decref(list);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, finish)
 
 int main(void)
@@ -97,6 +141,10 @@ int main(void)
         TEST(corrupt_state_is_refused_by_the_target),
         TEST(device_that_vanishes_in_the_pause_is_5),
         TEST(lost_pages_are_found_and_told),
+        TEST(what_only_the_target_knows_is_told),
+        TEST(device_that_takes_long_is_named_meanwhile),
+        TEST(fault_that_did_not_happen_is_told),
+        TEST(list_is_one_json_object_if_wanted),
         TEST(late_answer_makes_the_pause_longer_and_nothing_else),
         TEST(side_and_device_must_be_there),
         TEST(vanished_server_ends_and_removes_its_socket_file),
