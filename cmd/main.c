@@ -5,6 +5,7 @@
  */
 #include <argp.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,18 +80,36 @@ static int find_and_run(int argc, char **argv)
     return unknown(argv[1]);
 }
 
+/* A device's socket or a file to save to that came to stand where a closed standard descriptor was
+ * would get what is printed. In their place is what can only be used the other way, so that printing
+ * still fails. */
+static void fill_standard_descriptors(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) < 0)
+            exit(CMD_FAILED);
+}
+
+static int print_help_and_check(void)
+{
+    print_help(stdout);
+    if (!fflush(stdout) && !ferror(stdout))
+        return CMD_DONE;
+    fprintf(stderr, "vfio-migrate: writing to standard output: %s\n", strerror(errno));
+    return CMD_FAILED;
+}
+
 int main(int argc, char **argv)
 {
+    fill_standard_descriptors();
     argp_err_exit_status = CMD_USAGE;
     if (argc < 2) {
         print_help(stderr);
         return CMD_USAGE;
     }
     bool help = !strcmp(argv[1], "help");
-    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || (help && argc == 2)) {
-        print_help(stdout);
-        return CMD_DONE;
-    }
+    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || (help && argc == 2))
+        return print_help_and_check();
     if (help) { /* "help send" is "send --help" */
         char option[] = "--help", *swapped[] = { argv[0], argv[2], option, NULL };
         return find_and_run(3, swapped);

@@ -1,12 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "cmd/endpoint.h"
 #include "cmd/progress.h"
 
 #define BAR_CELLS 24
+
+/* What was longer than the terminal is wide would go to a line of its own, and stay there. */
+static int line_length(void)
+{
+    struct winsize size;
+    bool known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1;
+    return known ? size.ws_col - 1 : 79;
+}
 
 void progress_draw(const struct vmig_event *event)
 {
@@ -21,8 +30,10 @@ void progress_draw(const struct vmig_event *event)
     bar[BAR_CELLS] = '\0';
     cmd_format_size(event->sent_bytes, sent, sizeof(sent));
     cmd_format_size(event->remaining_bytes, left, sizeof(left));
-    fprintf(stderr, "\r[%s] %3.0f %%  %-10s round %-3u %s sent, %s left\033[K", bar, done * 100,
-            vmig_stage_name(event->stage), event->round, sent, left);
+    char line[160];
+    snprintf(line, sizeof(line), "[%s] %3.0f %%  %-10s round %-3u %s sent, %s left", bar,
+             done * 100, vmig_stage_name(event->stage), event->round, sent, left);
+    fprintf(stderr, "\r%.*s\033[K", line_length(), line);
 }
 
 void progress_end(struct endpoint *e)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* vfio-migrate resolve CONTROL run|discard: settle a hand-over that hangs; and what else can be said to
  * a control socket. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -135,6 +136,15 @@ static enum cmd_exit exit_of(const struct vmig_error *err)
     return cmd_exit_of(err);
 }
 
+static void say_who_should_be_there(struct vmig_error *err)
+{
+    if (err->code != -ENOENT && err->code != -ECONNREFUSED)
+        return;
+    size_t length = strlen(err->text);
+    snprintf(err->text + length, sizeof(err->text) - length,
+             "; no send or receive serves it: it has ended, or has another --control");
+}
+
 int cmd_resolve(int argc, char **argv)
 {
     static const struct argp argp = {
@@ -157,6 +167,8 @@ int cmd_resolve(int argc, char **argv)
     if (strcmp(r.what, "events") == 0)
         return listen_to(&r);
     json_t *result = control_call(r.control, request(&r), &err);
+    if (!result && err.stage == VMIG_STAGE_OPEN)
+        say_who_should_be_there(&err);
     if (!result)
         return cmd_fail("resolve", r.json, exit_of(&err), &err);
     print_result(&r, result);

@@ -62,8 +62,11 @@ static int restore(struct restore *r, struct vmig_error *err)
         rc = restored_fits(r->from, r->end.devices[0], err);
     if (rc == 0)
         rc = vmig_migration_receive(r->end.migration, address, err);
-    if (rc == 0)
-        restored_note(identity);
+    if (rc == 0 && identity[0] && !restored_note(identity) && !r->end.quiet)
+        fprintf(stderr,
+                "vfio-migrate restore: warning: there is no place to note that %s was restored "
+                "(set HOME or XDG_STATE_HOME to one): a second time will not be refused\n",
+                r->from);
     return rc;
 }
 

@@ -119,12 +119,13 @@ int restored_check(const char *path, const char *identity, struct vmig_error *er
                      path, identity, when);
 }
 
-void restored_note(const char *identity)
+bool restored_note(const char *identity)
 {
     char name[4096];
     if (marker(identity, name, sizeof(name)) < 0)
-        return;
+        return false;
     int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd >= 0)
         close(fd);
+    return fd >= 0;
 }

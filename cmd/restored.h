@@ -4,6 +4,7 @@
 #ifndef CMD_RESTORED_H
 #define CMD_RESTORED_H
 
+#include <stdbool.h>
 #include <vfio-migrate.h>
 
 /* The identity in the manifest of the stream at @path, as 32 hexadecimal digits; "" when it has
@@ -14,6 +15,7 @@ int restored_identity(const char *path, char ret[33], struct vmig_error *err);
 int restored_fits(const char *path, struct vmig_device *device, struct vmig_error *err);
 /* -EEXIST when it was restored before. */
 int restored_check(const char *path, const char *identity, struct vmig_error *err);
-void restored_note(const char *identity);
+/* False when it could not be noted: then a second time is not noticed. */
+bool restored_note(const char *identity);
 
 #endif

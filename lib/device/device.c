@@ -342,16 +342,25 @@ int device_open(const struct backend_ops *ops, const char *address,
     return rc;
 }
 
+/* Without the domain, as lspci prints it, an address is not stable across hosts: not guessed. */
+static int refuse_address(const char *address, struct vmig_error *err)
+{
+    char with_domain[64];
+    if (snprintf(with_domain, sizeof(with_domain), "0000:%s", address) < (int)sizeof(with_domain) &&
+        backend_find(with_domain))
+        return error_set(err, EINVAL, VMIG_STAGE_OPEN, NULL, NULL,
+                         "'%s' has no PCI domain; did you mean '%s'?", address, with_domain);
+    return error_set(err, EINVAL, VMIG_STAGE_OPEN, NULL, NULL,
+                     "'%.200s' is no device address; use vfio-user:PATH, a PCI address such "
+                     "as 0000:3b:00.2, or a mediated device's UUID",
+                     address);
+}
+
 VMIG_EXPORT int vmig_device_open(const char *address, const struct vmig_device_options *options,
                                  struct vmig_device **ret, struct vmig_error *err)
 {
     const struct backend_ops *ops = backend_find(address);
-    if (!ops)
-        return error_set(err, EINVAL, VMIG_STAGE_OPEN, NULL, NULL,
-                         "'%.200s' is no device address; use vfio-user:PATH, a PCI address such "
-                         "as 0000:3b:00.2, or a mediated device's UUID",
-                         address);
-    return device_open(ops, address, options, ret, err);
+    return ops ? device_open(ops, address, options, ret, err) : refuse_address(address, err);
 }
 
 VMIG_EXPORT struct vmig_device *vmig_device_close(struct vmig_device *device)

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -116,6 +117,29 @@ static void misspelt_options_name_the_nearest(void **state)
     expect(run("demo", "--dev", "0"), 2, "between 1 and");
     expect(run("demo", "--usa"), 0, "--devices");
     expect(run("save", "--", "--nonsense"), 2, "--to");
+}
+
+static void other_misspelt_words_name_the_nearest_too(void **state)
+{
+    (void)state;
+    expect(run("demo", "--profile", "mlx4"), 2, "did you mean 'mlx5'?");
+    expect(run("refdev", "--profile", "hisi"), 2, "did you mean 'hisi_acc'?");
+    expect(run("probe", "3b:00.2"), 1, "did you mean '0000:3b:00.2'?");
+    expect(run("probe", "3b:00"), 1, "is no device address");
+    expect(run("resolve", at("nobody"), "status"), 1, "no send or receive serves it");
+}
+
+/* A descriptor that is opened where one of these was must not become standard input or output. */
+static void standard_descriptors_may_be_closed(void **state)
+{
+    char command[300];
+    (void)state;
+    assert_int_equal(system("\"$VFIO_MIGRATE\" demo -q --ram 32M --state-size 1M <&- >&-"), 0);
+    snprintf(command, sizeof(command), "\"$VFIO_MIGRATE\" save %s --to %s >&- 2>&-", from,
+             at("file"));
+    assert_int_equal(WEXITSTATUS(system(command)), 1); /* its report could not be written */
+    expect(run("restore", to, "--from", at("file")), 0, "completed");
+    assert_int_equal(WEXITSTATUS(system("\"$VFIO_MIGRATE\" --help >/dev/full 2>&1")), 1);
 }
 
 static void help_is_told_in_every_spelling(void **state)
@@ -283,6 +307,8 @@ int main(void)
         TEST(failed_is_1_and_the_source_runs),
         TEST(usage_is_2),
         TEST(misspelt_options_name_the_nearest),
+        TEST(other_misspelt_words_name_the_nearest_too),
+        TEST(standard_descriptors_may_be_closed),
         TEST(help_is_told_in_every_spelling),
         TEST(blocker_is_3_and_nothing_was_touched),
         TEST(unresolved_is_4),

@@ -150,6 +150,9 @@ static void second_restore_is_noticed(void **state)
     expect(run("restore", to, "--from", file), 0, NULL);
     expect(run("restore", to, "--from", file), 3, "--again");
     expect(run("restore", to, "--from", file, "--again"), 0, NULL);
+    setenv("XDG_STATE_HOME", "/proc/nowhere", 1);
+    expect(run("restore", to, "--from", file), 0, "a second time will not be refused");
+    setenv("XDG_STATE_HOME", folder, 1);
     /* a restore that failed does not count */
     save();
     bytes[num_bytes / 2] ^= 1;
