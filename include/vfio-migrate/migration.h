@@ -129,7 +129,9 @@ int vmig_migration_set_control(struct vmig_migration *migration, const char *pat
 int vmig_migration_set_history(struct vmig_migration *migration, const char *path,
                                struct vmig_error *err);
 
-/* Send to, receive from @address: tcp:HOST:PORT, unix:PATH, fd:N, file:PATH, exec:COMMAND.
+/* Send to, receive from @address: tcp:HOST:PORT, unix:PATH, fd:N, file:PATH, exec:COMMAND. N is
+ * copied and stays the caller's; the other side hears of a failure by the end of the connection, so
+ * it has to be closed then.
  * 0: completed (the source has given up and the target runs; on a one-way address: everything is
  * written and durable).
  * -ECANCELED: cancelled. -EUCLEAN: the hand-over hangs, see vmig_migration_resolve().

@@ -74,7 +74,8 @@ struct vmig_participant_ops {
     int (*load_abort)(void *opaque, struct vmig_error *err);
 
     /* ---- both ---- */
-    /* After the pause; may be slow. @moved: the source gave up and the target runs. */
+    /* After the pause; may be slow. @moved: this side gave up and the other runs, so it is never set
+     * at the target: what became of it was told there by start() or load_abort(). */
     void (*cleanup)(void *opaque, bool moved);
 
     /* ---- source ---- */
