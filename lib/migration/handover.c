@@ -94,9 +94,10 @@ static int unresolved(struct vmig_migration *m, struct vmig_error *err)
         err, EUCLEAN, VMIG_STAGE_HANDOVER, NULL, "handover-unresolved",
         "the connection broke during the hand-over and %s; this side holds its devices "
         "stopped with their state. Look at the other side, then settle it: vfio-migrate "
-        "resolve CONTROL %s",
+        "resolve %.107s %s",
         source ? "it is not known whether the target runs"
                : "it is not known whether the source gave up",
+        m->control_path ? m->control_path : "CONTROL",
         source ? "discard (the target runs) or run (it does not)"
                : "run (the source gave up) or discard (it runs)");
 }

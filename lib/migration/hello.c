@@ -174,7 +174,7 @@ static int check_block(struct vmig_migration *m, json_t *entry, unsigned index,
         return refuse(err, "ram", "layout-mismatch",
                       "block \"%.60s\" is %" PRIu64 " bytes at IOVA %#" PRIx64
                       " at the source and %" PRIu64 " bytes at %#" PRIx64
-                      " here; make them the same",
+                      " at the target; make them the same",
                       name, (uint64_t)size, (uint64_t)iova, b->desc.size_bytes, b->desc.iova);
     struct ram_block *other = &m->ram->blocks[index], swap = *other;
     if (b < other)

@@ -33,7 +33,7 @@ static int on_ram_blocks(struct target *t, const struct qemu_section *s, uint64_
         if (!b || b->desc.size_bytes != list[i].used_length)
             return error_set(err, EINVAL, t->m->stage, "ram", "layout-mismatch",
                              "the stream has memory block \"%.60s\" of %" PRIu64
-                             " bytes, this side has %" PRIu64 "; make them the same",
+                             " bytes, the target has %" PRIu64 "; make them the same",
                              list[i].name, list[i].used_length, b ? b->desc.size_bytes : 0);
     }
     return 0;

@@ -167,6 +167,7 @@ static void blocker_is_3_and_nothing_was_touched(void **state)
 
 static void unresolved_is_4(void **state)
 {
+    char command[300];
     (void)state;
     struct relay *relay = relay_new(&(struct relay_plan) { .inside_go = true });
     struct process receive =
@@ -175,12 +176,19 @@ static void unresolved_is_4(void **state)
     while (access(at("link"), F_OK) != 0)
         nap();
     relay_connect(relay, at("relay"), at("link"));
-    struct process send =
-        start("send", "--device", from, "--control", at("source.control"), unix_address("relay"));
+    struct process send = start("send", "--json", "--device", from, "--control",
+                                at("source.control"), unix_address("relay"));
     await_status("source.control", "unresolved");
     await_status("target.control", "unresolved");
     /* told to end it does, and says that it is not settled */
     kill(send.pid, SIGINT);
+    json_t *report = json_loadf(send.from, JSON_DISABLE_EOF_CHECK, NULL);
+    const char *text =
+        json_string_value(json_object_get(json_object_get(report, "error"), "message"));
+    snprintf(command, sizeof(command), "vfio-migrate resolve %s discard", at("source.control"));
+    assert_non_null(text);
+    assert_non_null(strstr(text, command)); /* as it can be typed */
+    json_decref(report);
     assert_int_equal(end(&send), 4);
     expect(run("resolve", at("target.control"), "run"), 4, "--other-side-gone");
     expect(run("resolve", at("target.control"), "run", "--other-side-gone"), 0, "running");

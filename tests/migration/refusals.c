@@ -112,7 +112,7 @@ static void memory_of_another_size_is_refused_with_both_sizes(void **state)
     world_open(&w, &(struct world_plan) { .devices = 1, .target_ram_bytes = 8u << 20 });
     refused_untouched(&w, "layout-mismatch",
                       "4194304 bytes at IOVA 0x100000 at the source and "
-                      "8388608 bytes at 0x100000 here");
+                      "8388608 bytes at 0x100000 at the target");
 }
 
 static void memory_at_another_iova_is_refused_with_both_addresses(void **state)
@@ -122,7 +122,7 @@ static void memory_at_another_iova_is_refused_with_both_addresses(void **state)
     world_open(&w, &(struct world_plan) { .target_iova = 0x40000000 });
     refused_untouched(&w, "layout-mismatch",
                       "4194304 bytes at IOVA 0x100000 at the source and "
-                      "4194304 bytes at 0x40000000 here");
+                      "4194304 bytes at 0x40000000 at the target");
 }
 
 static void missing_device_is_refused_with_both_counts(void **state)
