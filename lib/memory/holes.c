@@ -22,6 +22,9 @@
 /* More than 512 make the kernel report a walk_end that lies before regions it already returned. */
 #define REGIONS 512
 
+/* No offset in a block. */
+#define ENOUGH UINT64_MAX
+
 static uint64_t page_down(uint64_t bytes)
 {
     return bytes & ~(uint64_t)(RAM_PAGE_SIZE - 1);
@@ -33,7 +36,7 @@ static uint64_t page_up(uint64_t bytes)
 }
 
 /* Visit the file's data that begins in [from, to), each run of it to its end but not beyond
- * @limit. Returns how far that came: at least @to. */
+ * @limit. Returns how far that came: at least @to, or UINT64_MAX when the visitor had enough. */
 static uint64_t file_data(const struct vmig_ram_block *desc, uint64_t from, uint64_t to,
                           uint64_t limit, holes_visit *visit, void *opaque)
 {
@@ -46,10 +49,8 @@ static uint64_t file_data(const struct vmig_ram_block *desc, uint64_t from, uint
         if (data >= 0 && (uint64_t)data >= base + to)
             return to;
         off_t hole = data < 0 ? -1 : lseek(desc->fd, data, SEEK_HOLE);
-        if (hole < 0) { /* it cannot tell */
-            visit(opaque, from, limit - from);
-            return limit;
-        }
+        if (hole < 0) /* it cannot tell */
+            return visit(opaque, from, limit - from) ? limit : ENOUGH;
         uint64_t start = page_down((uint64_t)data - base), end = page_up((uint64_t)hole - base);
 
         if (start < from)
@@ -58,20 +59,21 @@ static uint64_t file_data(const struct vmig_ram_block *desc, uint64_t from, uint
             end = limit;
         if (start >= end)
             return to;
-        visit(opaque, start, end - start);
+        if (!visit(opaque, start, end - start))
+            return ENOUGH;
         from = end;
     }
     return from;
 }
 
-void holes_file_data(const struct vmig_ram_block *desc, uint64_t from, uint64_t to,
+bool holes_file_data(const struct vmig_ram_block *desc, uint64_t from, uint64_t to,
                      holes_visit *visit, void *opaque)
 {
-    file_data(desc, from, to, to, visit, opaque);
+    return file_data(desc, from, to, to, visit, opaque) != ENOUGH;
 }
 
-/* Visit the pages that match @scan's conditions. 0 or -errno: with nothing visited where the kernel
- * has no scan. */
+/* Visit the pages that match @scan's conditions. 0, -ECANCELED when the visitor had enough, or -errno:
+ * with nothing visited where the kernel has no scan. */
 static int scan_pages(int pagemap, const struct vmig_ram_block *desc, struct uapi_scan *scan,
                       holes_visit *visit, void *opaque)
 {
@@ -90,7 +92,8 @@ static int scan_pages(int pagemap, const struct vmig_ram_block *desc, struct uap
         if (found < 0)
             return -errno;
         for (int i = 0; i < found; i++)
-            visit(opaque, regions[i].start - base, regions[i].end - regions[i].start);
+            if (!visit(opaque, regions[i].start - base, regions[i].end - regions[i].start))
+                return -ECANCELED;
         if (scan->walk_end <= scan->start)
             return -EIO;
         scan->start = scan->walk_end;
@@ -109,20 +112,19 @@ struct file_walk {
 
 /* A region of this process's page table: what lies before it is asked of the file. A run of data
  * that goes on into the region is taken whole, so that the file walks over no page twice. */
-static void visit_present(void *opaque, uint64_t offset_bytes, uint64_t length_bytes)
+static bool visit_present(void *opaque, uint64_t offset_bytes, uint64_t length_bytes)
 {
     struct file_walk *walk = opaque;
     uint64_t end = offset_bytes + length_bytes;
 
     walk->done = file_data(walk->desc, walk->done, offset_bytes, walk->desc->size_bytes,
                            walk->visit, walk->opaque);
-    if (walk->done < end) {
-        walk->visit(walk->opaque, walk->done, end - walk->done);
-        walk->done = end;
-    }
+    if (walk->done < end)
+        walk->done = walk->visit(walk->opaque, walk->done, end - walk->done) ? end : ENOUGH;
+    return walk->done != ENOUGH;
 }
 
-static void visit_file(const struct vmig_ram_block *desc, holes_visit *visit, void *opaque)
+static bool visit_file(const struct vmig_ram_block *desc, holes_visit *visit, void *opaque)
 {
     CLEANUP_FD int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
     struct file_walk walk = { .desc = desc, .visit = visit, .opaque = opaque };
@@ -130,7 +132,8 @@ static void visit_file(const struct vmig_ram_block *desc, holes_visit *visit, vo
 
     if (pagemap >= 0) /* where that fails the file is asked for all that is left */
         scan_pages(pagemap, desc, &present, visit_present, &walk);
-    file_data(desc, walk.done, desc->size_bytes, desc->size_bytes, visit, opaque);
+    return walk.done != ENOUGH &&
+           file_data(desc, walk.done, desc->size_bytes, desc->size_bytes, visit, opaque) != ENOUGH;
 }
 
 /* ---- anonymous memory ---- */
@@ -148,7 +151,7 @@ static int scan_anonymous(int pagemap, const struct vmig_ram_block *desc, holes_
     return scan_pages(pagemap, desc, &scan, visit, opaque);
 }
 
-/* One word a page: bit 63 present, bit 62 in swap. 0 or -errno, then some may have been visited. */
+/* One word a page: bit 63 present, bit 62 in swap. As scan_pages(), but some may have been visited. */
 static int read_anonymous(int pagemap, const struct vmig_ram_block *desc, holes_visit *visit,
                           void *opaque)
 {
@@ -166,13 +169,14 @@ static int read_anonymous(int pagemap, const struct vmig_ram_block *desc, holes_
             if (words[i] >> 62) {
                 run++;
             } else if (run) {
-                visit(opaque, (page - run) * RAM_PAGE_SIZE, run * RAM_PAGE_SIZE);
+                if (!visit(opaque, (page - run) * RAM_PAGE_SIZE, run * RAM_PAGE_SIZE))
+                    return -ECANCELED;
                 run = 0;
             }
         }
     }
-    if (run)
-        visit(opaque, (pages - run) * RAM_PAGE_SIZE, run * RAM_PAGE_SIZE);
+    if (run && !visit(opaque, (pages - run) * RAM_PAGE_SIZE, run * RAM_PAGE_SIZE))
+        return -ECANCELED;
     return 0;
 }
 
@@ -182,24 +186,25 @@ static int visit_anonymous(const struct vmig_ram_block *desc, holes_visit *visit
 
     if (pagemap < 0)
         return -errno;
-    if (!scan_anonymous(pagemap, desc, visit, opaque))
-        return 0;
-    return read_anonymous(pagemap, desc, visit, opaque);
+    int ret = scan_anonymous(pagemap, desc, visit, opaque);
+    return ret == 0 || ret == -ECANCELED ? ret : read_anonymous(pagemap, desc, visit, opaque);
 }
 
-void holes_populated(const struct vmig_ram_block *desc, holes_visit *visit, void *opaque)
+bool holes_populated(const struct vmig_ram_block *desc, holes_visit *visit, void *opaque)
 {
+    int ret = -EOPNOTSUPP;
+
     switch (mapping_kind(desc)) {
     case MAPPING_FILE:
-        visit_file(desc, visit, opaque);
-        return;
+        return visit_file(desc, visit, opaque);
     case MAPPING_ANONYMOUS:
-        /* Visiting a part twice does no harm: all callers set bits. */
-        if (visit_anonymous(desc, visit, opaque) < 0)
-            visit(opaque, 0, desc->size_bytes);
-        return;
+        ret = visit_anonymous(desc, visit, opaque);
+        break;
     case MAPPING_OTHER:
-        visit(opaque, 0, desc->size_bytes);
-        return;
+        break;
     }
+    if (ret == 0 || ret == -ECANCELED)
+        return ret == 0;
+    /* Visiting a part twice does no harm: all callers set bits. */
+    return visit(opaque, 0, desc->size_bytes);
 }

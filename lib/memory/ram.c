@@ -13,6 +13,10 @@
 #include "lib/memory/holes.h"
 #include "lib/memory/zero.h"
 
+/* Between two questions whether to go on: about 10 ms of clearing, less of anything else. */
+#define CLEAR_BYTES (UINT64_C(64) << 20)
+#define VISITS_UNASKED 256
+
 #define NAME_BYTES_MAX 255 /* the stream has one byte for its length */
 
 struct ram *ram_new(void)
@@ -138,18 +142,48 @@ struct ram_block *ram_find(struct ram *ram, const char *name)
     return NULL;
 }
 
-/* holes_visit: @opaque is a bitmap. */
-static void set_pages(void *opaque, uint64_t offset_bytes, uint64_t length_bytes)
+int ram_may_go_on(const struct ram *ram, struct vmig_error *err)
 {
-    bitmap_set_range(opaque, offset_bytes / RAM_PAGE_SIZE, length_bytes / RAM_PAGE_SIZE);
+    return ram->may_go_on ? ram->may_go_on(ram->opaque, err) : 0;
+}
+
+struct marking {
+    const struct ram *ram;
+    uint64_t *bitmap;
+    unsigned visits;
+    int rc;
+    struct vmig_error *err;
+};
+
+/* holes_visit. Asking takes as long as a few visits. */
+static bool set_pages(void *opaque, uint64_t offset_bytes, uint64_t length_bytes)
+{
+    struct marking *marking = opaque;
+
+    bitmap_set_range(marking->bitmap, offset_bytes / RAM_PAGE_SIZE, length_bytes / RAM_PAGE_SIZE);
+    if (marking->visits++ % VISITS_UNASKED == 0)
+        marking->rc = ram_may_go_on(marking->ram, marking->err);
+    return marking->rc == 0;
+}
+
+static int mark_block(const struct ram *ram, const struct ram_block *block, uint64_t *bitmap,
+                      struct vmig_error *err)
+{
+    struct marking marking = { .ram = ram, .bitmap = bitmap, .err = err };
+
+    marking.rc = ram_may_go_on(ram, err);
+    if (!marking.rc)
+        holes_populated(&block->desc, set_pages, &marking);
+    return marking.rc;
 }
 
 int ram_mark_populated(struct ram *ram, struct vmig_error *err)
 {
-    (void)err; /* where nothing can tell all is marked, so this cannot fail */
-    for (unsigned i = 0; i < ram->num_blocks; i++)
-        holes_populated(&ram->blocks[i].desc, set_pages, ram->blocks[i].dirty);
-    return 0;
+    int ret = 0;
+
+    for (unsigned i = 0; !ret && i < ram->num_blocks; i++)
+        ret = mark_block(ram, &ram->blocks[i], ram->blocks[i].dirty, err);
+    return ret;
 }
 
 int ram_mark_touched(struct ram *ram, struct vmig_error *err)
@@ -162,7 +196,9 @@ int ram_mark_touched(struct ram *ram, struct vmig_error *err)
         if (!block->touched)
             return error_set(err, ENOMEM, VMIG_STAGE_SETUP, NULL, NULL,
                              "RAM block \"%.64s\": no memory for its bitmap", block->desc.name);
-        holes_populated(&block->desc, set_pages, block->touched);
+        int ret = mark_block(ram, block, block->touched, err);
+        if (ret < 0)
+            return ret;
     }
     return 0;
 }
@@ -218,11 +254,24 @@ int ram_load_zero(struct ram_block *block, uint64_t offset, uint64_t length, str
     }
 }
 
+static int clear_block(const struct ram *ram, struct ram_block *block, struct vmig_error *err)
+{
+    uint64_t size = block->desc.size_bytes;
+    int ret = 0;
+
+    for (uint64_t at = 0; !ret && at < size; at += CLEAR_BYTES) {
+        ret = ram_may_go_on(ram, err);
+        if (!ret)
+            ret = ram_load_zero(block, at, size - at < CLEAR_BYTES ? size - at : CLEAR_BYTES, err);
+    }
+    return ret;
+}
+
 int ram_clear(struct ram *ram, struct vmig_error *err)
 {
     int ret = ram_mark_touched(ram, err);
 
     for (unsigned i = 0; !ret && i < ram->num_blocks; i++)
-        ret = ram_load_zero(&ram->blocks[i], 0, ram->blocks[i].desc.size_bytes, err);
+        ret = clear_block(ram, &ram->blocks[i], err);
     return ret;
 }

@@ -27,6 +27,10 @@ struct ram_block {
 };
 
 struct ram {
+    /* Whatever goes over all memory asks this now and then, and ends with its negative errno; NULL:
+     * nobody can want that. */
+    int (*may_go_on)(void *opaque, struct vmig_error *err);
+    void *opaque;
     unsigned num_blocks;
     struct ram_block blocks[RAM_BLOCKS_MAX];
 };
@@ -37,6 +41,7 @@ struct ram *ram_free(struct ram *ram); /* unmaps nothing, the host owns the memo
 /* Copy @desc. -EINVAL (page alignment, name empty or over 255 bytes or taken, IOVA range overlaps
  * another block's, more than RAM_BLOCKS_MAX). */
 int ram_add(struct ram *ram, const struct vmig_ram_block *desc, struct vmig_error *err);
+int ram_may_go_on(const struct ram *ram, struct vmig_error *err);
 /* Undo the last ram_add(). */
 void ram_drop_last(struct ram *ram);
 uint64_t ram_size_bytes(const struct ram *ram);

@@ -148,7 +148,9 @@ static int tracker_device_sync(struct tracker *tracker, struct ram *ram, struct 
     struct tracker_device *self = (struct tracker_device *)tracker;
 
     for (unsigned i = 0; self->running && i < ram->num_blocks; i++) {
-        int ret = sync_block(self, &ram->blocks[i], err);
+        int ret = ram_may_go_on(ram, err);
+        if (!ret)
+            ret = sync_block(self, &ram->blocks[i], err);
         if (ret < 0)
             return ret;
     }

@@ -164,20 +164,22 @@ struct data_found {
     uint64_t *dirty;
 };
 
-static void want_chunks(void *opaque, uint64_t offset_bytes, uint64_t length_bytes)
+static bool want_chunks(void *opaque, uint64_t offset_bytes, uint64_t length_bytes)
 {
     const struct data_found *found = opaque;
     uint64_t first = offset_bytes / CHUNK_BYTES;
     uint64_t last = (offset_bytes + length_bytes - 1) / CHUNK_BYTES;
 
     bitmap_set_range(found->wanted, first, last - first + 1);
+    return true;
 }
 
-static void set_dirty(void *opaque, uint64_t offset_bytes, uint64_t length_bytes)
+static bool set_dirty(void *opaque, uint64_t offset_bytes, uint64_t length_bytes)
 {
     const struct data_found *found = opaque;
 
     bitmap_set_range(found->dirty, offset_bytes / RAM_PAGE_SIZE, length_bytes / RAM_PAGE_SIZE);
+    return true;
 }
 
 /* Cover the runs of @wanted chunks. First the protection, then the question where the data is: what
@@ -300,7 +302,9 @@ static int tracker_pagemap_start(struct tracker *tracker, struct ram *ram, struc
 
         *block = (struct pagemap_block) { .desc = &ram->blocks[i].desc,
                                           .kind = tracked_kind(&ram->blocks[i].desc) };
-        int ret = userfault_register(self->uffd, block->desc, UFFDIO_REGISTER_MODE_WP, err);
+        int ret = ram_may_go_on(ram, err);
+        if (!ret)
+            ret = userfault_register(self->uffd, block->desc, UFFDIO_REGISTER_MODE_WP, err);
         if (!ret) {
             self->num_blocks++;
             ret = start_block(self, block);
@@ -322,8 +326,10 @@ static int tracker_pagemap_sync(struct tracker *tracker, struct ram *ram, struct
     for (unsigned i = 0; i < self->num_blocks; i++) {
         struct pagemap_block *block = &self->blocks[i];
         uint64_t *dirty = ram->blocks[i].dirty;
-        int ret;
+        int ret = ram_may_go_on(ram, err);
 
+        if (ret < 0)
+            return ret;
         if (block->kind == MAPPING_ANONYMOUS)
             ret = scan_written(self, block, 0, block->desc->size_bytes, dirty);
         else

@@ -264,8 +264,11 @@ static int start_all(struct tracker_uffd *self, struct ram *ram, struct vmig_err
             error_set(err, ret, VMIG_STAGE_SETUP, NULL, NULL,
                       "the tracker's thread cannot be started: %s", strerror(-ret));
     }
-    for (unsigned i = 0; !ret && i < self->num_blocks; i++)
-        ret = protect_block(self, &self->blocks[i], err);
+    for (unsigned i = 0; !ret && i < self->num_blocks; i++) {
+        ret = ram_may_go_on(ram, err);
+        if (!ret)
+            ret = protect_block(self, &self->blocks[i], err);
+    }
     return ret;
 }
 
@@ -343,7 +346,9 @@ static int tracker_uffd_sync(struct tracker *tracker, struct ram *ram, struct vm
     int ret = 0;
 
     for (unsigned i = 0; !ret && i < self->num_blocks; i++) {
-        ret = collect_block(self, &self->blocks[i], ram->blocks[i].dirty);
+        ret = ram_may_go_on(ram, err);
+        if (!ret)
+            ret = collect_block(self, &self->blocks[i], ram->blocks[i].dirty);
         if (ret < 0)
             error_set(err, ret, VMIG_STAGE_NONE, NULL, NULL,
                       "RAM block \"%.64s\": it cannot be protected again (%s); was it mapped "

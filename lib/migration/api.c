@@ -70,6 +70,11 @@ static int open_eventfds(struct vmig_migration *m)
     return -1;
 }
 
+static int may_go_on(void *opaque, struct vmig_error *err)
+{
+    return run_check(opaque, err);
+}
+
 VMIG_EXPORT struct vmig_migration *vmig_migration_new(const struct vmig_host *host,
                                                       struct vmig_error *err)
 {
@@ -87,6 +92,8 @@ VMIG_EXPORT struct vmig_migration *vmig_migration_new(const struct vmig_host *ho
     }
     m->refs = 1;
     m->ram = ram;
+    ram->may_go_on = may_go_on;
+    ram->opaque = m;
     m->stall_ms = STALL_MS;
     m->said = said;
     m->heard = heard;

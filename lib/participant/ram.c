@@ -19,6 +19,9 @@
 #include "lib/participant/device.h"
 #include "lib/participant/ram.h"
 
+/* Read before it is asked whether to go on: a few ms. */
+#define UNASKED_BYTES (UINT64_C(32) << 20)
+
 struct ram_participant {
     struct vmig_migration *m;
     unsigned num_trackers;
@@ -66,6 +69,8 @@ static int start_tracker(struct ram_participant *r, struct tracker *tracker, con
                          struct vmig_error *err)
 {
     int rc = r->m->wrap_tracker ? r->m->wrap_tracker(&tracker) : 0;
+    if (rc == 0)
+        rc = ram_may_go_on(r->m->ram, err);
     crew_asks(r->self, name, "starting its log");
     if (rc == 0)
         rc = tracker->ops->start(tracker, r->m->ram, err);
@@ -140,14 +145,23 @@ static void take_suspects(struct ram_participant *r)
     r->m->suspects_told = false;
 }
 
+/* Each asks between its blocks as well whether to go on. */
+static int sync_tracker(struct ram_participant *r, unsigned index, struct vmig_error *err)
+{
+    int rc = ram_may_go_on(r->m->ram, err);
+    if (rc < 0)
+        return rc;
+    crew_asks(r->self, r->names[index], "reading its log");
+    return r->trackers[index]->ops->sync(r->trackers[index], r->m->ram, err);
+}
+
 static int sync_dirty(struct ram_participant *r, struct vmig_error *err)
 {
     uint64_t start = clock_ns();
     int rc = 0;
     take_suspects(r);
     for (unsigned i = 0; rc == 0 && i < r->num_trackers; i++) {
-        crew_asks(r->self, r->names[i], "reading its log");
-        rc = r->trackers[i]->ops->sync(r->trackers[i], r->m->ram, err);
+        rc = sync_tracker(r, i, err);
     }
     crew_answered(r->self);
     r->sync_ms = clock_ms_since(start);
@@ -164,8 +178,7 @@ static int look(struct ram_participant *r, struct vmig_error *err)
     if (!cpu)
         before = ram_dirty_pages(r->m->ram);
     for (unsigned i = 0; rc == 0 && i < r->num_trackers; i++) {
-        crew_asks(r->self, r->names[i], "reading its log");
-        rc = r->trackers[i]->ops->sync(r->trackers[i], r->m->ram, err);
+        rc = sync_tracker(r, i, err);
         if (i + 1 == cpu)
             before = ram_dirty_pages(r->m->ram);
     }
@@ -281,9 +294,17 @@ static int send_dirty(struct ram_participant *r, struct participant *p, struct v
 {
     struct ram_cursor cursor = { 0 };
     struct ram_extent extent;
+    uint64_t unasked = 0; /* a batch of zeros can be a GiB that was read */
     int rc = 0;
-    while (rc == 0 && ram_next_extent(r->m->ram, &cursor, WIRE_RAM_BYTES_MAX, &extent))
-        rc = add_extent(r, p, &extent, err);
+    while (rc == 0 && ram_next_extent(r->m->ram, &cursor, WIRE_RAM_BYTES_MAX, &extent)) {
+        unasked += extent.length_bytes;
+        if (unasked >= UNASKED_BYTES) {
+            rc = ram_may_go_on(r->m->ram, err);
+            unasked = 0;
+        }
+        if (rc == 0)
+            rc = add_extent(r, p, &extent, err);
+    }
     if (rc == 0)
         rc = send_batch(r, p, err);
     return rc;

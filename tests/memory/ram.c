@@ -304,6 +304,61 @@ static void a_cleared_target_is_zero_everywhere_and_holes_stay_holes(void **stat
     }
 }
 
+/* ---- cancelled on the way ---- */
+
+static int some_more(void *opaque, struct vmig_error *err)
+{
+    unsigned *left = opaque;
+
+    (void)err;
+    return *left ? ((*left)--, 0) : -ECANCELED;
+}
+
+static void looking_for_populated_pages_ends_when_cancelled(void **state)
+{
+    (void)state;
+    for (int kind = REGION_ANONYMOUS; kind <= REGION_MEMFD; kind++) {
+        struct region region = region_new(kind, 8192);
+        unsigned left = 3;
+
+        for (uint64_t page = 0; page < 8192; page += 2) /* each is a piece of its own */
+            region_write(&region, page);
+        region.ram->may_go_on = some_more;
+        region.ram->opaque = &left;
+        assert_int_equal(ram_mark_populated(region.ram, NULL), -ECANCELED);
+        assert_in_range(ram_dirty_pages(region.ram), 1, 4095);
+        assert_int_equal(ram_mark_touched(region.ram, NULL), -ECANCELED);
+        left = 10000;
+        ok(ram_mark_populated(region.ram, &err));
+        assert_int_equal(ram_dirty_pages(region.ram), 4096);
+        region_free(&region);
+    }
+}
+
+/* Somebody cancels as soon as the first page was cleared. */
+static int until_cleared(void *opaque, struct vmig_error *err)
+{
+    const struct region *region = opaque;
+
+    (void)err;
+    return region->memory[0] ? 0 : -ECANCELED;
+}
+
+static void clearing_ends_when_cancelled(void **state)
+{
+    uint64_t pages = (UINT64_C(200) << 20) / RAM_PAGE_SIZE;
+    struct region region = region_new(REGION_ANONYMOUS, pages);
+    uint8_t *last = region.memory + (pages - 1) * RAM_PAGE_SIZE;
+
+    (void)state;
+    region.memory[0] = *last = 1;
+    region.ram->may_go_on = until_cleared;
+    region.ram->opaque = &region;
+    assert_int_equal(ram_clear(region.ram, NULL), -ECANCELED);
+    assert_int_equal(*last, 1);
+    region_free(&region);
+}
+
 static void zeros_outside_of_the_block_are_refused(void **state)
 {
     static const uint64_t bad[][2] = {
@@ -342,6 +397,8 @@ int main(void)
         cmocka_unit_test(loading_zeros_clears_what_was_touched_and_touches_no_hole),
         cmocka_unit_test(zeros_are_loaded_also_where_nothing_is_known),
         cmocka_unit_test(a_cleared_target_is_zero_everywhere_and_holes_stay_holes),
+        cmocka_unit_test(looking_for_populated_pages_ends_when_cancelled),
+        cmocka_unit_test(clearing_ends_when_cancelled),
         cmocka_unit_test(zeros_outside_of_the_block_are_refused),
     };
     return cmocka_run_group_tests_name("ram", tests, NULL, NULL);

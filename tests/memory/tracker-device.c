@@ -95,6 +95,34 @@ static struct tracker *running(struct vmig_device *device, struct region *region
     return tracker;
 }
 
+/* Somebody cancels while the first block's report is being made. */
+static int until_reported(void *opaque, struct vmig_error *err)
+{
+    const struct vmig_device *device = opaque;
+
+    (void)err;
+    return device->num_reports ? -ECANCELED : 0;
+}
+
+static void no_block_is_asked_for_after_a_cancel(void **state)
+{
+    struct vmig_device device = { 0 };
+    struct region region = ram_at(0x40000), other = ram_at(0x80000000);
+    struct vmig_ram_block desc = other.block->desc;
+
+    (void)state;
+    desc.name = "other";
+    ok(ram_add(region.ram, &desc, &err));
+    struct tracker *tracker = running(&device, &region);
+    region.ram->may_go_on = until_reported;
+    region.ram->opaque = &device;
+    assert_int_equal(tracker->ops->sync(tracker, region.ram, NULL), -ECANCELED);
+    assert_int_equal(device.num_reports, 1);
+    tracker->ops->free(tracker);
+    region_free(&region);
+    region_free(&other);
+}
+
 static void logged_writes_are_reported_once(void **state)
 {
     struct vmig_device device = { 0 };
@@ -274,6 +302,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logged_writes_are_reported_once),
+        cmocka_unit_test(no_block_is_asked_for_after_a_cancel),
         cmocka_unit_test(a_coarser_log_marks_all_pages_it_may_mean),
         cmocka_unit_test(a_coarser_log_of_an_unaligned_block_loses_nothing),
         cmocka_unit_test(a_log_page_larger_than_the_block_marks_all_of_it),

@@ -447,6 +447,86 @@ static void each_round_can_be_cancelled(void **state)
     }
 }
 
+/* ---- long work on memory ---- */
+
+/* Trackers around the real ones: the first one that is read cancels, and the others are counted. */
+struct cancelling_tracker {
+    struct tracker tracker;
+    struct tracker *inner;
+};
+
+static struct {
+    struct world *w;
+    unsigned trackers, reads, reads_wanted;
+} cancelling;
+
+static struct tracker *inner(struct tracker *tracker)
+{
+    return ((struct cancelling_tracker *)tracker)->inner;
+}
+
+static int cancelling_start(struct tracker *tracker, struct ram *ram, struct vmig_error *err)
+{
+    return inner(tracker)->ops->start(inner(tracker), ram, err);
+}
+
+static int cancelling_sync(struct tracker *tracker, struct ram *ram, struct vmig_error *err)
+{
+    if (cancelling.reads++ == cancelling.reads_wanted)
+        vmig_migration_cancel(cancelling.w->source->m);
+    return inner(tracker)->ops->sync(inner(tracker), ram, err);
+}
+
+static void cancelling_stop(struct tracker *tracker)
+{
+    inner(tracker)->ops->stop(inner(tracker));
+}
+
+static void cancelling_free(struct tracker *tracker)
+{
+    inner(tracker)->ops->free(inner(tracker));
+    free(tracker);
+}
+
+static const struct tracker_ops cancelling_ops = {
+    .name = "cancelling",
+    .start = cancelling_start,
+    .sync = cancelling_sync,
+    .stop = cancelling_stop,
+    .free = cancelling_free,
+};
+
+static int wrap_cancelling(struct tracker **tracker)
+{
+    struct cancelling_tracker *t = calloc(1, sizeof(*t));
+    assert_non_null(t);
+    *t = (struct cancelling_tracker) { .tracker.ops = &cancelling_ops, .inner = *tracker };
+    *tracker = &t->tracker;
+    cancelling.trackers++;
+    return 0;
+}
+
+/* The memory's and three devices': whichever is being read, no other is after it. */
+static void no_log_is_read_after_a_cancel(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 8; i++) {
+        struct world w;
+        world_open(&w, &(struct world_plan) { .devices = 3 });
+        world_set(&w, "downtime-limit", 0); /* so that they are read again */
+        memset(&cancelling, 0, sizeof(cancelling));
+        cancelling.w = &w;
+        cancelling.reads_wanted = i;
+        w.source->m->wrap_tracker = wrap_cancelling;
+        world_move(&w);
+        party_failed(w.source, -ECANCELED, "cancelled", NULL);
+        assert_int_equal(cancelling.trackers, 4);
+        assert_int_equal(cancelling.reads, i + 1);
+        world_runs_at(&w, w.source);
+        world_close(&w);
+    }
+}
+
 /* ---- other waits ---- */
 
 static void cancelled_on_its_way(struct world *w, const char *address)
@@ -605,6 +685,7 @@ int main(void)
         cmocka_unit_test(cancel_past_the_point_of_no_return_is_told_so),
         cmocka_unit_test(peer_that_neither_hears_nor_speaks_holds_up_no_cancel),
         cmocka_unit_test(each_round_can_be_cancelled),
+        cmocka_unit_test(no_log_is_read_after_a_cancel),
         cmocka_unit_test(unix_connect_that_is_not_accepted_can_be_cancelled),
         cmocka_unit_test(tcp_connect_that_is_not_accepted_can_be_cancelled),
         cmocka_unit_test(bandwidth_limit_holds_up_no_cancel),
