@@ -3,11 +3,13 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -215,11 +217,15 @@ const struct argp endpoint_tuning_argp = { tuning_options, parse_tuning, NULL, N
 /* What a signal handler may see: the migration to cancel, and that there was a signal. */
 static _Atomic(struct vmig_migration *) to_cancel;
 static volatile sig_atomic_t interrupted;
+static int interrupted_fd = -1; /* eventfd, for whoever waits for other things as well */
 
 static void on_signal(int number)
 {
+    int saved = errno;
     (void)number;
     interrupted = 1;
+    eventfd_write(interrupted_fd, 1);
+    errno = saved;
     struct vmig_migration *m = atomic_load(&to_cancel);
     if (m)
         vmig_migration_cancel(m);
@@ -228,6 +234,8 @@ static void on_signal(int number)
 static void catch_signals(struct vmig_migration *m)
 {
     struct sigaction action = { .sa_handler = on_signal };
+    if (interrupted_fd < 0) /* before there is a handler; -1 is what poll() leaves out */
+        interrupted_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     atomic_store(&to_cancel, m);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
@@ -382,16 +390,84 @@ static int make_migration(struct endpoint *e, struct vmig_error *err)
     return rc;
 }
 
+/* A server may be silent for seconds, and nothing ends a call to it. So that is done on a thread, and
+ * who does not want to wait any more ends the program: nothing was touched yet. */
+struct opening {
+    struct endpoint *e;
+    struct vmig_error *err;
+    _Atomic(const char *) address; /* of the device it is at */
+    int rc, done_fd;
+};
+
+static int open_all(struct opening *o)
+{
+    struct endpoint *e = o->e;
+    int rc = 0;
+    for (unsigned i = 0; rc == 0 && i < e->num_ram; i++)
+        rc = map_ram(e, &e->ram[i], o->err);
+    for (unsigned i = 0; rc == 0 && i < e->num_addresses; i++) {
+        atomic_store(&o->address, e->addresses[i]);
+        rc = open_device(e, i, o->err);
+    }
+    if (rc == 0)
+        rc = add_ram_blocks(e, o->err);
+    return rc < 0 ? rc : add_devices(e, o->err);
+}
+
+static void *opening_main(void *opaque)
+{
+    struct opening *o = opaque;
+    o->rc = open_all(o);
+    eventfd_write(o->done_fd, 1);
+    return NULL;
+}
+
+static _Noreturn void leave(struct opening *o)
+{
+    struct vmig_error err = { .code = -ECANCELED, .stage = VMIG_STAGE_OPEN, .reason = "cancelled" };
+    const char *address = atomic_load(&o->address);
+    snprintf(err.text, sizeof(err.text),
+             "cancelled while %.300s was being opened; nothing had been touched",
+             address ? address : "memory");
+    if (o->e->control)
+        vmig_migration_set_control(o->e->migration, NULL, NULL); /* removes its file */
+    enum cmd_exit code = endpoint_fail(o->e, &err);
+    fflush(NULL);
+    _exit(code); /* the thread goes on with what belongs to the others */
+}
+
+static int open_unless_interrupted(struct opening *o)
+{
+    pthread_t thread;
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    int rc = pthread_create(&thread, NULL, opening_main, o);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (rc != 0)
+        return fail(o->err, rc, "no thread to open %s: %s", "devices");
+    struct pollfd p[2] = { { .fd = o->done_fd, .events = POLLIN },
+                           { .fd = interrupted_fd, .events = POLLIN } };
+    while (poll(p, 2, -1) < 0)
+        ; /* EINTR: the handler has made the other one readable */
+    if (!p[0].revents)
+        leave(o);
+    pthread_join(thread, NULL);
+    return o->rc;
+}
+
 int endpoint_open(struct endpoint *e, struct vmig_error *err)
 {
+    struct opening o = { .e = e, .err = err, .done_fd = -1 };
     int rc = make_migration(e, err);
-    for (unsigned i = 0; rc == 0 && i < e->num_ram; i++)
-        rc = map_ram(e, &e->ram[i], err);
-    for (unsigned i = 0; rc == 0 && i < e->num_addresses; i++)
-        rc = open_device(e, i, err);
-    if (rc == 0)
-        rc = add_ram_blocks(e, err);
-    return rc < 0 ? rc : add_devices(e, err);
+    if (rc < 0)
+        return rc;
+    o.done_fd = eventfd(0, EFD_CLOEXEC);
+    if (o.done_fd < 0)
+        return fail(err, errno, "opening %s: %s", "an eventfd");
+    rc = open_unless_interrupted(&o);
+    close(o.done_fd);
+    return rc;
 }
 
 int endpoint_remember(const struct endpoint *e, struct vmig_migration *migration,

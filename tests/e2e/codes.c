@@ -243,6 +243,38 @@ static void cancelled_by_a_signal_is_130(void **state)
     expect_state("target", "RUNNING");
 }
 
+/* The command is at one of its devices, whose server never says a word, when the signal comes. */
+static void silent_server_of_a_device_holds_up_no_signal(void **state)
+{
+    static const char *const commands[] = { "send", "receive", "save", "restore" };
+    (void)state;
+    expect(run("save", from, "--to", at("saved")), 0, "");
+    int server = silent_peer("silent");
+    char silent[200];
+    snprintf(silent, sizeof(silent), "vfio-user:%s", at("silent"));
+    for (unsigned i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        const char *c = commands[i];
+        struct process p = i < 2    ? start(c, "--json", "--device", silent, "--control",
+                                            at("control"), unix_address("link"))
+                           : i == 2 ? start(c, "--json", silent, "--to", at("other"))
+                                    : start(c, "--json", silent, "--from", at("saved"));
+        int fd = accept(server, NULL, NULL);
+        assert_true(fd >= 0);
+        kill(p.pid, i % 2 ? SIGTERM : SIGINT);
+        json_t *report = json_loadf(p.from, JSON_DISABLE_EOF_CHECK, NULL);
+        const char *text =
+            json_string_value(json_object_get(json_object_get(report, "error"), "message"));
+        assert_non_null(text);
+        assert_non_null(
+            strstr(text, "silent was being opened")); /* and not that it did not answer */
+        json_decref(report);
+        assert_int_equal(end(&p), 130);
+        assert_int_not_equal(access(at("control"), F_OK), 0);
+        close(fd);
+    }
+    close(server);
+}
+
 static void cancelled_through_the_control_socket_is_130(void **state)
 {
     (void)state;
@@ -322,6 +354,7 @@ int main(void)
         TEST(unresolved_is_4),
         TEST(device_that_was_lost_is_5),
         TEST(cancelled_by_a_signal_is_130),
+        TEST(silent_server_of_a_device_holds_up_no_signal),
         TEST(cancelled_through_the_control_socket_is_130),
         TEST(events_are_told_until_the_command_ends),
         TEST(devices_move_between_two_commands),
