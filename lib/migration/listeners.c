@@ -182,14 +182,15 @@ static bool wait_for(struct listener *l, int fd, short what)
 }
 
 /* False: it does not take it. When it is over nobody waits for it. */
-static bool write_out(struct listener *l, int fd, const char *line)
+static bool write_out(struct listener *l, int fd, char *line)
 {
-    size_t left = strlen(line);
-    while (left) {
-        ssize_t n = send(fd, line, left, MSG_DONTWAIT | MSG_NOSIGNAL);
+    struct iovec iov = { line, strlen(line) };
+    struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+    while (iov.iov_len) {
+        ssize_t n = sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (n > 0) {
-            line += n;
-            left -= (size_t)n;
+            iov.iov_base = (char *)iov.iov_base + n;
+            iov.iov_len -= (size_t)n;
         } else if (errno != EINTR && (errno != EAGAIN || is_over(l) || !wait_for(l, fd, POLLOUT))) {
             return false;
         }
