@@ -88,10 +88,10 @@ static void only_what_makes_sense_is_taken(void **arg)
             snprintf(text, sizeof(text), "%.*s@%s", (int)length, table[i], places[n]);
             snprintf(word, sizeof(word), " %s ", places[n]);
             char row[80], bare[32];
+            int bare_length = (int)strcspn(word, "#/");
             snprintf(row, sizeof(row), "%s ", table[i] + length);
-            snprintf(bare, sizeof(bare), " %.*s ", (int)strcspn(places[n], "#/"), places[n]);
-            bool sense = strstr(row, word) ||
-                         (strcspn(places[n], "#/") < strlen(places[n]) && strstr(row, bare));
+            snprintf(bare, sizeof(bare), "%.*s ", bare_length, word);
+            bool sense = strstr(row, word) || (word[bare_length] && strstr(row, bare));
             if (refdev_fault_parse(text, &fault) != (sense ? 0 : -EINVAL))
                 fail_msg("%s is %s", text, sense ? "refused" : "taken");
         }
