@@ -382,8 +382,12 @@ static struct channel *say(const char *path, json_t *take_request, int patience_
         return NULL;
     }
     be_patient(c, patience_s);
-    write_line(c, take_request); /* there is no answer to what could not be written */
-    return c;
+    if (write_line(c, take_request) == 0)
+        return c;
+    channel_free(
+        c); /* waiting for an answer to what was not asked would take all of the patience */
+    error_set(err, ENOTCONN, VMIG_STAGE_HANDOVER, NULL, NULL, "%.200s gave no answer", path);
+    return NULL;
 }
 
 /* What is under "return", or NULL. */
