@@ -320,12 +320,42 @@ static int on_command(struct target *t, const struct qemu_section *s, struct vmi
 
 /* ---- the tail ---- */
 
+/* Each END precedes the stream's; a worker would wait for one that is missing for ever. */
+static int check_ended(struct vmig_migration *m, struct vmig_error *err)
+{
+    for (unsigned i = 0; i < m->num_participants; i++) {
+        struct participant *p = m->participants[i];
+        if (!p->ops->load || inbox_ended(&p->inbox))
+            continue;
+        int rc = run_check(m, err);
+        return rc < 0 ? rc
+                      : error_set(err, EPROTO, m->stage, p->id, "layout-mismatch",
+                                  "the stream ended without the end of its data; give the devices "
+                                  "that were sent, no others");
+    }
+    return 0;
+}
+
+/* The stream was changed somewhere: if the list at its end tells whose data it was, he is named. */
+static void find_damaged(struct target *t, struct vmig_error *err)
+{
+    struct vmig_error whose = { 0 };
+    if (!t->ready || !t->manifest.count || check_ended(t->m, NULL) < 0 ||
+        crew_wait(t->m, STEP_LOAD, NULL) < 0)
+        return;
+    sections_check_manifest(t->m, &t->manifest, t->only_id, &whose);
+    if (strcmp(whose.reason, "corrupt-data") == 0)
+        *err = whose;
+}
+
 static int on_manifest(struct target *t, const struct qemu_section *s, struct vmig_error *err)
 {
     if (t->manifest_seen)
         return target_damaged(t, s, err, "a second manifest");
     t->manifest_seen = true;
     int rc = manifest_read(&t->reader, s->version_id, &t->manifest, err);
+    if (rc == -EBADMSG && err)
+        find_damaged(t, err);
     if (rc == 0 && t->m->one_way)
         run_set_identity(t->m, t->manifest.identity);
     return rc;
@@ -412,22 +442,6 @@ static int read_stream(struct target *t, struct vmig_error *err)
                          "source goes on, migrate again",
                          t->m->stall_ms, t->reader.offset);
     return rc < 0 ? error_copy(err, &why) : 0;
-}
-
-/* Each END precedes the stream's; a worker would wait for one that is missing for ever. */
-static int check_ended(struct vmig_migration *m, struct vmig_error *err)
-{
-    for (unsigned i = 0; i < m->num_participants; i++) {
-        struct participant *p = m->participants[i];
-        if (!p->ops->load || inbox_ended(&p->inbox))
-            continue;
-        int rc = run_check(m, err);
-        return rc < 0 ? rc
-                      : error_set(err, EPROTO, m->stage, p->id, "layout-mismatch",
-                                  "the stream ended without the end of its data; give the devices "
-                                  "that were sent, no others");
-    }
-    return 0;
 }
 
 /* The source sent again what it was told of, or went on without doing so. */

@@ -208,6 +208,15 @@ static void flipped_bit_is_refused(void **state)
     }
 }
 
+/* The middle of the file is the device's data; whoever finds it first, the device is named. */
+static void damaged_device_is_named(void **state)
+{
+    (void)state;
+    save();
+    bytes[num_bytes / 2] ^= 1;
+    expect(run("restore", to, "--from", store(bytes, num_bytes)), 1, "device0: ");
+}
+
 static void foreign_version_is_refused_with_both_numbers(void **state)
 {
     (void)state;
@@ -259,6 +268,7 @@ int main(void)
         TEST(second_restore_is_noticed),
         TEST(file_cut_short_is_refused),
         TEST(flipped_bit_is_refused),
+        TEST(damaged_device_is_named),
         TEST(foreign_version_is_refused_with_both_numbers),
         TEST(state_of_another_kind_of_device_is_refused_with_both),
         TEST(file_that_is_no_stream_is_refused),
