@@ -247,6 +247,9 @@ static void end_process(pid_t pid)
 
 static void end_workload(struct child *c)
 {
+    if (c->to)
+        fclose(c->to); /* no more commands: it ends when it has done with what it does */
+    c->to = NULL;
     if (c->pid > 0)
         kill(c->pid, SIGTERM);
     while (c->from > 0 && child_read(c)) /* it may have more to say, and must not wait for us */

@@ -19,6 +19,8 @@ static int line_length(void)
 
 void progress_draw(const struct vmig_event *event)
 {
+    if (event->stage == VMIG_STAGE_NONE)
+        return; /* not begun, or over */
     char bar[BAR_CELLS + 1], sent[32], left[32];
     uint64_t all = event->sent_bytes + event->remaining_bytes;
     /* before the rounds nobody has looked how much there is */

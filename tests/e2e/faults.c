@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Faults from the command line: what the commands say, and how they end. */
+#include <signal.h>
 #include <stdbool.h>
 #include <string.h>
 #include <unistd.h>
@@ -105,6 +106,19 @@ static void device_that_takes_long_is_named_meanwhile(void **state)
            "at the target: device0: load-setup takes long");
 }
 
+/* Its workload is in the middle of a migration then, and is told to cancel it. */
+static void interrupted_demo_ends_while_a_device_takes_long(void **state)
+{
+    (void)state;
+    char line[200] = "";
+    struct process demo = start(DEMO, "--fault", "source:late:2s@arc/PRE_COPY");
+    while (!strstr(line, "migrating over"))
+        assert_non_null(fgets(line, sizeof(line), demo.from));
+    usleep(500000); /* to be there; what is asserted does not depend on it */
+    kill(demo.pid, SIGINT);
+    assert_int_equal(end(&demo), 130);
+}
+
 static void fault_that_did_not_happen_is_told(void **state)
 {
     (void)state;
@@ -143,6 +157,7 @@ int main(void)
         TEST(lost_pages_are_found_and_told),
         TEST(what_only_the_target_knows_is_told),
         TEST(device_that_takes_long_is_named_meanwhile),
+        TEST(interrupted_demo_ends_while_a_device_takes_long),
         TEST(fault_that_did_not_happen_is_told),
         TEST(list_is_one_json_object_if_wanted),
         TEST(late_answer_makes_the_pause_longer_and_nothing_else),
