@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <math.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,10 +37,16 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-double median(double *values, int count)
+double percentile(double *values, int count, double part)
 {
     qsort(values, (size_t)count, sizeof(*values), compare);
-    return values[count / 2];
+    int at = (int)ceil(part * count) - 1;
+    return count ? values[at < 0 ? 0 : at] : 0;
+}
+
+double median(double *values, int count)
+{
+    return percentile(values, count, 0.5);
 }
 
 /* ---- memory ---- */

@@ -16,7 +16,8 @@
 _Noreturn void die(const char *what); /* says errno */
 void must(int rc, const struct vmig_error *err);
 
-/* Sorts. */
+/* Both sort. @part of @count values are no larger: 0.9 is the 90th percentile; 0 of none. */
+double percentile(double *values, int count, double part);
 double median(double *values, int count);
 
 /* ---- memory ---- */

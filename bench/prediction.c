@@ -25,28 +25,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "bench/bench.h"
 #include "cmd/workload.h"
 #include "lib/clock.h"
 #include "refdev/server.h"
 
-#define MIB (UINT64_C(1) << 20)
 #define DEVICES_MAX 4
 #define NO_LIMIT_MS 2000 /* past every setting's pause */
-
-static void die(const char *what)
-{
-    fprintf(stderr, "bench/prediction: %s: %s\n", what, strerror(errno));
-    exit(1);
-}
-
-static void must(int rc, const struct vmig_error *err)
-{
-    char text[700];
-    if (rc >= 0)
-        return;
-    fprintf(stderr, "bench/prediction: %s\n", vmig_error_message(err, text, sizeof(text)));
-    exit(1);
-}
 
 /* ---- settings ---- */
 
@@ -376,19 +361,6 @@ struct group {
     int count, promised, kept, refused, limited, within, calm, calm_within;
     double error_ms[RUNS_MAX], part[RUNS_MAX], calm_ms[RUNS_MAX];
 };
-
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double percentile(double *values, int count, double part)
-{
-    qsort(values, (size_t)count, sizeof(*values), compare);
-    int at = (int)ceil(part * count) - 1;
-    return count ? values[at < 0 ? 0 : at] : 0;
-}
 
 /* What is asked for: 15 % of the pause, or 10 ms. */
 static bool is_within(double error_ms, double pause_ms)
