@@ -228,16 +228,22 @@ static int hear_verdict(struct qemu_stream *s, uint8_t *content, struct vmig_err
     return section.command == WIRE_CMD_ABORT ? 0 : -EPROTO;
 }
 
-/* Did some device take the step and begin to run with it? RUNNING_P2P counts: such a device works, it
- * only starts no peer-to-peer DMA. So does a device that is lost: it may have. */
-static bool some_device_ran(const struct vmig_migration *m, enum step step)
+/* Does who took the step run with it? RUNNING_P2P counts: such a device works, it only starts no
+ * peer-to-peer DMA. What the host's participants do nobody knows. */
+static bool runs_with(const struct participant *p, enum step step)
+{
+    return p->kind == PARTICIPANT_OTHER || step == STEP_START ||
+           participant_device_flags(p->opaque) & VMIG_MIGRATION_P2P;
+}
+
+/* Did somebody take the step and begin to run? Who is lost may have. */
+static bool somebody_ran(const struct vmig_migration *m, enum step step)
 {
     for (unsigned i = 0; i < m->num_participants; i++) {
         const struct participant *p = m->participants[i];
-        if (p->kind != PARTICIPANT_DEVICE || p->step != step)
+        if (p->kind == PARTICIPANT_RAM || p->step != step)
             continue;
-        bool p2p = participant_device_flags(p->opaque) & VMIG_MIGRATION_P2P;
-        if (crew_health(p) == VMIG_HEALTH_LOST || (p->step_rc == 0 && (step == STEP_START || p2p)))
+        if (crew_health(p) == VMIG_HEALTH_LOST || (p->step_rc == 0 && runs_with(p, step)))
             return true;
     }
     return false;
@@ -257,10 +263,10 @@ static int run_target(struct vmig_migration *m, bool *ret_ran, struct vmig_error
     struct vmig_error cause = { 0 };
     run_stage(m, VMIG_STAGE_RESUME);
     int rc = crew_run(m, STEP_START_P2P, &cause);
-    *ret_ran = some_device_ran(m, STEP_START_P2P);
+    *ret_ran = somebody_ran(m, STEP_START_P2P);
     if (rc == 0) {
         rc = crew_run(m, STEP_START, &cause);
-        *ret_ran |= some_device_ran(m, STEP_START);
+        *ret_ran |= somebody_ran(m, STEP_START);
     }
     uint64_t start_ns = clock_ns();
     if (rc == 0 && m->host.start)

@@ -472,6 +472,20 @@ static int refuse_load(void *opaque, const void *buf, size_t length_bytes, struc
         .size = sizeof(struct vmig_participant_ops), __VA_ARGS__                                   \
     }
 
+static int start_gladly(void *opaque, struct vmig_error *err)
+{
+    (void)opaque;
+    (void)err;
+    return 0;
+}
+
+static void add_beside(struct world *w)
+{
+    static const struct vmig_participant_ops ops = OPS(.start = start_gladly);
+    x(vmig_migration_add_participant(w->source->m, "beside", &ops, NULL, &err));
+    x(vmig_migration_add_participant(w->target->m, "beside", &ops, NULL, &err));
+}
+
 static void participant_that_refuses_is_as_good_as_a_device(void **state)
 {
     (void)state;
@@ -480,27 +494,28 @@ static void participant_that_refuses_is_as_good_as_a_device(void **state)
         enum recovery_point point;
         enum side at;
         enum vmig_health left;
-        bool no_devices;
+        enum { WITH_DEVICE, ALONE, BESIDE } company; /* BESIDE: another one, which starts gladly */
     } rows[] = {
-        { OPS(.prepare = refuse_prepare), POINT_PREPARE, SIDE_SOURCE, OK, false },
-        { OPS(.setup = refuse_prepare), POINT_SETUP, SIDE_SOURCE, OK, false },
-        { OPS(.pending = refuse_pending), POINT_ROUNDS, SIDE_SOURCE, OK, false },
-        { OPS(.iterate = refuse_iterate), POINT_ROUNDS, SIDE_SOURCE, OK, false },
-        { OPS(.quiesce = refuse_prepare), POINT_QUIESCE, SIDE_SOURCE, OK, false },
-        { OPS(.stop = refuse_prepare), POINT_QUIESCE, SIDE_SOURCE, OK, false },
-        { OPS(.complete = refuse_complete), POINT_COMPLETE, SIDE_SOURCE, OK, false },
+        { OPS(.prepare = refuse_prepare), POINT_PREPARE, SIDE_SOURCE, OK, WITH_DEVICE },
+        { OPS(.setup = refuse_prepare), POINT_SETUP, SIDE_SOURCE, OK, WITH_DEVICE },
+        { OPS(.pending = refuse_pending), POINT_ROUNDS, SIDE_SOURCE, OK, WITH_DEVICE },
+        { OPS(.iterate = refuse_iterate), POINT_ROUNDS, SIDE_SOURCE, OK, WITH_DEVICE },
+        { OPS(.quiesce = refuse_prepare), POINT_QUIESCE, SIDE_SOURCE, OK, WITH_DEVICE },
+        { OPS(.stop = refuse_prepare), POINT_QUIESCE, SIDE_SOURCE, OK, WITH_DEVICE },
+        { OPS(.complete = refuse_complete), POINT_COMPLETE, SIDE_SOURCE, OK, WITH_DEVICE },
         { OPS(.stop = refuse_prepare, .resume_p2p = refuse_prepare), POINT_QUIESCE, SIDE_SOURCE, OK,
-          false },
+          WITH_DEVICE },
         { OPS(.stop = refuse_prepare, .resume = refuse_prepare), POINT_QUIESCE, SIDE_SOURCE, RESET,
-          false },
-        { OPS(.load_setup = refuse_prepare), POINT_SETUP, SIDE_TARGET, OK, false },
+          WITH_DEVICE },
+        { OPS(.load_setup = refuse_prepare), POINT_SETUP, SIDE_TARGET, OK, WITH_DEVICE },
         { OPS(.complete = send_a_byte, .load = refuse_load), POINT_COMPLETE, SIDE_TARGET, OK,
-          false },
-        { OPS(.load_complete = refuse_prepare), POINT_COMPLETE, SIDE_TARGET, OK, false },
-        { OPS(.start_p2p = refuse_prepare), POINT_START, SIDE_TARGET, OK, true },
-        { OPS(.start = refuse_prepare), POINT_START, SIDE_TARGET, OK, true },
-        { OPS(.start_p2p = refuse_prepare), POINT_STARTED, SIDE_TARGET, OK, false },
-        { OPS(.start = refuse_prepare), POINT_STARTED, SIDE_TARGET, OK, false },
+          WITH_DEVICE },
+        { OPS(.load_complete = refuse_prepare), POINT_COMPLETE, SIDE_TARGET, OK, WITH_DEVICE },
+        { OPS(.start_p2p = refuse_prepare), POINT_START, SIDE_TARGET, OK, ALONE },
+        { OPS(.start = refuse_prepare), POINT_START, SIDE_TARGET, OK, ALONE },
+        { OPS(.start_p2p = refuse_prepare), POINT_STARTED, SIDE_TARGET, OK, WITH_DEVICE },
+        { OPS(.start = refuse_prepare), POINT_STARTED, SIDE_TARGET, OK, WITH_DEVICE },
+        { OPS(.start = refuse_prepare), POINT_STARTED, SIDE_TARGET, OK, BESIDE },
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct world w;
@@ -513,9 +528,11 @@ static void participant_that_refuses_is_as_good_as_a_device(void **state)
                                        : rows[i].point == POINT_STARTED ? "workload-stopped"
                                                                         : "not-today",
                              .text = "it does not want to" };
-        world_open(&w, &(struct world_plan) { .devices = rows[i].no_devices ? 0 : 1 });
+        world_open(&w, &(struct world_plan) { .devices = rows[i].company == WITH_DEVICE });
         refusing_side = rows[i].at == SIDE_SOURCE ? w.source : w.target;
         add_participants(&w, &rows[i].ops);
+        if (rows[i].company == BESIDE)
+            add_beside(&w);
         if (rows[i].point == POINT_PREPARE)
             begin_alone(&w);
         else
