@@ -297,14 +297,6 @@ FRONT(ssize_t, recv, int fd, void *buf, size_t size, int flags)
     return __real_recv(fd, buf, fault ? 1 : size, flags);
 }
 
-FRONT(ssize_t, send, int fd, const void *buf, size_t size, int flags)
-{
-    int fault = FAULT(send, fd, .errors = { EPIPE }, .hiccups = { EINTR, INJECT_SHORT });
-    if (fault && fault != INJECT_SHORT)
-        FAIL(-1, fault);
-    return __real_send(fd, buf, fault ? 1 : size, flags);
-}
-
 /* The first byte of what there is; of a message with descriptors, these too. */
 static struct msghdr first_byte(const struct msghdr *msg, struct iovec *part)
 {
