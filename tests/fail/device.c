@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -414,6 +415,73 @@ static void control_attempt(void)
     end_host();
 }
 
+/* ---- somebody who listens to it ---- */
+
+static struct {
+    sem_t begun; /* or over */
+    unsigned heard;
+    int rc;
+    struct vmig_error err;
+} ear;
+
+static void on_line(void *opaque, json_t *line)
+{
+    (void)opaque;
+    (void)line;
+    if (ear.heard++ == 0)
+        sem_post(&ear.begun);
+}
+
+static void *ear_main(void *opaque)
+{
+    (void)opaque;
+    inject_act_for(INJECT_SOURCE);
+    ear.rc = control_listen(host.control, on_line, NULL, &ear.err);
+    inject_act_for(INJECT_NOBODY);
+    sem_post(&ear.begun);
+    return NULL;
+}
+
+/* Who listens hears all, or that it does not; who tells is never the worse for it. */
+static void listen_attempt(void)
+{
+    pthread_t thread;
+    start_host();
+    struct vmig_migration *m = vmig_migration_new(NULL, NULL);
+    assert_non_null(m);
+    memset(&ear, 0, sizeof(ear));
+    sem_init(&ear.begun, 0, 0);
+    inject_act_for(INJECT_TARGET);
+    assert_int_equal(vmig_migration_set_control(m, host.control, NULL), 0);
+    inject_act_for(INJECT_NOBODY);
+    campaign_begin();
+    assert_int_equal(pthread_create(&thread, NULL, ear_main, NULL), 0);
+    sem_wait(&ear.begun);
+    inject_act_for(INJECT_TARGET);
+    run_event(m, VMIG_EVENT_WARNING, "something is told");
+    run_event(m, VMIG_EVENT_WARNING, "and something else");
+    vmig_migration_set_control(m, NULL, NULL);
+    inject_act_for(INJECT_NOBODY);
+    pthread_join(thread, NULL);
+    bool may_fail = campaign_end();
+    if (ear.rc < 0 && !may_fail)
+        fail_msg("%d %s", ear.rc, ear.err.text);
+    if (ear.rc < 0)
+        assert_true(ear.err.code < 0 && ear.err.text[0]);
+    else
+        assert_int_equal(ear.heard, 4); /* begin, two, end */
+    sem_destroy(&ear.begun);
+    vmig_migration_free(m);
+    end_host();
+}
+
+static void listening_may_fail_in_any_call(void **state)
+{
+    (void)state;
+    campaign("events, who listens", INJECT_SOURCE, listen_attempt);
+    campaign("events, who tells", INJECT_TARGET, listen_attempt);
+}
+
 static void control_socket_may_fail_in_any_call(void **state)
 {
     (void)state;
@@ -428,6 +496,7 @@ int main(void)
         campaign_test(handing_on_may_fail_in_any_call),
         campaign_test(making_a_migration_may_fail_in_any_call),
         campaign_test(control_socket_may_fail_in_any_call),
+        campaign_test(listening_may_fail_in_any_call),
     };
     cmocka_set_test_filter(getenv("FAIL_TEST"));
     return cmocka_run_group_tests(tests, campaign_setup, NULL);
