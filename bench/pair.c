@@ -131,7 +131,7 @@ static void add_devices(struct vmig_migration *m, bool target, void *arg)
     struct vmig_error err = { 0 };
     must(vmig_migration_set(m, "pre-copy", devices->precopy, &err), &err);
     for (unsigned i = 0; i < devices->count; i++) {
-        char address[64], id[16];
+        char address[64], id[32];
         struct vmig_device *device;
         snprintf(address, sizeof(address), "vfio-user:fd:%d", devices->fds[target][i]);
         snprintf(id, sizeof(id), "device%u", i);
