@@ -336,6 +336,7 @@ static void a_device_without_them_goes_on_without(void **unused)
         assert_false(says_reinit());
         assert_false(told_reinit());
     }
+    device = vmig_device_close(device);
     fake_init(&fake);
     fake.migration.has_reinit = false;
     assert_int_equal(fake_open(&fake, NULL, &device, NULL), 0);
