@@ -243,7 +243,8 @@ static int on_round(struct target *t, const uint8_t *data, uint32_t length, stru
         struct participant *p = m->participants[i];
         if (p->ops->load)
             rc = drain(p, err);
-        if (m->carrier == &carrier_lanes && !p->ended) /* the last round is after the stop */
+        /* not of the last round, which is after the stop; after a cancel it is still the worker's */
+        if (rc == 0 && m->carrier == &carrier_lanes && !p->ended)
             p->precopy_bytes = p->data_bytes;
     }
     m->round = round;
