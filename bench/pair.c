@@ -135,7 +135,10 @@ static void add_devices(struct vmig_migration *m, bool target, void *arg)
         struct vmig_device *device;
         snprintf(address, sizeof(address), "vfio-user:fd:%d", devices->fds[target][i]);
         snprintf(id, sizeof(id), "device%u", i);
-        struct vmig_device_options options = { .size = sizeof(options), .id = id };
+        /* a device answers when all of its memory is filled */
+        struct vmig_device_options options = { .size = sizeof(options),
+                                               .id = id,
+                                               .command_timeout_ms = 300000 };
         must(vmig_device_open(address, &options, &device, &err), &err);
         must(vmig_migration_add_device(m, device, &err), &err);
     }
