@@ -69,9 +69,14 @@ static int explain_no_group(struct group_device *self, struct vmig_error *err)
 {
     char driver[SYSFS_NAME_MAX];
     sysfs_find_driver("/sys", self->name, driver);
+    if (sysfs_is_vfio("/sys", self->name, driver))
+        return error_set(err, ENOENT, VMIG_STAGE_OPEN, NULL, "no-device-node",
+                         "/dev/vfio/%u is missing although the device is bound to %s: a container "
+                         "must be given it, and a kernel without VFIO groups has none",
+                         self->group, driver);
     return error_set(err, ENODEV, VMIG_STAGE_OPEN, NULL, "no-vfio-driver",
-                     "/dev/vfio/%u is missing: the device %s%s; bind it to its VFIO driver",
-                     self->group, driver[0] ? "is bound to " : "has no driver", driver);
+                     "the device %s%s; bind it to a VFIO driver (vfio-migrate-probe(1) tells how)",
+                     driver[0] ? "is bound to " : "has no driver", driver);
 }
 
 static int open_group(struct group_device *self, struct vmig_error *err)
@@ -109,10 +114,7 @@ static int check_viable(struct group_device *self, struct vmig_error *err)
     if (status.flags & VFIO_GROUP_FLAGS_VIABLE)
         return 0;
     sysfs_find_foreign("/sys", self->group, foreign, sizeof(foreign));
-    return error_set(err, EPERM, VMIG_STAGE_OPEN, NULL, "group-not-viable",
-                     "IOMMU group %u holds devices of other drivers: %s; bind all of them to VFIO "
-                     "or to nothing",
-                     self->group, foreign[0] ? foreign : "unknown ones");
+    return sysfs_refuse_group(self->group, foreign, err);
 }
 
 static int join_container(struct group_device *self, struct vmig_error *err)
@@ -269,7 +271,7 @@ static void group_close(void *opaque)
 static int open_group_of(const char *address, struct group_device *self, struct vmig_error *err)
 {
     sysfs_name(address, self->name);
-    int rc = sysfs_find_group("/sys", self->name, &self->group, err);
+    int rc = sysfs_find_safe_group("/sys", self->name, &self->group, err);
     for (unsigned i = 0; !rc && i < sizeof(open_steps) / sizeof(open_steps[0]); i++)
         rc = open_steps[i](self, err);
     return rc;

@@ -24,6 +24,7 @@
 #include "lib/device/kernel.h"
 #include "lib/device/sysfs.h"
 #include "lib/device/uapi.h"
+#include "lib/device/variant.h"
 #include "lib/error.h"
 
 struct kernel_stream {
@@ -57,42 +58,48 @@ static bool has_feature(struct kernel_device *device, uint32_t operation, uint32
 
 /* ---- what it can ---- */
 
-/* Functions whose state only their own driver can move, for the remedy when plain vfio-pci holds
- * them. Device id 0 stands for any. */
-static const struct {
-    uint16_t vendor, device;
-    const char *driver;
-} kernel_drivers[] = {
-    { 0x15b3, 0x101e, "mlx5_vfio_pci" },     { 0x19e5, 0xa251, "hisi_acc_vfio_pci" },
-    { 0x19e5, 0xa256, "hisi_acc_vfio_pci" }, { 0x19e5, 0xa259, "hisi_acc_vfio_pci" },
-    { 0x1dd8, 0x1003, "pds_vfio_pci" },      { 0x8086, 0x4941, "qat_vfio_pci" },
-    { 0x8086, 0x4943, "qat_vfio_pci" },      { 0x8086, 0x4945, "qat_vfio_pci" },
-    { 0x1af4, 0, "virtio_vfio_pci" },
-};
-
-static const char *find_variant_driver(struct kernel_device *device)
+/* Its identity, as far as it is known without a handle. */
+static bool read_pci(struct kernel_device *device, struct sysfs_pci *ret)
 {
-    uint8_t id[4];
+    uint8_t id[48];
+    if (sysfs_find_pci("/sys", device->name, ret))
+        return true;
     if (kernel_region_read(device, VMIG_REGION_CONFIG, 0, id, sizeof(id), NULL))
-        return NULL;
-    for (unsigned i = 0; i < sizeof(kernel_drivers) / sizeof(kernel_drivers[0]); i++)
-        if ((id[0] | id[1] << 8) == kernel_drivers[i].vendor &&
-            (!kernel_drivers[i].device || (id[2] | id[3] << 8) == kernel_drivers[i].device))
-            return kernel_drivers[i].driver;
-    return NULL;
+        return false;
+    *ret = (struct sysfs_pci) {
+        .vendor = (uint16_t)(id[0] | id[1] << 8),
+        .device = (uint16_t)(id[2] | id[3] << 8),
+        .subvendor = (uint16_t)(id[44] | id[45] << 8),
+        .subdevice = (uint16_t)(id[46] | id[47] << 8),
+        .class_code = (uint32_t)(id[9] | id[10] << 8 | id[11] << 16),
+        .is_virtual = true, /* rather name a driver in vain than none */
+    };
+    return true;
 }
 
-/* Drivers spell their names with '-' or '_', as they like. */
-static bool is_driver(const char *a, const char *b)
+static void explain_driver(struct kernel_device *device, struct vmig_migration_info *ret)
 {
-    for (; *a && (*a == *b || (strchr("-_", *a) && strchr("-_", *b))); a++)
-        b++;
-    return *a == *b;
+    struct vmig_device_info info = { 0 };
+    struct sysfs_pci pci;
+    struct kernel_tree tree;
+    char driver[SYSFS_NAME_MAX];
+    sysfs_find_driver("/sys", device->name, driver);
+    if (kernel_info(device, &info, NULL) || !info.pci || sysfs_is_uuid(device->name) ||
+        !read_pci(device, &pci)) {
+        snprintf(ret->reason, sizeof(ret->reason), "vfio-no-kernel-support");
+        snprintf(ret->remedy, sizeof(ret->remedy),
+                 "its driver%s%.40s cannot migrate it; a newer version of it may",
+                 driver[0] ? " " : "", driver);
+        return;
+    }
+    kernel_tree_init(&tree);
+    struct variants *variants = variants_new(&tree);
+    variants_explain(variants, &pci, driver, ret->reason, ret->remedy);
+    variants_free(variants);
 }
 
 static void explain_no_migration(struct kernel_device *device, struct vmig_migration_info *ret)
 {
-    char driver[SYSFS_NAME_MAX];
     if (kernel_has_v1_region(device)) {
         snprintf(ret->reason, sizeof(ret->reason), "vfio-old-protocol");
         snprintf(ret->remedy, sizeof(ret->remedy),
@@ -100,17 +107,7 @@ static void explain_no_migration(struct kernel_device *device, struct vmig_migra
                  "protocol v2 (Linux 5.18 or later)");
         return;
     }
-    snprintf(ret->reason, sizeof(ret->reason), "vfio-no-kernel-support");
-    sysfs_find_driver("/sys", device->name, driver);
-    const char *variant = sysfs_is_pci(device->name) ? find_variant_driver(device) : NULL;
-    if (variant && !is_driver(variant, driver))
-        snprintf(ret->remedy, sizeof(ret->remedy),
-                 "its driver %.40s cannot migrate it; bind it to %s instead", driver, variant);
-    else
-        snprintf(ret->remedy, sizeof(ret->remedy),
-                 "its driver %.40s cannot migrate it; bind it to its vendor's VFIO driver, or "
-                 "update kernel and firmware",
-                 driver);
+    explain_driver(device, ret);
 }
 
 int kernel_migration_info(void *self, struct vmig_migration_info *ret, struct vmig_error *err)

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What sysfs tells about a kernel VFIO device before it is opened. @sys is "/sys", or a test's copy
- * of it. */
+/*
+ * What sysfs tells about a kernel VFIO device before it is opened. @sys is "/sys", or a test's copy
+ * of it. Files there are small and the kernel's, but names in them come from drivers of all kinds:
+ * what is read is bounded, and what is not printable comes out as '?'.
+ */
 #ifndef LIB_DEVICE_SYSFS_H
 #define LIB_DEVICE_SYSFS_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <vfio-migrate/error.h>
 
 bool sysfs_is_pci(const char *address);  /* 0000:3b:00.2 */
@@ -20,11 +24,41 @@ void sysfs_name(const char *address, char ret[SYSFS_NAME_MAX]);
  * in no group ("no-iommu-group"). */
 int sysfs_find_group(const char *sys, const char *name, unsigned *ret, struct vmig_error *err);
 
+/* The same, and refused is also a PCI device that VFIO drives without an IOMMU ("noiommu-mode"). */
+int sysfs_find_safe_group(const char *sys, const char *name, unsigned *ret, struct vmig_error *err);
+
 /* Its driver's name, "" when it has none. */
 void sysfs_find_driver(const char *sys, const char *name, char ret[SYSFS_NAME_MAX]);
 
-/* "0000:3b:00.0 (e1000e), ...": devices of the group that a driver other than VFIO's holds, as far
- * as they fit into @ret. */
+/* Is it registered with VFIO? Kernels before 6.1 do not tell: then, whether @driver, its driver,
+ * is named like one of VFIO's. */
+bool sysfs_is_vfio(const char *sys, const char *name, const char *driver);
+
+/* Does the kernel know a PCI driver of that name? */
+bool sysfs_has_pci_driver(const char *sys, const char *driver);
+
+/* "0000:3b:00.0 (e1000e), ...": devices of the group whose drivers keep VFIO from it; "" when there
+ * are none. Those that do not fit are counted: "... and 3 more". */
 void sysfs_find_foreign(const char *sys, unsigned group, char *ret, size_t size);
+
+/* Error "group-not-viable", with @foreign of sysfs_find_foreign(). */
+int sysfs_refuse_group(unsigned group, const char *foreign, struct vmig_error *err);
+
+/* What a PCI function is. */
+struct sysfs_pci {
+    uint16_t vendor, device, subvendor, subdevice;
+    uint32_t class_code; /* 24 bits */
+    bool is_virtual;     /* function of an SR-IOV device */
+};
+/* False when it is not told. */
+bool sysfs_find_pci(const char *sys, const char *name, struct sysfs_pci *ret);
+
+/* Can VFIO drive this PCI function at all? It refuses bridges. */
+bool sysfs_is_bridge(const struct sysfs_pci *pci);
+
+/* Call @each for the name of each device on @bus ("pci", "mdev") that has a proper one, in no order,
+ * until it returns other than 0. -ENOENT: there is no such bus. */
+int sysfs_each_device(const char *sys, const char *bus, int (*each)(const char *name, void *opaque),
+                      void *opaque);
 
 #endif
