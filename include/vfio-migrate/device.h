@@ -178,23 +178,34 @@ struct vmig_dma_map {
  * locking it would pass RLIMIT_MEMLOCK (kernel devices). */
 int vmig_device_dma_map(struct vmig_device *device, const struct vmig_dma_map *map,
                         struct vmig_error *err);
-/* Exactly what was mapped. When it returns, the device does not reach it any more; its DMA log of
- * that part is gone, so report first. 0, or -ENOENT: no mapping is exactly that. */
+/* Exactly what was mapped. When it returns, the device does not reach it any more. What it wrote
+ * there is not lost to a dirty log that is on: the next report of that range has it, whatever is
+ * mapped there then; all of it is dirty when the log cannot tell. 0, or -ENOENT: no mapping is
+ * exactly that. */
 int vmig_device_dma_unmap(struct vmig_device *device, uint64_t iova, uint64_t size_bytes,
                           struct vmig_error *err);
 
 /* ---- migration ---- */
+
+/* Can the IOMMU in front of the device tell which memory it wrote? */
+enum vmig_iommu_log {
+    VMIG_IOMMU_LOG_NONE,
+    VMIG_IOMMU_LOG_ALL, /* it calls all that is mapped dirty, each time: nothing is lost, nothing is
+                          * saved (type1 behind a real IOMMU) */
+    VMIG_IOMMU_LOG_TRUE, /* what was written */
+};
 
 struct vmig_migration_info {
     uint64_t flags;        /* VMIG_MIGRATION_*; 0: the device cannot migrate, see reason */
     bool has_data_size;    /* stop_copy_length can be asked */
     bool has_precopy_info; /* initial and dirty bytes can be asked */
     bool has_dma_logging;
-    bool has_reinit;      /* can announce new initial bytes, see vmig_device_enable_reinit() */
-    bool reinit;          /* does so: somebody enabled it through this handle */
-    char reason[40];      /* why flags is 0: "vfio-no-kernel-support", ...; or "" */
-    char remedy[200];     /* what to do about it, or "" */
-    uint64_t reserved[8]; /* 0; new members will come out of these */
+    bool has_reinit;  /* can announce new initial bytes, see vmig_device_enable_reinit() */
+    bool reinit;      /* does so: somebody enabled it through this handle */
+    char reason[40];  /* why flags is 0: "vfio-no-kernel-support", ...; or "" */
+    char remedy[200]; /* what to do about it, or "" */
+    enum vmig_iommu_log iommu_log;
+    uint64_t reserved[7]; /* 0; new members will come out of these */
 };
 int vmig_device_migration_info(struct vmig_device *device, struct vmig_migration_info *ret,
                                struct vmig_error *err);
@@ -256,23 +267,37 @@ int vmig_device_data_write(struct vmig_device *device, const void *buf, size_t l
 /* Wait until the device has taken everything written. 0, or the first write's error. */
 int vmig_device_data_flush(struct vmig_device *device, struct vmig_error *err);
 
-/* ---- DMA logging by the device ---- */
+/* ---- which memory the device wrote: its own log, and the IOMMU's dirty bits ---- */
 
 struct vmig_dma_range {
     uint64_t iova, size_bytes;
 };
-/* Start logging writes to @ranges. *pgsize: wished in, chosen out (bytes). Makes one trial report:
- * a log that cannot be read is refused with -EOPNOTSUPP. */
+/* Start logging writes to @ranges (1 to 256). *pgsize: wished in; chosen out, at least 4,096 (bytes).
+ * Makes one trial report: a log that cannot be read is refused with -EOPNOTSUPP (reason
+ * "vfio-log-unreadable"). -E2BIG, -EINVAL, -EOPNOTSUPP also from devices that take fewer ranges, or
+ * less memory. */
 int vmig_device_dma_log_start(struct vmig_device *device, const struct vmig_dma_range *ranges,
                               unsigned num_ranges, uint64_t *pgsize, struct vmig_error *err);
 /* 0 also when it was off. */
 int vmig_device_dma_log_stop(struct vmig_device *device, struct vmig_error *err);
-/* Copy the dirty bits of [iova, iova + size_bytes), multiples of 4096 that must lie in one mapping,
- * into @bitmap and clear them in the device. Bit n is page iova + n * pgsize, u64 words in host order,
- * ceil(pages / 64) words, ORed into what is there. Pages that a vfio-user server wrote through
- * DMA_WRITE messages are included. */
+/* Copy the dirty bits of [iova, iova + size_bytes), multiples of 4096, into @bitmap and clear them in
+ * the device. All of it must be mapped, or have been since the log started. Bit n is page
+ * iova + n * pgsize, u64 words in host order, ceil(pages / 64) words, ORed into what is there. Pages
+ * that a vfio-user server wrote through DMA_WRITE messages are included. */
 int vmig_device_dma_log_report(struct vmig_device *device, uint64_t iova, uint64_t size_bytes,
                                uint64_t pgsize, uint64_t *bitmap, struct vmig_error *err);
+
+/* Start tracking writes to all that is mapped now or will be. *ret_pgsize: what the IOMMU tells pages
+ * in (bytes). -EOPNOTSUPP it cannot (VMIG_IOMMU_LOG_NONE); -ENOSPC a mapping is larger than it can
+ * report (reason "vfio-bitmap-too-large", also from vmig_device_dma_map() while it is on). */
+int vmig_device_iommu_log_start(struct vmig_device *device, uint64_t *ret_pgsize,
+                                struct vmig_error *err);
+/* 0 also when it was off. */
+int vmig_device_iommu_log_stop(struct vmig_device *device, struct vmig_error *err);
+/* As vmig_device_dma_log_report(). Whole mappings are cheapest: others are read whole, and what was
+ * not asked for is kept for a later report. */
+int vmig_device_iommu_log_report(struct vmig_device *device, uint64_t iova, uint64_t size_bytes,
+                                 uint64_t pgsize, uint64_t *bitmap, struct vmig_error *err);
 
 #ifdef __cplusplus
 }

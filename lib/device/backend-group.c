@@ -22,6 +22,7 @@
 #include "lib/cleanup.h"
 #include "lib/device/kernel.h"
 #include "lib/device/sysfs.h"
+#include "lib/device/type1.h"
 #include "lib/device/uapi.h"
 #include "lib/error.h"
 
@@ -338,6 +339,37 @@ static int group_dma_unmap(void *opaque, uint64_t iova, uint64_t size, struct vm
     return 0;
 }
 
+/* The driver of a mediated device pins what it writes; a PCI device is behind a real IOMMU. */
+static int group_iommu_log_info(void *opaque, struct backend_iommu_log *ret, struct vmig_error *err)
+{
+    struct group_device *self = opaque;
+    return type1_log_info(self->container_fd, !sysfs_is_pci(self->name), ret, err);
+}
+
+static int group_iommu_log_start(void *opaque, struct vmig_error *err)
+{
+    return type1_log_switch(((struct group_device *)opaque)->container_fd, true, err);
+}
+
+static int group_iommu_log_stop(void *opaque, struct vmig_error *err)
+{
+    return type1_log_switch(((struct group_device *)opaque)->container_fd, false, err);
+}
+
+static int group_iommu_log_report(void *opaque, uint64_t iova, uint64_t size, uint64_t pgsize,
+                                  uint64_t *bitmap, struct vmig_error *err)
+{
+    struct group_device *self = opaque;
+    return type1_log_report(self->container_fd, iova, size, pgsize, bitmap, err);
+}
+
+static int group_iommu_log_unmap(void *opaque, uint64_t iova, uint64_t size, uint64_t pgsize,
+                                 uint64_t *bitmap, struct vmig_error *err)
+{
+    struct group_device *self = opaque;
+    return type1_log_unmap(self->container_fd, iova, size, pgsize, bitmap, err);
+}
+
 const struct backend_ops backend_group = {
     .name = "group",
     .matches = group_matches,
@@ -365,6 +397,11 @@ const struct backend_ops backend_group = {
     .dma_log_start = kernel_dma_log_start,
     .dma_log_stop = kernel_dma_log_stop,
     .dma_log_report = kernel_dma_log_report,
+    .iommu_log_info = group_iommu_log_info,
+    .iommu_log_start = group_iommu_log_start,
+    .iommu_log_stop = group_iommu_log_stop,
+    .iommu_log_report = group_iommu_log_report,
+    .iommu_log_unmap = group_iommu_log_unmap,
     .hand_on = group_hand_on,
     .inherits = group_inherits,
 };

@@ -6,7 +6,7 @@
  * recovering, resetting, checking arguments against device info and filling in stage and device of
  * errors is the device layer's (device.c, transition.c). Backends are safe to call from several
  * threads; the device layer holds its control mutex around all but data_read, data_write,
- * data_flush and dma_log_report. Members that a backend cannot offer are NULL, and then answer
+ * data_flush and the logs' reports. Members that a backend cannot offer are NULL, and then answer
  * -ENOTTY.
  */
 #ifndef LIB_DEVICE_BACKEND_H
@@ -17,6 +17,14 @@
 struct backend_options {
     unsigned command_timeout_ms, transition_timeout_ms;
     bool no_mmap;
+};
+
+/* What the IOMMU in front of the device can tell of its writes. */
+struct backend_iommu_log {
+    enum vmig_iommu_log kind;
+    uint64_t pgsize;            /* of its bits; 4,096 or more */
+    uint64_t max_mapping_bytes; /* it cannot report larger ones */
+    char why[200];              /* it is not VMIG_IOMMU_LOG_TRUE; a clause */
 };
 
 struct backend_ops {
@@ -58,11 +66,24 @@ struct backend_ops {
     int (*data_write)(void *self, const void *buf, size_t length, struct vmig_error *err);
     int (*data_flush)(void *self, struct vmig_error *err);
 
+    /* A report ors into @bitmap, which is zeroed, touched, aligned to a page, and of whole pages. */
     int (*dma_log_start)(void *self, const struct vmig_dma_range *ranges, unsigned num_ranges,
                          uint64_t *pgsize, struct vmig_error *err);
     int (*dma_log_stop)(void *self, struct vmig_error *err);
     int (*dma_log_report)(void *self, uint64_t iova, uint64_t size, uint64_t pgsize,
                           uint64_t *bitmap, struct vmig_error *err);
+
+    /* The IOMMU's dirty bits: of all mappings, those made later included. NULL all or none. */
+    int (*iommu_log_info)(void *self, struct backend_iommu_log *ret, struct vmig_error *err);
+    int (*iommu_log_start)(void *self, struct vmig_error *err);
+    int (*iommu_log_stop)(void *self, struct vmig_error *err);
+    /* Of exactly one mapping, in info's pages; the log is on. @bitmap as above. Runs beside control
+     * calls as dma_log_report does: the mapping may go away meanwhile. */
+    int (*iommu_log_report)(void *self, uint64_t iova, uint64_t size, uint64_t pgsize,
+                            uint64_t *bitmap, struct vmig_error *err);
+    /* dma_unmap that reports what is lost with the mapping; the log is on. */
+    int (*iommu_log_unmap)(void *self, uint64_t iova, uint64_t size, uint64_t pgsize,
+                           uint64_t *bitmap, struct vmig_error *err);
 
     /* Stop using the descriptors, leave them open without close-on-exec, and write an address into
      * @ret of @size bytes with which open() goes on in their new owner. Only close() follows, which

@@ -51,6 +51,8 @@ static void device_free(struct vmig_device *device)
         device->ops->close(device->backend);
     pthread_cond_destroy(&device->turn);
     pthread_mutex_destroy(&device->lock);
+    for (unsigned i = 0; i < LOG_SOURCES; i++)
+        dirty_log_done(&device->logs[i]);
     free(device->mappings);
     free(device->regions);
     free(device->address);
@@ -263,6 +265,16 @@ static int read_info(struct vmig_device *device, struct vmig_error *err)
     return read_identity(device, err);
 }
 
+static int read_iommu_log(struct vmig_device *device, struct vmig_error *err)
+{
+    struct backend_iommu_log *log = &device->iommu_log;
+    snprintf(log->why, sizeof(log->why), "there is no IOMMU that could tell");
+    int rc =
+        device->ops->iommu_log_info ? device->ops->iommu_log_info(device->backend, log, err) : 0;
+    device->migration.iommu_log = log->kind;
+    return rc;
+}
+
 /* Without STOP_COPY there is no migration, whatever other bits say; bits of later kernels mean
  * nothing to us. */
 static int read_migration(struct vmig_device *device, struct vmig_error *err)
@@ -292,6 +304,8 @@ static struct vmig_device *device_new(const struct backend_ops *ops)
     device->ops = ops;
     atomic_store(&device->refs, 1);
     pthread_mutex_init(&device->lock, NULL);
+    for (unsigned i = 0; i < LOG_SOURCES; i++)
+        dirty_log_init(&device->logs[i]);
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -315,7 +329,9 @@ static int device_start(struct vmig_device *device, const struct vmig_device_opt
     int rc = device->ops->open(device->address, &backend_options, &device->backend, err);
     if (!rc)
         rc = read_info(device, err);
-    return rc ? rc : read_migration(device, err);
+    if (!rc)
+        rc = read_migration(device, err);
+    return rc ? rc : read_iommu_log(device, err);
 }
 
 int device_open(const struct backend_ops *ops, const char *address,
@@ -375,8 +391,10 @@ VMIG_EXPORT struct vmig_device *vmig_device_close(struct vmig_device *device)
 static int refuse_to_hand_on(struct vmig_device *device, struct vmig_error *err)
 {
     enum vmig_state state = VMIG_STATE_RUNNING;
-    if (device->logging)
-        return device_refuse(device, err, EBUSY, "its DMA log is on; stop it first");
+    for (unsigned i = 0; i < LOG_SOURCES; i++)
+        if (atomic_load(&device->logs[i].on))
+            return device_refuse(device, err, EBUSY, "%s: the log is on; stop it first",
+                                 log_call_name(i));
     int rc = device->migration.flags ? device->ops->get_state(device->backend, &state, err) : 0;
     if (rc || state == VMIG_STATE_RUNNING || state == VMIG_STATE_RUNNING_P2P ||
         state == VMIG_STATE_STOP)

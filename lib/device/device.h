@@ -17,6 +17,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include "lib/device/backend.h"
+#include "lib/device/dirty-log.h"
 
 /* Limits on what a device may claim, so that its numbers never size our memory. vfio-pci has 9
  * regions and 5 interrupt kinds and a few device-specific ones; MSI-X ends at 2,048 vectors. */
@@ -48,6 +49,7 @@ struct vmig_device {
     char *address;
     struct vmig_device_info info;
     struct vmig_migration_info migration;
+    struct backend_iommu_log iommu_log;
     unsigned turn_timeout_ms;
     bool no_mmap;
 
@@ -60,11 +62,11 @@ struct vmig_device {
 
     pthread_mutex_t lock;
     pthread_cond_t turn;
-    bool busy;                               /* lock: somebody has the turn */
-    struct device_mapping *mappings;         /* lock: sorted by iova */
-    unsigned num_mappings;                   /* lock */
-    bool logging;                            /* the turn */
-    _Atomic(struct log_caller *) log_caller; /* idle, of the last call into the DMA log, or NULL */
+    bool busy;                       /* lock: somebody has the turn */
+    struct device_mapping *mappings; /* lock: sorted by iova */
+    unsigned num_mappings;           /* lock */
+    struct dirty_log logs[LOG_SOURCES];
+    _Atomic(struct log_caller *) log_caller; /* idle, of the last call into a dirty log, or NULL */
     atomic_uint log_timeout_ms;
     struct device_region *regions; /* the turn: info.num_regions of them */
 };
@@ -104,19 +106,13 @@ int device_reset_from_error(struct vmig_device *device, struct vmig_error *err);
 /* Whoever used the device since its reset took it as it is: RESET becomes OK. */
 void device_accept_reset(struct vmig_device *device);
 
-/* ---- log-call.c: into the backend's DMA log, with a deadline; a device that misses it is lost ---- */
-int log_call_start(struct vmig_device *device, const struct vmig_dma_range *ranges,
-                   unsigned num_ranges, uint64_t *pgsize, struct vmig_error *err);
-int log_call_stop(struct vmig_device *device, struct vmig_error *err);
-/* Ors into @bitmap. */
-int log_call_report(struct vmig_device *device, uint64_t iova, uint64_t size_bytes, uint64_t pgsize,
-                    uint64_t *bitmap, struct vmig_error *err);
-void log_call_done(struct vmig_device *device);
-/* The deadline, which is the transition timeout of the device's options otherwise. */
-void device_set_log_timeout(struct vmig_device *device, unsigned ms);
-
+/* Multiples of @align, not empty, and below 2^64. */
+bool device_is_iova_range(uint64_t iova, uint64_t size_bytes, uint64_t align);
 /* Is [iova, iova + size) inside one mapping? Any thread. */
 bool device_is_mapped(struct vmig_device *device, uint64_t iova, uint64_t size_bytes);
+/* The mapping around @iova, or, with none there, size 0 and in ret->iova where the next one begins
+ * (UINT64_MAX: nowhere). Any thread. */
+void device_find_mapping(struct vmig_device *device, uint64_t iova, struct device_mapping *ret);
 
 /* "Input/output error" for -EIO. Static string. */
 const char *device_errno_text(int rc);

@@ -3,8 +3,8 @@
  * DMA logging by the device.
  *
  * The kernel only sets bits, drops them when it cannot write to the bitmap, and before 6.8 had
- * trouble with bitmaps that cross a page at an odd address. So a report goes into zeroed, touched,
- * page-aligned memory of our own and is ORed into the caller's from there.
+ * trouble with bitmaps that cross a page at an odd address: hence the rule in backend.h for the
+ * memory that a report goes into.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -58,18 +58,11 @@ int kernel_dma_log_report(void *self, uint64_t iova, uint64_t size, uint64_t pgs
                           uint64_t *bitmap, struct vmig_error *err)
 {
     struct kernel_device *device = self;
-    const size_t page = 4096;
-    size_t words = (size_t)((size / pgsize + 63) / 64);
-    size_t bytes = (words * sizeof(uint64_t) + page - 1) / page * page;
-    CLEANUP_FREE uint64_t *bits = aligned_alloc(page, bytes);
-    if (!bits)
-        return error_set(err, ENOMEM, VMIG_STAGE_NONE, NULL, NULL, "out of memory");
-    memset(bits, 0, bytes);
     struct vfio_device_feature_dma_logging_report report = {
         .iova = iova,
         .length = size,
         .page_size = pgsize,
-        .bitmap = (uintptr_t)bits,
+        .bitmap = (uintptr_t)bitmap,
     };
     int rc = kernel_feature(device, VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT,
                             &report, sizeof(report));
@@ -77,7 +70,5 @@ int kernel_dma_log_report(void *self, uint64_t iova, uint64_t size, uint64_t pgs
         return error_set(err, rc, VMIG_STAGE_NONE, NULL, NULL,
                          "reading the DMA log of %" PRIu64 " bytes at IOVA 0x%" PRIx64 ": %s", size,
                          iova, strerror(-rc));
-    for (size_t i = 0; i < words; i++)
-        bitmap[i] |= bits[i];
     return 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Calls into a device's DMA log, each made on a thread that can be left behind.
+ * Calls into a device's dirty logs, each made on a thread that can be left behind.
  *
  * Whoever reads the logs of all devices does so one after the other; a device that hangs there must
  * not take him, and with him the other devices' logs, along. So the caller waits with a deadline. A
@@ -20,33 +20,44 @@
 struct log_caller {
     struct worker *worker;
     struct vmig_device *device;
+    enum log_source source;
     struct vmig_dma_range ranges[DEVICE_LOG_RANGES_MAX];
     unsigned num_ranges;
     uint64_t iova, size_bytes, pgsize;
-    uint64_t *bits;
-    size_t num_words, room_words;
+    uint64_t *bits; /* as struct backend_ops wants them */
+    size_t num_words, room_bytes;
 };
+
+const char *log_call_name(enum log_source source)
+{
+    return source == LOG_IOMMU ? "its IOMMU's dirty bits" : "its DMA log";
+}
 
 /* ---- on the thread ---- */
 
 static int start(void *arg, struct vmig_error *err)
 {
     struct log_caller *c = arg;
-    return c->device->ops->dma_log_start(c->device->backend, c->ranges, c->num_ranges, &c->pgsize,
-                                         err);
+    const struct backend_ops *ops = c->device->ops;
+    if (c->source == LOG_IOMMU)
+        return ops->iommu_log_start(c->device->backend, err);
+    return ops->dma_log_start(c->device->backend, c->ranges, c->num_ranges, &c->pgsize, err);
 }
 
 static int stop(void *arg, struct vmig_error *err)
 {
     struct log_caller *c = arg;
-    return c->device->ops->dma_log_stop(c->device->backend, err);
+    const struct backend_ops *ops = c->device->ops;
+    return (c->source == LOG_IOMMU ? ops->iommu_log_stop : ops->dma_log_stop)(c->device->backend,
+                                                                              err);
 }
 
 static int report(void *arg, struct vmig_error *err)
 {
     struct log_caller *c = arg;
-    return c->device->ops->dma_log_report(c->device->backend, c->iova, c->size_bytes, c->pgsize,
-                                          c->bits, err);
+    const struct backend_ops *ops = c->device->ops;
+    return (c->source == LOG_IOMMU ? ops->iommu_log_report : ops->dma_log_report)(
+        c->device->backend, c->iova, c->size_bytes, c->pgsize, c->bits, err);
 }
 
 /* ---- the thread's life ---- */
@@ -61,16 +72,17 @@ static void caller_free(struct log_caller *c)
 }
 
 /* The kept one, or another when several threads call at a time. */
-static struct log_caller *caller_take(struct vmig_device *device)
+static struct log_caller *caller_take(struct vmig_device *device, enum log_source source)
 {
     struct log_caller *c = atomic_exchange(&device->log_caller, NULL);
-    if (c)
-        return c;
-    c = calloc(1, sizeof(*c));
+    if (!c)
+        c = calloc(1, sizeof(*c));
     if (!c)
         return NULL;
     c->device = device;
-    c->worker = worker_new();
+    c->source = source;
+    if (!c->worker)
+        c->worker = worker_new();
     if (c->worker)
         return c;
     free(c);
@@ -102,9 +114,9 @@ static int abandon(struct log_caller *c, unsigned ms, const char *what, struct v
     device_abandon(device);
     worker_abandon(c->worker, let_go, c);
     return error_set(err, ETIMEDOUT, VMIG_STAGE_NONE, device->id, "device-hung",
-                     "%s its DMA log did not come back within %u ms and was abandoned; the device "
-                     "is lost, reset it before it is used again",
-                     what, ms);
+                     "%s %s did not come back within %u ms and was abandoned; the device is lost, "
+                     "reset it before it is used again",
+                     what, log_call_name(c->source), ms);
 }
 
 /* *take_c is NULL afterwards if the call hangs; otherwise it holds what the call brought. */
@@ -135,13 +147,15 @@ static bool is_lost(const struct vmig_device *device)
     return atomic_load(&device->health) == VMIG_HEALTH_LOST;
 }
 
-int log_call_start(struct vmig_device *device, const struct vmig_dma_range *ranges,
-                   unsigned num_ranges, uint64_t *pgsize, struct vmig_error *err)
+int log_call_start(struct vmig_device *device, enum log_source source,
+                   const struct vmig_dma_range *ranges, unsigned num_ranges, uint64_t *pgsize,
+                   struct vmig_error *err)
 {
-    struct log_caller *c = caller_take(device);
+    struct log_caller *c = caller_take(device, source);
     if (!c)
         return -ENOMEM;
-    memcpy(c->ranges, ranges, num_ranges * sizeof(*ranges));
+    if (num_ranges)
+        memcpy(c->ranges, ranges, num_ranges * sizeof(*ranges));
     c->num_ranges = num_ranges;
     c->pgsize = *pgsize;
     int rc = call(&c, start, "starting", err);
@@ -152,11 +166,16 @@ int log_call_start(struct vmig_device *device, const struct vmig_dma_range *rang
     return rc;
 }
 
-int log_call_stop(struct vmig_device *device, struct vmig_error *err)
+static bool has_stop(const struct vmig_device *device, enum log_source source)
 {
-    if (!device->ops->dma_log_stop || is_lost(device))
+    return source == LOG_IOMMU ? device->ops->iommu_log_stop : device->ops->dma_log_stop;
+}
+
+int log_call_stop(struct vmig_device *device, enum log_source source, struct vmig_error *err)
+{
+    if (!has_stop(device, source) || is_lost(device))
         return 0; /* a lost device's log ends with it */
-    struct log_caller *c = caller_take(device);
+    struct log_caller *c = caller_take(device, source);
     if (!c)
         return -ENOMEM;
     int rc = call(&c, stop, "stopping", err);
@@ -165,24 +184,27 @@ int log_call_stop(struct vmig_device *device, struct vmig_error *err)
     return rc;
 }
 
+/* Zeroed, in whole pages. */
 static int make_room(struct log_caller *c, uint64_t pages)
 {
+    size_t bytes = (size_t)(pages / 64 + 1) * sizeof(uint64_t);
+    bytes += -bytes % DEVICE_PGSIZE_MIN;
     c->num_words = (size_t)(pages / 64 + (pages % 64 != 0));
-    if (c->num_words > c->room_words) {
+    if (bytes > c->room_bytes) {
         free(c->bits);
-        c->bits = malloc(c->num_words * sizeof(*c->bits));
-        c->room_words = c->bits ? c->num_words : 0;
+        c->bits = aligned_alloc(DEVICE_PGSIZE_MIN, bytes);
+        c->room_bytes = c->bits ? bytes : 0;
     }
     if (!c->bits)
         return -ENOMEM;
-    memset(c->bits, 0, c->num_words * sizeof(*c->bits));
+    memset(c->bits, 0, bytes);
     return 0;
 }
 
-int log_call_report(struct vmig_device *device, uint64_t iova, uint64_t size_bytes, uint64_t pgsize,
-                    uint64_t *bitmap, struct vmig_error *err)
+int log_call_report(struct vmig_device *device, enum log_source source, uint64_t iova,
+                    uint64_t size_bytes, uint64_t pgsize, uint64_t *bitmap, struct vmig_error *err)
 {
-    struct log_caller *c = caller_take(device);
+    struct log_caller *c = caller_take(device, source);
     int rc = c ? make_room(c, size_bytes / pgsize + (size_bytes % pgsize != 0)) : -ENOMEM;
     if (rc == 0) {
         c->iova = iova;

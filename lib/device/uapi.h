@@ -34,6 +34,18 @@ struct uapi_feature_data_size {
 #define UAPI_REGION_TYPE_MIGRATION_V1 3
 #define UAPI_REGION_SUBTYPE_MIGRATION_V1 1
 
+/* Requests of type1 whose second half linux/vfio.h has as bytes without a type. */
+struct uapi_type1_get_bitmap { /* VFIO_IOMMU_DIRTY_PAGES */
+    uint32_t argsz, flags;
+    uint64_t iova, size;
+    struct vfio_bitmap bitmap;
+};
+struct uapi_type1_unmap_bitmap { /* VFIO_IOMMU_UNMAP_DMA */
+    uint32_t argsz, flags;
+    uint64_t iova, size;
+    struct vfio_bitmap bitmap;
+};
+
 _Static_assert(sizeof(struct vfio_group_status) == 8, "as the kernel has it");
 _Static_assert(sizeof(struct vfio_region_info) == 32, "as the kernel has it");
 _Static_assert(sizeof(struct vfio_irq_info) == 16, "as the kernel has it");
@@ -47,6 +59,10 @@ _Static_assert(sizeof(struct vfio_device_feature_dma_logging_control) == 24,
                "as the kernel has it");
 _Static_assert(sizeof(struct vfio_device_feature_dma_logging_range) == 16, "as the kernel has it");
 _Static_assert(sizeof(struct vfio_device_feature_dma_logging_report) == 32, "as the kernel has it");
+_Static_assert(sizeof(void *) != 8 || sizeof(struct uapi_type1_get_bitmap) == 48,
+               "as the kernel has it");
+_Static_assert(sizeof(void *) != 8 || sizeof(struct uapi_type1_unmap_bitmap) == 48,
+               "as the kernel has it");
 _Static_assert(sizeof(struct uapi_precopy_info) == 24, "as the kernel has it");
 _Static_assert(sizeof(struct uapi_feature_data_size) == 8, "as the kernel has it");
 

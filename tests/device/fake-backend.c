@@ -192,11 +192,14 @@ static int op_dma_map(void *self, const struct vmig_dma_map *map, struct vmig_er
 
 static int op_dma_unmap(void *self, uint64_t iova, uint64_t size, struct vmig_error *err)
 {
+    struct fake *fake = self;
     (void)iova;
     (void)size;
     (void)err;
     note(self, "dma_unmap", "");
-    return ((struct fake *)self)->unmap_rc;
+    if (fake->log_ends_with_mapping)
+        fake->log_report_rc = -EINVAL;
+    return fake->unmap_rc;
 }
 
 static int op_reset(void *self, struct vmig_error *err)
@@ -343,8 +346,55 @@ static int op_dma_log_report(void *self, uint64_t iova, uint64_t size, uint64_t 
     fake->reported_size = size;
     fake->reported_pgsize = pgsize;
     if (!fake->log_report_rc)
-        bitmap[0] |= fake->log_word ? fake->log_word : 1;
+        bitmap[0] |= fake->log_word || fake->log_empty ? fake->log_word : 1;
+    if (fake->log_empty)
+        fake->log_word = 0;
     return fake->log_report_rc;
+}
+
+static int op_iommu_log_info(void *self, struct backend_iommu_log *ret, struct vmig_error *err)
+{
+    (void)err;
+    *ret = ((struct fake *)self)->iommu_log;
+    return 0;
+}
+
+static int op_iommu_log_start(void *self, struct vmig_error *err)
+{
+    (void)err;
+    note(self, "iommu_start", "");
+    return ((struct fake *)self)->iommu_start_rc;
+}
+
+static int op_iommu_log_stop(void *self, struct vmig_error *err)
+{
+    (void)err;
+    note(self, "iommu_stop", "");
+    return 0;
+}
+
+static int op_iommu_log_report(void *self, uint64_t iova, uint64_t size, uint64_t pgsize,
+                               uint64_t *bitmap, struct vmig_error *err)
+{
+    struct fake *fake = self;
+    (void)pgsize;
+    (void)err;
+    fake->num_iommu_reports++;
+    fake->iommu_iova = iova;
+    fake->iommu_size = size;
+    if (!fake->iommu_report_rc) {
+        bitmap[0] |= fake->iommu_word;
+        fake->iommu_word = 0;
+    }
+    return fake->iommu_report_rc;
+}
+
+static int op_iommu_log_unmap(void *self, uint64_t iova, uint64_t size, uint64_t pgsize,
+                              uint64_t *bitmap, struct vmig_error *err)
+{
+    note(self, "iommu_unmap", "");
+    int rc = op_iommu_log_report(self, iova, size, pgsize, bitmap, err);
+    return rc ? rc : ((struct fake *)self)->unmap_rc;
 }
 
 const struct backend_ops fake_ops = {
@@ -374,4 +424,9 @@ const struct backend_ops fake_ops = {
     .dma_log_start = op_dma_log_start,
     .dma_log_stop = op_dma_log_stop,
     .dma_log_report = op_dma_log_report,
+    .iommu_log_info = op_iommu_log_info,
+    .iommu_log_start = op_iommu_log_start,
+    .iommu_log_stop = op_iommu_log_stop,
+    .iommu_log_report = op_iommu_log_report,
+    .iommu_log_unmap = op_iommu_log_unmap,
 };

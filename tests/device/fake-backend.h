@@ -62,6 +62,14 @@ struct fake {
     unsigned num_reports, num_log_stops;
     uint64_t reported_iova, reported_size, reported_pgsize;
     uint64_t log_word; /* the first 64 bits of a report; 0: the first page */
+    bool log_empty;    /* no bit at all, log_word comes once */
+    bool log_ends_with_mapping;
+    /* Its IOMMU's dirty bits: info; what was asked; what the next report or unmap finds in its first
+     * 64 pages. */
+    struct backend_iommu_log iommu_log;
+    int iommu_start_rc, iommu_report_rc;
+    unsigned num_iommu_reports;
+    uint64_t iommu_iova, iommu_size, iommu_word;
     int map_rc, unmap_rc;
     int open_rc;
     bool closed;
