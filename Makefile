@@ -63,6 +63,13 @@ kernel-test: all ## only the tests on a real kernel, in an emulated machine
 kernel-shell: all ## a shell on that kernel
 	scripts/rig/shell
 
+# Headers of the kernel that the module is for, and where vfio_migrate_refdev.ko comes to be.
+KDIR ?= /lib/modules/$(shell uname -r)/build
+KMOD_BUILD ?= $(BUILD)/kmod
+.PHONY: kmod
+kmod: ## the reference device as a kernel module: KDIR=headers, KMOD_BUILD=folder (refdev/kernel/README.md)
+	scripts/build-kmod $(KDIR) $(KMOD_BUILD)
+
 .PHONY: install
 install: $(BUILD)/build.ninja ## install under PREFIX (default /usr/local; DESTDIR is honoured)
 	meson configure $(BUILD) -Dprefix=$(PREFIX)

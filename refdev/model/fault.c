@@ -217,6 +217,24 @@ static bool parse_time(struct span span, uint64_t *ret)
     return parse_with_unit(span, units, ret);
 }
 
+static struct span whole(const char *text)
+{
+    struct span span = { text, 0 };
+    while (text[span.length] && span.length < REFDEV_FAULT_TEXT_MAX)
+        span.length++;
+    return span;
+}
+
+bool refdev_parse_bytes(const char *text, uint64_t *ret)
+{
+    return parse_bytes(whole(text), ret);
+}
+
+bool refdev_parse_time(const char *text, uint64_t *ret)
+{
+    return parse_time(whole(text), ret);
+}
+
 static bool parse_errno(struct span span, int *ret)
 {
     uint64_t number;
@@ -410,10 +428,8 @@ int refdev_fault_parse_why(const char *text, struct refdev_fault *ret,
 {
     struct refdev_fault fault;
     struct parser p = { text, ret_error };
-    struct span all = { text, 0 };
+    struct span all = whole(text);
     refdev_zero(&fault, sizeof(fault));
-    while (all.length < REFDEV_FAULT_TEXT_MAX && text[all.length])
-        all.length++;
     if (all.length == REFDEV_FAULT_TEXT_MAX)
         return bad(&p, all, "is longer than any fault", NULL);
     int rc = parse(&p, all, &fault);

@@ -95,6 +95,11 @@ int refdev_fault_parse(const char *text, struct refdev_fault *ret);
 int refdev_fault_parse_why(const char *text, struct refdev_fault *ret,
                            struct refdev_fault_error *ret_error);
 
+/* The numbers in faults, for doors whose other settings are text as well: sizes such as "4096" or
+ * "64K" (up to T), times such as "500ms" (ns to m). False: @text is not one of them. */
+bool refdev_parse_bytes(const char *text, uint64_t *ret);
+bool refdev_parse_time(const char *text, uint64_t *ret);
+
 /* The words, each a NULL-terminated list. */
 extern const char *const refdev_fault_whats[],
     *const refdev_fault_wheres[], *const refdev_fault_states[], *const refdev_fault_commands[];

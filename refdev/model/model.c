@@ -7,7 +7,7 @@ size_t refdev_model_bytes(void)
     return (sizeof(struct refdev_model) + 63) / 64 * 64;
 }
 
-static bool knobs_fit(const struct refdev_knobs *knobs, uint64_t local_bytes)
+bool refdev_knobs_fit(const struct refdev_knobs *knobs, uint64_t local_bytes)
 {
     const struct refdev_profile *profile = knobs->profile;
     uint64_t pgsize = knobs->log_pgsize;
@@ -24,7 +24,7 @@ static bool knobs_fit(const struct refdev_knobs *knobs, uint64_t local_bytes)
 int refdev_init(struct refdev_model *model, const struct refdev_knobs *knobs, void *local,
                 uint64_t local_bytes, void *shared, const struct refdev_door_ops *ops, void *door)
 {
-    if (!knobs->profile || !knobs_fit(knobs, local_bytes))
+    if (!knobs->profile || !refdev_knobs_fit(knobs, local_bytes))
         return -EINVAL;
     refdev_zero(model, sizeof(*model));
     model->profile = knobs->profile;

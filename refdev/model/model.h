@@ -98,6 +98,9 @@ struct refdev_knobs {
 
 size_t refdev_model_bytes(void);
 
+/* Does the profile take these settings, with @local_bytes of local memory? */
+bool refdev_knobs_fit(const struct refdev_knobs *knobs, uint64_t local_bytes);
+
 /* Begin a device in RUNNING. @model: refdev_model_bytes() zeroed bytes, 64-byte aligned. @local:
  * @local_bytes of page-aligned memory (a multiple of the page, 0 and NULL where the profile has
  * none), filled here; @shared: REFDEV_SHARED_BYTES of it. Everything is borrowed until

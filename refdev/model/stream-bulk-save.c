@@ -170,7 +170,7 @@ static bool begin_next(struct refdev_model *model)
         if (begin_first_pass(model))
             return true;
         bulk->phase = REFDEV_BULK_DIRTY;
-        /* fall through */
+        __attribute__((__fallthrough__));
     case REFDEV_BULK_DIRTY:
         if (begin_dirty_run(model))
             return true;

@@ -9,12 +9,15 @@
 
 #ifdef __KERNEL__
 #include <linux/errno.h>
-#include <linux/types.h>
+#include <stdint.h>
+/* Between pieces of long work: there may be others to run. */
+void refdev_breathe(void);
 #else
 #include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#define refdev_breathe() ((void)0)
 #endif
 
 #define refdev_copy(to, from, bytes) __builtin_memcpy(to, from, bytes)

@@ -24,9 +24,11 @@ void refdev_local_reset(struct refdev_model *model)
     uint64_t seed = refdev_reg_value(model, REFDEV_REG_SEED);
     if (!model->local_touched)
         return;
-    for (uint64_t page = 0; page < model->local_pages; page++)
+    for (uint64_t page = 0; page < model->local_pages; page++) {
         refdev_pattern_fill(model->local + page * REFDEV_PATTERN_LANES,
                             refdev_pattern_key(seed, REFDEV_PATTERN_LOCAL, page, 0));
+        refdev_breathe();
+    }
     model->local_touched = false;
 }
 
