@@ -2,7 +2,8 @@
 /*
  * vfio-migrate demo: a running workload with devices moves, live, from one process to another over
  * TCP, and every page is checked afterwards. Nothing is simulated in between: reference devices are
- * processes of their own (two for each device), the workload is one at each end.
+ * processes of their own (two for each device) or those of the addresses given, the workload is one
+ * at each end.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -39,9 +40,18 @@ enum {
     KEY_DOWNTIME,
     KEY_HISTORY,
     KEY_FAULT,
+    KEY_SOURCE_DEVICE,
+    KEY_TARGET_DEVICE,
+    KEY_ALL_DIRTY,
 };
 
 #define FAULTS_MAX 16 /* of all devices together */
+
+/* The devices of one side that somebody else made: addresses as typed. */
+struct given {
+    const char *addresses[WORKLOAD_DEVICES_MAX];
+    unsigned count;
+};
 
 struct demo {
     struct endpoint end; /* tuning parameters, json, quiet */
@@ -49,6 +59,9 @@ struct demo {
     const char *ram, *state_size, *dirty_rate, *latency, *dma_rate, *downtime_limit, *history;
     const struct refdev_profile *profile;
     unsigned num_devices;
+    struct given given[2]; /* source's, target's; empty: the demo starts devices of its own */
+    const char *about_own; /* an option that was given and is about devices of its own */
+    bool all_dirty;
     struct cmd_sided_fault faults[FAULTS_MAX];
     unsigned num_faults;
     bool progress_shown;
@@ -182,11 +195,21 @@ static int await_server(struct demo *d, unsigned index)
 }
 
 #define ARGS_MAX (18 + 2 * WORKLOAD_DEVICES_MAX)
+#define ADDRESS_MAX 64
+
+/* The address of a device of our own, for a process that inherits its descriptor. */
+static char *server_address(struct demo *d, bool source, unsigned index, char *store)
+{
+    int fd = d->device_fds[source ? index : d->num_devices + index];
+    fcntl(fd, F_SETFD, 0);
+    snprintf(store, ADDRESS_MAX, "vfio-user:fd:%d", fd);
+    return store;
+}
 
 /* The workload's command line; strings that are made live in @store. */
-static void workload_arguments(struct demo *d, bool source, char **argv, char (*store)[64])
+static void workload_arguments(struct demo *d, bool source, char **argv, char (*store)[ADDRESS_MAX])
 {
-    unsigned n = 0, s = 0;
+    unsigned n = 0;
     argv[n++] = "vfio-migrate";
     argv[n++] = "workload";
     if (source)
@@ -203,14 +226,12 @@ static void workload_arguments(struct demo *d, bool source, char **argv, char (*
         argv[n++] = "--history";
         argv[n++] = (char *)d->history;
     }
-    if (!d->profile->has_dma_log)
+    if (d->all_dirty)
         argv[n++] = "--all-dirty";
     for (unsigned i = 0; i < d->num_devices; i++) {
-        int fd = d->device_fds[source ? i : d->num_devices + i];
-        fcntl(fd, F_SETFD, 0);
-        snprintf(store[s], sizeof(store[s]), "vfio-user:fd:%d", fd);
         argv[n++] = "--device";
-        argv[n++] = store[s++];
+        argv[n++] = d->given[!source].count ? (char *)d->given[!source].addresses[i]
+                                            : server_address(d, source, i, store[i]);
     }
     argv[n] = NULL;
 }
@@ -222,7 +243,7 @@ static int start_workload(struct demo *d, bool source, struct child *ret)
         return failed(d, "a pipe: %s", strerror(errno));
     ret->pid = fork();
     if (ret->pid == 0) {
-        char *argv[ARGS_MAX], store[WORKLOAD_DEVICES_MAX][64];
+        char *argv[ARGS_MAX], store[WORKLOAD_DEVICES_MAX][ADDRESS_MAX];
         workload_arguments(d, source, argv, store);
         dup2(to[0], STDIN_FILENO);
         dup2(from[1], STDOUT_FILENO);
@@ -412,22 +433,35 @@ static void say(struct demo *d, const char *format, ...)
     fflush(stdout);
 }
 
-static int set_stage(struct demo *d)
+static int start_servers(struct demo *d)
 {
-    say(d, "starting %u device%s (%s%s%s) twice, a workload with %s of memory, and its target",
-        d->num_devices, d->num_devices == 1 ? "" : "s", d->profile->name,
-        d->state_size ? ", state " : "", d->state_size ? d->state_size : "", d->ram);
-    if (!d->profile->has_dma_log)
-        say(d, "these devices cannot log their DMA, so all memory is sent again in the pause "
-               "(--all-dirty)");
+    int rc = 0;
     for (unsigned i = 0; i < d->num_faults; i++)
         say(d, "device %u of the %s will: %s", d->faults[i].device,
             d->faults[i].source ? "source" : "target", d->faults[i].text);
-    int rc = 0;
     for (unsigned i = 0; rc == 0 && i < 2 * d->num_devices; i++)
         rc = start_server(d, i);
     for (unsigned i = 0; rc == 0 && i < 2 * d->num_devices; i++)
         rc = await_server(d, i);
+    return rc;
+}
+
+static int set_stage(struct demo *d)
+{
+    bool given = d->given[0].count;
+    if (given)
+        say(d, "starting a workload with %s of memory on %u given device%s, and its target", d->ram,
+            d->num_devices, d->num_devices == 1 ? "" : "s");
+    else
+        say(d, "starting %u device%s (%s%s%s) twice, a workload with %s of memory, and its target",
+            d->num_devices, d->num_devices == 1 ? "" : "s", d->profile->name,
+            d->state_size ? ", state " : "", d->state_size ? d->state_size : "", d->ram);
+    if (!given && !d->profile->has_dma_log) {
+        d->all_dirty = true;
+        say(d, "these devices cannot log their DMA, so all memory is sent again in the pause "
+               "(--all-dirty)");
+    }
+    int rc = given ? 0 : start_servers(d);
     if (rc == 0)
         rc = start_workload(d, true, &d->source);
     if (rc == 0)
@@ -560,6 +594,29 @@ static void strike(struct demo *d)
 
 /* ---- options ---- */
 
+static void give(struct given *given, char *address, struct argp_state *state)
+{
+    if (given->count == WORKLOAD_DEVICES_MAX)
+        argp_error(state, "at most %d devices", WORKLOAD_DEVICES_MAX);
+    else
+        given->addresses[given->count++] = address;
+}
+
+/* Devices that are there already come in pairs, and are what they are. */
+static void check_given(struct demo *d, struct argp_state *state)
+{
+    unsigned sources = d->given[0].count, targets = d->given[1].count;
+    if (sources != targets)
+        argp_error(state,
+                   "%u --source-device and %u --target-device: each device moves to another one",
+                   sources, targets);
+    else if (sources && d->about_own)
+        argp_error(state, "%s is for devices that the demo starts itself, and not for given ones",
+                   d->about_own);
+    else if (sources)
+        d->num_devices = sources;
+}
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct demo *d = state->input;
@@ -567,14 +624,25 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &d->end;
         return 0;
+    case KEY_SOURCE_DEVICE:
+        give(&d->given[0], arg, state);
+        return 0;
+    case KEY_TARGET_DEVICE:
+        give(&d->given[1], arg, state);
+        return 0;
+    case KEY_ALL_DIRTY:
+        d->all_dirty = true;
+        return 0;
     case KEY_RAM:
         cmd_arg_size(state, "--ram", arg, WORKLOAD_RAM_MIN, UINT64_C(1) << 40);
         d->ram = arg;
         return 0;
     case KEY_DEVICES:
+        d->about_own = "--devices";
         d->num_devices = (unsigned)cmd_arg_number(state, "--devices", arg, 1, WORKLOAD_DEVICES_MAX);
         return 0;
     case KEY_STATE_SIZE:
+        d->about_own = "--state-size";
         cmd_arg_size(state, "--state-size", arg, WORKLOAD_PAGE, UINT64_C(1) << 40);
         d->state_size = arg;
         return 0;
@@ -590,10 +658,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         d->dirty_rate = arg;
         return 0;
     case KEY_LATENCY:
+        d->about_own = "--transition-latency";
         cmd_arg_duration(state, "--transition-latency", arg, 0, 60000000000);
         d->latency = arg;
         return 0;
     case KEY_PROFILE:
+        d->about_own = "--profile";
         d->profile = cmd_arg_profile(state, arg);
         return 0;
     case KEY_DMA:
@@ -601,6 +671,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         d->dma_rate = arg;
         return 0;
     case KEY_FAULT:
+        d->about_own = "--fault";
         if (d->num_faults == FAULTS_MAX)
             argp_error(state, "--fault: at most %d", FAULTS_MAX);
         else
@@ -610,6 +681,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         argp_error(state, "no arguments are expected, only options");
         return 0;
     case ARGP_KEY_END:
+        check_given(d, state);
         for (unsigned i = 0; i < d->num_faults; i++)
             if (d->faults[i].device >= d->num_devices)
                 argp_error(state, "--fault: there is no device %u; --devices is %u",
@@ -625,6 +697,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 }
 
 static const struct argp_option options[] = {
+    { "source-device", KEY_SOURCE_DEVICE, "DEVICE", 0,
+      "Take this device, at the source, instead of starting any; may be given several times", 0 },
+    { "target-device", KEY_TARGET_DEVICE, "DEVICE", 0,
+      "Where it moves to, of the same kind; one for each source device, in that order", 0 },
+    { "all-dirty", KEY_ALL_DIRTY, NULL, 0,
+      "For devices that cannot log their DMA: send all memory again in the pause", 0 },
     { "ram", KEY_RAM, "SIZE", 0, "Memory of the workload (256M)", 0 },
     { "devices", KEY_DEVICES, "N", 0, "Devices (2)", 0 },
     { "state-size", KEY_STATE_SIZE, "SIZE", 0,
