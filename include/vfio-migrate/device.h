@@ -5,10 +5,19 @@
  * A device is opened by an address:
  *   vfio-user:PATH          a vfio-user server's UNIX socket
  *   vfio-user:fd:N          a connected vfio-user socket, taken over
- *   DDDD:BB:SS.F            a PCI device bound to a VFIO driver (kernel group and type1 container)
+ *   DDDD:BB:SS.F            a PCI device bound to a VFIO driver: by its character device and iommufd
+ *                           where this host has and permits that, else by its group (type1)
  *   UUID                    a mediated device (same)
- *   vfio-user:fd:N,established=..., fd:DEVICE,GROUP,CONTAINER,NAME
+ *   /dev/vfio/devices/vfioN the same device by its character device
+ *   fd:N,iommufd=M          that, opened, not bound yet, and /dev/iommu, opened; with ",ioas=ID" it
+ *                           is attached to that address space of M, else to one of its own there
+ *   fd:N,container=M        a device from VFIO_GROUP_GET_DEVICE_FD, and its container with an IOMMU set
+ *   vfio-user:fd:N,established=1,..., fd:N,...,established=1
  *                           what vmig_device_hand_on() wrote: goes on where the last owner stopped
+ * fd: addresses may have ",name=NAME", the PCI address or UUID, for messages and for what sysfs
+ * tells. Opened so, N is the device's and closed with it, M stays the caller's, who may use it for
+ * other devices (after hand-on: all are the device's). When opening fails all of them stay the
+ * caller's and open; N may then be bound already, and only closing undoes that.
  * Device state numbers and flags are those of linux/vfio.h.
  *
  * Threads: every call may be made from any thread. Control calls of one device are serialised
@@ -55,11 +64,15 @@ struct vmig_device_options {
     unsigned command_timeout_ms; /* 0: 5,000 */
     unsigned transition_timeout_ms; /* state changes and reset; 0: 30,000 */
     bool no_mmap;                   /* access regions by read and write only */
+    const char *backend;            /* "cdev", "group", "vfio-user"; NULL or "auto": what fits */
 };
 
-/* Open @address. On success *ret is the caller's and ends with vmig_device_close().
- * Errors: -EINVAL address not understood, -ENOENT nothing there, -EBUSY in use by somebody else,
- * -EPERM/-EACCES no permission, -ETIMEDOUT no answer, -EPROTO the peer broke the protocol. */
+/* Open @address. On success *ret is the caller's and ends with vmig_device_close(). A kernel device
+ * that is not RUNNING is reset.
+ * Errors: -EINVAL address not understood, or backend that it does not belong to; -ENOENT nothing
+ * there, -ENODEV no VFIO device that can be used, -EBUSY in use by somebody else, -EPERM/-EACCES no
+ * permission, -ETIMEDOUT no answer, -EPROTO the peer broke the protocol. The reason codes are in
+ * vfio-migrate(7). */
 int vmig_device_open(const char *address, const struct vmig_device_options *options,
                      struct vmig_device **ret, struct vmig_error *err);
 
@@ -72,16 +85,17 @@ struct vmig_device *vmig_device_close(struct vmig_device *device);
  * On success the address that the new owner opens is in @ret (@size_bytes of it, 4,096 do for 30
  * mappings), the descriptors in it are open without close-on-exec and the caller's, and @device is
  * dead: every call on it returns -ENODEV, and vmig_device_close() leaves the descriptors alone.
- * Over SCM_RIGHTS descriptors arrive with other numbers: the sender passes N (and the number behind
- * "twin=", if there is one), or DEVICE, GROUP and CONTAINER; the receiver writes its numbers into
- * the address in their place and leaves the rest as it is. The sender then closes its copies.
+ * Over SCM_RIGHTS descriptors arrive with other numbers: the sender passes N and the numbers behind
+ * "twin=", "iommufd=", "container=" and "group=", as far as they are there; the receiver writes its
+ * numbers into the address in their place and leaves the rest as it is. The sender then closes its
+ * copies.
  *
  * In the new owner: the state, the registers, interrupts (to the old eventfds, until set anew) and
  * DMA mappings are as they were. Memory that a vfio-user server reaches by messages answers it with
  * EFAULT until the new owner maps it; a vmig_device_dma_map() of the same IOVA, size, access and
  * file goes on with the old mapping, anything else there is refused with -EEXIST until
  * vmig_device_dma_unmap() of the old one. A kernel's mappings cannot be compared: mapping there is
- * always refused so. When opening is refused with -EINVAL the descriptors stay as they are, and
+ * always refused so, but for remembering (vmig_device_dma_map() without vaddr). When opening is refused with -EINVAL the descriptors stay as they are, and
  * open.
  *
  * Blocks until the device's threads have stopped. The last call on @device; no other may be under
@@ -97,7 +111,7 @@ const char *vmig_device_address(const struct vmig_device *device);
 /* ---- what it is ---- */
 
 struct vmig_device_info {
-    char backend[24]; /* "vfio-user", "group" */
+    char backend[24]; /* "vfio-user", "cdev", "group" */
     bool pci;
     bool reset; /* the RESET flag; clear does not prove that reset fails */
     unsigned num_regions, num_irqs;
@@ -175,7 +189,10 @@ struct vmig_dma_map {
     bool writable; /* by the device; it may always read */
 };
 /* @map is copied. 0, or -EINVAL not page aligned, -EEXIST a part of it is mapped already, -ENOMEM
- * locking it would pass RLIMIT_MEMLOCK (kernel devices). */
+ * locking it would pass RLIMIT_MEMLOCK (kernel devices; "memlock").
+ * Where somebody else maps the memory (the owner of the ioas= or container= of the address, or the
+ * last owner), vaddr NULL and fd -1 only say that it is so: the DMA log reports inside known
+ * mappings only. Unmapping such a one forgets it. */
 int vmig_device_dma_map(struct vmig_device *device, const struct vmig_dma_map *map,
                         struct vmig_error *err);
 /* Exactly what was mapped. When it returns, the device does not reach it any more. What it wrote

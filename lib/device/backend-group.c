@@ -13,20 +13,18 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "lib/cleanup.h"
+#include "lib/device/fd-address.h"
 #include "lib/device/kernel.h"
 #include "lib/device/sysfs.h"
 #include "lib/device/type1.h"
 #include "lib/device/uapi.h"
 #include "lib/error.h"
-
-#define PREFIX_FD "fd:"
 
 struct group_device {
     struct kernel_device kernel; /* first: its operations are rows of our table */
@@ -35,19 +33,16 @@ struct group_device {
     unsigned group;
     int container_fd, group_fd;
     bool inherited; /* opened by another process, which may have left DMA mappings */
+    bool shared;    /* so may whoever gave us the container */
     bool no_mmap;
 };
 _Static_assert(offsetof(struct group_device, kernel) == 0,
                "rows of kernel.h take the same pointer");
 
-static bool is_handed_on(const char *address)
-{
-    return !strncmp(address, PREFIX_FD, strlen(PREFIX_FD));
-}
-
 static bool group_matches(const char *address)
 {
-    return sysfs_is_pci(address) || sysfs_is_uuid(address) || is_handed_on(address);
+    return sysfs_is_pci(address) || sysfs_is_uuid(address) ||
+           (fd_address_matches(address) && !fd_address_is_cdev(address));
 }
 
 /* ---- opening, step by step ---- */
@@ -61,9 +56,7 @@ static int open_container(struct group_device *self, struct vmig_error *err)
         return error_set(err, ENOENT, VMIG_STAGE_OPEN, NULL, "vfio-not-loaded",
                          "this kernel offers no VFIO: /dev/vfio/vfio is missing; "
                          "`modprobe vfio vfio_iommu_type1`");
-    return error_set(err, errno, VMIG_STAGE_OPEN, NULL,
-                     errno == EACCES || errno == EPERM ? "no-permission" : NULL,
-                     "opening /dev/vfio/vfio: %m");
+    return kernel_refuse_open("/dev/vfio/vfio", errno, err);
 }
 
 static int explain_no_group(struct group_device *self, struct vmig_error *err)
@@ -87,22 +80,14 @@ static int open_group(struct group_device *self, struct vmig_error *err)
     self->group_fd = open(path, O_RDWR | O_CLOEXEC);
     if (self->group_fd >= 0)
         return 0;
-    switch (errno) {
-    case ENOENT:
+    if (errno == ENOENT)
         return explain_no_group(self, err);
-    case EBUSY:
+    if (errno == EBUSY)
         return error_set(err, EBUSY, VMIG_STAGE_OPEN, NULL, "device-busy",
-                         "%s is in use by another process (`fuser -v %s` tells by which)", path,
-                         path);
-    case EACCES:
-    case EPERM:
-        return error_set(err, errno, VMIG_STAGE_OPEN, NULL, "no-permission",
-                         "no permission for %s; give this user read and write access to it, or run "
-                         "as root",
-                         path);
-    default:
-        return error_set(err, errno, VMIG_STAGE_OPEN, NULL, NULL, "opening %s: %m", path);
-    }
+                         "%s is in use by another process (`fuser -v %s` tells by which), or a "
+                         "device of it by its character device",
+                         path, path);
+    return kernel_refuse_open(path, errno, err);
 }
 
 static int check_viable(struct group_device *self, struct vmig_error *err)
@@ -145,102 +130,98 @@ static int open_device(struct group_device *self, struct vmig_error *err)
     return 0;
 }
 
+static int check_pci(struct group_device *self, struct vmig_error *err)
+{
+    return kernel_check_pci(&self->kernel, err);
+}
+
 static int make_running(struct group_device *self, struct vmig_error *err)
 {
-    struct vmig_device_info info;
-    struct vmig_migration_info migration;
-    enum vmig_state state = VMIG_STATE_RUNNING;
-    /* mtty answers some questions only after this one. */
-    int rc = kernel_info(&self->kernel, &info, err);
-    if (!rc)
-        rc = kernel_migration_info(&self->kernel, &migration, err);
-    if (!rc && migration.flags)
-        rc = kernel_get_state(&self->kernel, &state, err);
-    if (rc || state == VMIG_STATE_RUNNING)
-        return rc;
-    rc = kernel_reset(&self->kernel, err);
-    if (rc)
-        error_prefix(err, "it was left in %s and must be reset", vmig_state_name(state));
-    return rc;
+    return kernel_make_running(&self->kernel, err);
 }
 
-/* ---- taking over what another process opened ---- */
+/* ---- descriptors that somebody else opened ---- */
 
-static int parse_handed_on(const char *address, int fds[3], char name[SYSFS_NAME_MAX],
-                           struct vmig_error *err)
+/* Do they answer as what they are said to be? */
+static int check_descriptors(const struct fd_address *fds, struct vmig_error *err)
 {
-    int end = -1;
-    if (sscanf(address, PREFIX_FD "%d,%d,%d,%n", &fds[0], &fds[1], &fds[2], &end) == 3 && end > 0 &&
-        fds[0] >= 0 && fds[1] >= 0 && fds[2] >= 0 && fds[0] != fds[1] && fds[0] != fds[2] &&
-        fds[1] != fds[2] && (sysfs_is_pci(address + end) || sysfs_is_uuid(address + end))) {
-        sysfs_name(address + end, name);
-        return 0;
-    }
-    return error_set(err, EINVAL, VMIG_STAGE_OPEN, NULL, NULL,
-                     "address '%.200s' is not fd:DEVICE,GROUP,CONTAINER,NAME with three different "
-                     "file descriptors; pass it on exactly as it was given",
-                     address);
-}
-
-/* Do the descriptors answer as what they are said to be? */
-static int check_handed_on(const int fds[3], struct vmig_error *err)
-{
-    struct vfio_device_info info = { .argsz = sizeof(info) };
     struct vfio_group_status status = { .argsz = sizeof(status) };
     const char *wrong = NULL;
     int fd = -1;
-    if (ioctl(fds[0], VFIO_DEVICE_GET_INFO, &info))
-        wrong = "device", fd = fds[0];
-    else if (ioctl(fds[1], VFIO_GROUP_GET_STATUS, &status))
-        wrong = "IOMMU group", fd = fds[1];
-    else if (ioctl(fds[2], VFIO_GET_API_VERSION) != VFIO_API_VERSION)
-        wrong = "container", fd = fds[2];
+    if (!kernel_is_device(fds->device))
+        wrong = "device", fd = fds->device;
+    else if (fds->group >= 0 && ioctl(fds->group, VFIO_GROUP_GET_STATUS, &status))
+        wrong = "IOMMU group", fd = fds->group;
+    else if (ioctl(fds->container, VFIO_GET_API_VERSION) != VFIO_API_VERSION)
+        wrong = "container", fd = fds->container;
     if (!wrong)
         return 0;
     return error_set(err, EINVAL, VMIG_STAGE_OPEN, NULL, NULL,
                      "file descriptor %d is no VFIO %s; was it closed on the way here?", fd, wrong);
 }
 
-/* Asks, as mtty wants before it answers other questions, but changes nothing. */
-static int take_over(const char *address, struct group_device *self, struct vmig_error *err)
+/* The container stays the caller's, who may have other devices in it, unless all of it was handed
+ * on. */
+static int take_container(const struct fd_address *fds, struct group_device *self,
+                          struct vmig_error *err)
 {
-    int fds[3];
-    enum vmig_state state;
-    struct vmig_migration_info migration;
-    int rc = parse_handed_on(address, fds, self->name, err);
+    self->container_fd =
+        fds->established ? fds->container : fcntl(fds->container, F_DUPFD_CLOEXEC, 0);
+    if (self->container_fd >= 0)
+        return 0;
+    return error_set(err, errno, VMIG_STAGE_OPEN, NULL, NULL, "duplicating file descriptor %d: %m",
+                     fds->container);
+}
+
+/* On failure all descriptors of the address stay as they are: closing them would end the device's
+ * state. */
+static int take_descriptors(const char *address, struct group_device *self, struct vmig_error *err)
+{
+    struct fd_address fds;
+    int rc = fd_address_parse(address, &fds, err);
     if (!rc)
-        rc = check_handed_on(fds, err);
+        rc = check_descriptors(&fds, err);
+    if (!rc)
+        rc = take_container(&fds, self, err);
     if (rc)
         return rc;
-    kernel_device_init(&self->kernel, fds[0], self->name, self->no_mmap);
+    strcpy(self->name, fds.name);
+    kernel_device_init(&self->kernel, fds.device, self->name, self->no_mmap);
     self->opened = true;
-    self->group_fd = fds[1];
-    self->container_fd = fds[2];
-    self->inherited = true;
-    rc = kernel_migration_info(&self->kernel, &migration, err);
-    if (!rc && migration.flags)
-        rc = kernel_get_state(&self->kernel, &state, err);
-    for (unsigned i = 0; i < 3 && !rc; i++)
-        fcntl(fds[i], F_SETFD, FD_CLOEXEC);
-    if (rc) /* closing them would end the device's state */
-        self->kernel.fd = self->group_fd = self->container_fd = -1;
+    self->group_fd = fds.group;
+    self->inherited = fds.established;
+    self->shared = true;
+    if (!fds.established)
+        rc = kernel_check_pci(&self->kernel, err);
+    if (!rc)
+        rc = fds.established ? kernel_take_over(&self->kernel, err)
+                             : kernel_make_running(&self->kernel, err);
+    if (!rc) {
+        fd_address_keep((const int[]) { fds.device, fds.group, self->container_fd }, 3);
+        return 0;
+    }
+    self->kernel.fd = self->group_fd = -1;
+    if (fds.established)
+        self->container_fd = -1;
     return rc;
 }
 
 static int group_hand_on(void *opaque, char *ret, size_t size, struct vmig_error *err)
 {
     struct group_device *self = opaque;
-    int *fds[3] = { &self->kernel.fd, &self->group_fd, &self->container_fd };
-    int n = snprintf(ret, size, PREFIX_FD "%d,%d,%d,%s", *fds[0], *fds[1], *fds[2], self->name);
-    if (n < 0 || (size_t)n >= size)
-        return error_set(err, ENOSPC, VMIG_STAGE_NONE, NULL, NULL,
-                         "its address for the next process has %d bytes, there is room for %zu", n,
-                         size);
+    struct fd_address address = {
+        .device = self->kernel.fd,
+        .iommufd = -1,
+        .container = self->container_fd,
+        .group = self->group_fd,
+        .established = true,
+    };
+    strcpy(address.name, self->name);
+    int rc = fd_address_write(&address, ret, size, err);
+    if (rc)
+        return rc;
     kernel_drop_stream(&self->kernel);
-    for (unsigned i = 0; i < 3; i++) {
-        fcntl(*fds[i], F_SETFD, 0);
-        *fds[i] = -1;
-    }
+    fd_address_release((int *[]) { &self->kernel.fd, &self->group_fd, &self->container_fd }, 3);
     return 0;
 }
 
@@ -253,10 +234,16 @@ static bool group_inherits(void *opaque, uint64_t iova, uint64_t size)
     return self->inherited;
 }
 
+static bool group_shares_memory(void *opaque)
+{
+    const struct group_device *self = opaque;
+    return self->shared;
+}
+
 /* ---- the handle ---- */
 
 static int (*const open_steps[])(struct group_device *self, struct vmig_error *err) = {
-    open_container, open_group, check_viable, join_container, open_device, make_running,
+    open_container, open_group, check_viable, join_container, open_device, check_pci, make_running,
 };
 
 static void group_close(void *opaque)
@@ -286,8 +273,8 @@ static int group_open(const char *address, const struct backend_options *options
         return error_set(err, ENOMEM, VMIG_STAGE_OPEN, NULL, NULL, "out of memory");
     self->container_fd = self->group_fd = -1;
     self->no_mmap = options->no_mmap;
-    int rc =
-        is_handed_on(address) ? take_over(address, self, err) : open_group_of(address, self, err);
+    int rc = fd_address_matches(address) ? take_descriptors(address, self, err)
+                                         : open_group_of(address, self, err);
     if (rc) {
         group_close(self);
         return rc;
@@ -308,16 +295,14 @@ static int group_dma_map(void *opaque, const struct vmig_dma_map *map, struct vm
         .iova = map->iova,
         .size = map->size_bytes,
     };
-    if (!ioctl(self->container_fd, VFIO_IOMMU_MAP_DMA, &request))
-        return 0;
-    const char *remedy = "";
-    if (errno == ENOMEM)
-        remedy = "; the limit of locked memory (`ulimit -l`) may be too low";
-    else if (errno == ENOSPC)
-        remedy = "; the container holds as many mappings as the kernel allows (dma_entry_limit)";
-    return error_set(err, errno, VMIG_STAGE_NONE, NULL, NULL,
-                     "mapping %" PRIu64 " bytes to IOVA 0x%" PRIx64 ": %m%s", map->size_bytes,
-                     map->iova, remedy);
+    if (ioctl(self->container_fd, VFIO_IOMMU_MAP_DMA, &request))
+        return kernel_refuse_map(&self->kernel, map, -errno,
+                                 errno == ENOSPC ? "; the container holds as many mappings as the "
+                                                   "kernel allows (dma_entry_limit)"
+                                                 : "",
+                                 err);
+    self->kernel.mapped_bytes += map->size_bytes;
+    return 0;
 }
 
 static int group_dma_unmap(void *opaque, uint64_t iova, uint64_t size, struct vmig_error *err)
@@ -328,22 +313,16 @@ static int group_dma_unmap(void *opaque, uint64_t iova, uint64_t size, struct vm
         .iova = iova,
         .size = size,
     };
-    if (ioctl(self->container_fd, VFIO_IOMMU_UNMAP_DMA, &request))
-        return error_set(err, errno, VMIG_STAGE_NONE, NULL, NULL,
-                         "unmapping %" PRIu64 " bytes at IOVA 0x%" PRIx64 ": %m", size, iova);
-    if (request.size != size)
-        return error_set(err, EIO, VMIG_STAGE_NONE, NULL, NULL,
-                         "unmapping %" PRIu64 " bytes at IOVA 0x%" PRIx64
-                         ": the kernel unmapped %" PRIu64,
-                         size, iova, (uint64_t)request.size);
-    return 0;
+    int rc = ioctl(self->container_fd, VFIO_IOMMU_UNMAP_DMA, &request) ? -errno : 0;
+    return kernel_check_unmap(&self->kernel, iova, size, rc, request.size, err);
 }
 
-/* The driver of a mediated device pins what it writes; a PCI device is behind a real IOMMU. */
+/* The driver of a mediated device pins what it writes; a PCI device is behind a real IOMMU. Without a
+ * name (fd:) it may be either. */
 static int group_iommu_log_info(void *opaque, struct backend_iommu_log *ret, struct vmig_error *err)
 {
     struct group_device *self = opaque;
-    return type1_log_info(self->container_fd, !sysfs_is_pci(self->name), ret, err);
+    return type1_log_info(self->container_fd, sysfs_is_uuid(self->name), ret, err);
 }
 
 static int group_iommu_log_start(void *opaque, struct vmig_error *err)
@@ -404,4 +383,5 @@ const struct backend_ops backend_group = {
     .iommu_log_unmap = group_iommu_log_unmap,
     .hand_on = group_hand_on,
     .inherits = group_inherits,
+    .shares_memory = group_shares_memory,
 };

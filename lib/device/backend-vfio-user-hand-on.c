@@ -21,10 +21,9 @@
 #include <sys/stat.h>
 
 #include "lib/cleanup.h"
+#include "lib/device/address-parts.h"
 #include "lib/device/backend-vfio-user.h"
 #include "lib/error.h"
-
-#define FDS_NONE UINT64_MAX /* as twin: there is none */
 
 /* ---- what the server was told to reach ---- */
 
@@ -103,111 +102,72 @@ bool vuc_inherits(void *self, uint64_t iova, uint64_t size)
 
 /* Numbers of an address that must all be there, once. */
 enum { ESTABLISHED, TWIN, MSG_FDS, DATA_XFER, DMA_MAPS, EXTENSIONS, FEATURES, NUM_NUMBERS };
-static const struct {
-    const char *name;
-    uint64_t min, max;
-} numbers[NUM_NUMBERS] = {
-    [ESTABLISHED] = { "established", 1, 1 }, /* the version of this form */
-    [TWIN] = { "twin", 0, FDS_NONE },
-    [MSG_FDS] = { "max_msg_fds", 0, VUSER_FDS_MAX },
-    [DATA_XFER] = { "max_data_xfer_size", 1, VUSER_DATA_XFER_MAX },
-    [DMA_MAPS] = { "max_dma_maps", 0, UINT64_MAX },
-    [EXTENSIONS] = { "extensions", 0, VUSER_EXT_ALL },
-    [FEATURES] = { "features", 0, 1 },
+static const struct address_key keys[NUM_NUMBERS] = {
+    [ESTABLISHED] = { "established", 1, 1, false }, /* the version of this form */
+    [TWIN] = { "twin", 0, INT32_MAX, true },
+    [MSG_FDS] = { "max_msg_fds", 0, VUSER_FDS_MAX, false },
+    [DATA_XFER] = { "max_data_xfer_size", 1, VUSER_DATA_XFER_MAX, false },
+    [DMA_MAPS] = { "max_dma_maps", 0, UINT64_MAX, false },
+    [EXTENSIONS] = { "extensions", 0, VUSER_EXT_ALL, false },
+    [FEATURES] = { "features", 0, 1, false },
 };
-
-static int malformed(struct vmig_error *err, const char *part, const char *why)
-{
-    return error_set(err, EINVAL, VMIG_STAGE_OPEN, NULL, NULL,
-                     "the address of an established connection: '%.60s' %s; pass it on exactly as "
-                     "it was given",
-                     part, why);
-}
-
-/* Digits, and then @end. */
-static bool read_number(const char **text, int base, char end, uint64_t *ret)
-{
-    char *after;
-    if (!**text || !strchr("0123456789abcdef", **text))
-        return false;
-    errno = 0;
-    *ret = strtoull(*text, &after, base);
-    if (errno || *after != end)
-        return false;
-    *text = after + (end != '\0');
-    return true;
-}
+#define WHAT "the address of an established connection (to be passed on exactly as it was given)"
 
 /* IOVA+SIZE+(r|w)+DEV+INODE+OFFSET in hexadecimal, or IOVA+SIZE+(r|w)+message. */
 static int read_window(struct vuc *v, const char *part, struct vmig_error *err)
 {
     struct vuc_window w = { 0 };
     const char *text = part + strlen("dma=");
-    bool ok = read_number(&text, 16, '+', &w.iova) && read_number(&text, 16, '+', &w.size_bytes) &&
-              (text[0] == 'r' || text[0] == 'w') && text[1] == '+';
+    bool ok = address_number(&text, 16, '+', &w.iova) &&
+              address_number(&text, 16, '+', &w.size_bytes) && (text[0] == 'r' || text[0] == 'w') &&
+              text[1] == '+';
     w.writable = ok && text[0] == 'w';
     text += ok ? 2 : 0;
     w.by_message = ok && !strcmp(text, "message");
     ok = ok && (w.by_message ||
-                (read_number(&text, 16, '+', &w.dev) && read_number(&text, 16, '+', &w.ino) &&
-                 read_number(&text, 16, '\0', &w.fd_offset)));
+                (address_number(&text, 16, '+', &w.dev) && address_number(&text, 16, '+', &w.ino) &&
+                 address_number(&text, 16, '\0', &w.fd_offset)));
     uint64_t last;
     if (!ok || !w.size_bytes || w.size_bytes % VUC_PAGE || w.iova % VUC_PAGE ||
         __builtin_add_overflow(w.iova, w.size_bytes - 1, &last))
-        return malformed(err, part, "describes no memory");
+        return address_malformed(err, WHAT, part, "describes no memory");
     for (unsigned i = 0; i < v->num_windows; i++) {
         const struct vuc_window *other = &v->windows[i];
         if (other->iova <= last && w.iova <= other->iova + (other->size_bytes - 1))
-            return malformed(err, part, "overlaps other memory");
+            return address_malformed(err, WHAT, part, "overlaps other memory");
     }
-    return vuc_window_add(v, &w) ? malformed(err, part, "does not fit into memory") : 0;
+    return vuc_window_add(v, &w) ? address_malformed(err, WHAT, part, "does not fit into memory")
+                                 : 0;
 }
 
-static int read_part(struct vuc *v, const char *part, uint64_t *values, bool *seen,
+static int read_part(struct vuc *v, const char *part, struct address_value *values,
                      struct vmig_error *err)
 {
     if (!strncmp(part, "dma=", strlen("dma=")))
         return read_window(v, part, err);
-    for (unsigned i = 0; i < NUM_NUMBERS; i++) {
-        size_t length = strlen(numbers[i].name);
-        const char *text = part + length + 1;
-        if (strncmp(part, numbers[i].name, length) || part[length] != '=')
-            continue;
-        if (seen[i])
-            return malformed(err, part, "comes twice");
-        if (!read_number(&text, 10, '\0', &values[i]) || values[i] < numbers[i].min ||
-            values[i] > numbers[i].max)
-            return malformed(err, part, "is no number that makes sense there");
-        seen[i] = true;
-        return 0;
-    }
-    return malformed(err, part, "is not understood");
+    return address_part_read(keys, NUM_NUMBERS, WHAT, part, values, err);
 }
 
 int vuc_established_parse(struct vuc *v, const char *parts, struct vuc_established *ret,
                           struct vmig_error *err)
 {
-    uint64_t values[NUM_NUMBERS] = { [TWIN] = FDS_NONE };
-    bool seen[NUM_NUMBERS] = { [TWIN] = false };
+    struct address_value values[NUM_NUMBERS] = { 0 };
     CLEANUP_FREE char *copy = strdup(parts);
     int rc = copy ? 0 : -ENOMEM;
     char *rest = copy, *part;
     while (!rc && (part = strsep(&rest, ",")))
-        rc = read_part(v, part, values, seen, err);
-    for (unsigned i = 0; !rc && i < NUM_NUMBERS; i++)
-        if (!seen[i] && i != TWIN)
-            rc = malformed(err, numbers[i].name, "is missing");
-    if (!rc && seen[TWIN] && values[TWIN] > INT32_MAX)
-        rc = malformed(err, "twin", "is no file descriptor");
+        rc = read_part(v, part, values, err);
+    if (!rc)
+        rc = address_parts_check(keys, NUM_NUMBERS, WHAT, values, err);
     if (rc)
         return rc;
-    ret->twin_fd = seen[TWIN] ? (int)values[TWIN] : -1;
+    ret->twin_fd = values[TWIN].seen ? (int)values[TWIN].number : -1;
     ret->peer = vuser_capabilities_default();
-    ret->peer.max_msg_fds = (unsigned)values[MSG_FDS];
-    ret->peer.max_data_xfer_size = values[DATA_XFER];
-    ret->peer.max_dma_maps = values[DMA_MAPS];
-    ret->peer.extensions = (unsigned)values[EXTENSIONS];
-    ret->no_features = !values[FEATURES];
+    ret->peer.max_msg_fds = (unsigned)values[MSG_FDS].number;
+    ret->peer.max_data_xfer_size = values[DATA_XFER].number;
+    ret->peer.max_dma_maps = values[DMA_MAPS].number;
+    ret->peer.extensions = (unsigned)values[EXTENSIONS].number;
+    ret->no_features = !values[FEATURES].number;
     return 0;
 }
 

@@ -93,9 +93,27 @@ struct backend_ops {
     /* Did whoever handed the device on leave a DMA mapping there, which this owner has not mapped
      * again? NULL: never. */
     bool (*inherits)(void *self, uint64_t iova, uint64_t size);
+    /* May somebody else map memory for it, because its address space came with the address? NULL:
+     * no. */
+    bool (*shares_memory)(void *self);
 };
 
 extern const struct backend_ops backend_vfio_user; /* backend-vfio-user.c */
+extern const struct backend_ops backend_cdev;      /* backend-cdev.c */
 extern const struct backend_ops backend_group;     /* backend-group.c */
+
+/* Backends to open an address with, in order: the next one only when the one before is not offered
+ * on this host, or not to this user (backends.c). */
+#define BACKEND_CHOICES_MAX 2
+struct backend_choice {
+    const struct backend_ops *ops[BACKEND_CHOICES_MAX + 1]; /* NULL behind the last */
+};
+/* @wish: a backend's name; NULL or "auto": whatever fits. -EINVAL ("bad-address"; "no-such-backend")
+ * when there is none. */
+int backend_choose(const char *address, const char *wish, struct backend_choice *ret,
+                   struct vmig_error *err);
+int backend_open(const struct backend_choice *choice, const char *address,
+                 const struct backend_options *options, const struct backend_ops **ret_ops,
+                 void **ret_self, struct vmig_error *err);
 
 #endif

@@ -167,13 +167,17 @@ void device_abandon(struct vmig_device *device)
 
 /* ---- open ---- */
 
-/* What names the device in @address: without what an established connection agreed on. */
-static size_t naming_length(const char *address)
+/* What names the device in @address: a name that is in it, or what comes before all that was agreed
+ * on about its descriptors. */
+static const char *find_naming(const char *address, size_t *ret_length)
 {
-    static const char prefix[] = "vfio-user:fd:";
-    const char *agreed = strstr(address, ",established=");
-    bool is_fd = strncmp(address, prefix, strlen(prefix)) == 0;
-    return is_fd && agreed ? (size_t)(agreed - address) : strlen(address);
+    static const char name_key[] = ",name=";
+    bool is_fd = !strncmp(address, "fd:", 3) || !strncmp(address, "vfio-user:fd:", 13);
+    const char *name = is_fd ? strstr(address, name_key) : NULL;
+    if (name)
+        address = name + strlen(name_key);
+    *ret_length = is_fd ? strcspn(address, ",") : strlen(address);
+    return address;
 }
 
 /* The id is at most 63 bytes, it goes on the wire: of a long address the end tells more. */
@@ -184,9 +188,10 @@ static int set_names(struct vmig_device *device, const char *address, const char
     if (!device->address)
         return error_set(err, ENOMEM, VMIG_STAGE_OPEN, id, NULL, "out of memory");
     if (!id) {
-        size_t length = naming_length(address), max = sizeof(device->id) - 1;
+        size_t length, max = sizeof(device->id) - 1;
+        const char *name = find_naming(address, &length);
         size_t skip = length > max ? length - max : 0;
-        snprintf(device->id, sizeof(device->id), "%.*s", (int)(length - skip), address + skip);
+        snprintf(device->id, sizeof(device->id), "%.*s", (int)(length - skip), name + skip);
         return 0;
     }
     if (!id[0] || strlen(id) >= sizeof(device->id))
@@ -296,12 +301,11 @@ static int read_migration(struct vmig_device *device, struct vmig_error *err)
     return rc;
 }
 
-static struct vmig_device *device_new(const struct backend_ops *ops)
+static struct vmig_device *device_new(void)
 {
     struct vmig_device *device = calloc(1, sizeof(*device));
     if (!device)
         return NULL;
-    device->ops = ops;
     atomic_store(&device->refs, 1);
     pthread_mutex_init(&device->lock, NULL);
     for (unsigned i = 0; i < LOG_SOURCES; i++)
@@ -314,8 +318,8 @@ static struct vmig_device *device_new(const struct backend_ops *ops)
     return device;
 }
 
-static int device_start(struct vmig_device *device, const struct vmig_device_options *options,
-                        struct vmig_error *err)
+static int device_start(struct vmig_device *device, const struct backend_choice *choice,
+                        const struct vmig_device_options *options, struct vmig_error *err)
 {
     struct backend_options backend_options = {
         .command_timeout_ms = options->command_timeout_ms,
@@ -326,7 +330,8 @@ static int device_start(struct vmig_device *device, const struct vmig_device_opt
     device->turn_timeout_ms = 3 * options->transition_timeout_ms + 4 * options->command_timeout_ms;
     device->no_mmap = options->no_mmap;
     device_set_log_timeout(device, options->transition_timeout_ms);
-    int rc = device->ops->open(device->address, &backend_options, &device->backend, err);
+    int rc = backend_open(choice, device->address, &backend_options, &device->ops, &device->backend,
+                          err);
     if (!rc)
         rc = read_info(device, err);
     if (!rc)
@@ -334,20 +339,16 @@ static int device_start(struct vmig_device *device, const struct vmig_device_opt
     return rc ? rc : read_iommu_log(device, err);
 }
 
-int device_open(const struct backend_ops *ops, const char *address,
-                const struct vmig_device_options *options, struct vmig_device **ret,
-                struct vmig_error *err)
+static int open_by(const struct backend_choice *choice, const char *address,
+                   const struct vmig_device_options *options, struct vmig_device **ret,
+                   struct vmig_error *err)
 {
-    struct vmig_device_options known;
-    int rc = read_options(options, &known, err);
-    if (rc)
-        return rc;
-    struct vmig_device *device = device_new(ops);
+    struct vmig_device *device = device_new();
     if (!device)
-        return error_set(err, ENOMEM, VMIG_STAGE_OPEN, known.id, NULL, "out of memory");
-    rc = set_names(device, address, known.id, err);
+        return error_set(err, ENOMEM, VMIG_STAGE_OPEN, options->id, NULL, "out of memory");
+    int rc = set_names(device, address, options->id, err);
     if (!rc)
-        rc = device_start(device, &known, err);
+        rc = device_start(device, choice, options, err);
     if (!rc) {
         *ret = device;
         return 0;
@@ -358,25 +359,43 @@ int device_open(const struct backend_ops *ops, const char *address,
     return rc;
 }
 
+int device_open(const struct backend_choice *choice, const char *address,
+                const struct vmig_device_options *options, struct vmig_device **ret,
+                struct vmig_error *err)
+{
+    struct vmig_device_options known;
+    int rc = read_options(options, &known, err);
+    return rc ? rc : open_by(choice, address, &known, ret, err);
+}
+
 /* Without the domain, as lspci prints it, an address is not stable across hosts: not guessed. */
 static int refuse_address(const char *address, struct vmig_error *err)
 {
     char with_domain[64];
+    struct backend_choice choice;
     if (snprintf(with_domain, sizeof(with_domain), "0000:%s", address) < (int)sizeof(with_domain) &&
-        backend_find(with_domain))
-        return error_set(err, EINVAL, VMIG_STAGE_OPEN, NULL, NULL,
+        !backend_choose(with_domain, NULL, &choice, NULL))
+        return error_set(err, EINVAL, VMIG_STAGE_OPEN, NULL, "bad-address",
                          "'%s' has no PCI domain; did you mean '%s'?", address, with_domain);
-    return error_set(err, EINVAL, VMIG_STAGE_OPEN, NULL, NULL,
+    return error_set(err, EINVAL, VMIG_STAGE_OPEN, NULL, "bad-address",
                      "'%.200s' is no device address; use vfio-user:PATH, a PCI address such "
-                     "as 0000:3b:00.2, or a mediated device's UUID",
+                     "as 0000:3b:00.2, a mediated device's UUID, or /dev/vfio/devices/vfioN",
                      address);
 }
 
 VMIG_EXPORT int vmig_device_open(const char *address, const struct vmig_device_options *options,
                                  struct vmig_device **ret, struct vmig_error *err)
 {
-    const struct backend_ops *ops = backend_find(address);
-    return ops ? device_open(ops, address, options, ret, err) : refuse_address(address, err);
+    struct vmig_device_options known;
+    struct backend_choice choice;
+    struct vmig_error cause = { 0 };
+    int rc = read_options(options, &known, err);
+    if (rc)
+        return rc;
+    rc = backend_choose(address, known.backend, &choice, &cause);
+    if (rc && !cause.code)
+        return refuse_address(address, err);
+    return rc ? error_copy(err, &cause) : open_by(&choice, address, &known, ret, err);
 }
 
 VMIG_EXPORT struct vmig_device *vmig_device_close(struct vmig_device *device)

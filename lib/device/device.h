@@ -39,6 +39,7 @@ struct device_region {
 
 struct device_mapping {
     uint64_t iova, size_bytes;
+    bool remembered; /* somebody else mapped it and will unmap it */
 };
 
 struct vmig_device {
@@ -71,8 +72,8 @@ struct vmig_device {
     struct device_region *regions; /* the turn: info.num_regions of them */
 };
 
-/* As vmig_device_open(), with the backend given. */
-int device_open(const struct backend_ops *ops, const char *address,
+/* As vmig_device_open(), with the backends given. */
+int device_open(const struct backend_choice *choice, const char *address,
                 const struct vmig_device_options *options, struct vmig_device **ret,
                 struct vmig_error *err);
 
@@ -116,8 +117,5 @@ void device_find_mapping(struct vmig_device *device, uint64_t iova, struct devic
 
 /* "Input/output error" for -EIO. Static string. */
 const char *device_errno_text(int rc);
-
-/* The backend that @address belongs to, NULL when none knows it (backends.c). */
-const struct backend_ops *backend_find(const char *address);
 
 #endif

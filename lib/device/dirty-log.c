@@ -378,7 +378,7 @@ static int report_at(struct vmig_device *device, enum log_source source, uint64_
                              want->size_bytes, want->iova, at);
     }
     uint64_t left = mapping.size_bytes - (at - mapping.iova);
-    struct device_mapping piece = { at, left < end - at ? left : end - at };
+    struct device_mapping piece = { .iova = at, .size_bytes = left < end - at ? left : end - at };
     *ret_end = at + piece.size_bytes;
     return source == LOG_IOMMU ? ask_iommu(device, &mapping, want, err)
                                : ask_device(device, &piece, want, err);
@@ -459,8 +459,11 @@ static int unmap_with_device_log(struct vmig_device *device, struct leaving *lea
     return rc;
 }
 
+/* What somebody else mapped stays mapped: it is only forgotten. */
 static int unmap_plain(struct vmig_device *device, struct leaving *leaving, struct vmig_error *err)
 {
+    if (leaving->mapping.remembered)
+        return 0;
     return device->ops->dma_unmap(device->backend, leaving->mapping.iova,
                                   leaving->mapping.size_bytes, err);
 }
@@ -476,17 +479,18 @@ static int unmap_with_iommu_log(struct vmig_device *device, struct leaving *leav
     if (!words)
         return -ENOMEM;
     bits.words = memset(words, 0, bytes);
-    int rc =
-        device->ops->iommu_log_unmap(device->backend, iova, bits.size_bytes, pgsize, words, err);
+    __auto_type take =
+        leaving->mapping.remembered ? device->ops->iommu_log_report : device->ops->iommu_log_unmap;
+    int rc = take(device->backend, iova, bits.size_bytes, pgsize, words, err);
     keep(&device->logs[LOG_IOMMU], &bits);
     return rc;
 }
 
-int dirty_log_unmap(struct vmig_device *device, uint64_t iova, uint64_t size_bytes,
+int dirty_log_unmap(struct vmig_device *device, const struct device_mapping *mapping,
                     struct vmig_error *err)
 {
-    struct leaving leaving = { { iova, size_bytes },
-                               { iova, size_bytes, DEVICE_PGSIZE_MIN, NULL } };
+    const uint64_t iova = mapping->iova, size_bytes = mapping->size_bytes;
+    struct leaving leaving = { *mapping, { iova, size_bytes, DEVICE_PGSIZE_MIN, NULL } };
     bool on[LOG_SOURCES];
     int rc = 0;
     for (unsigned i = 0; i < LOG_SOURCES; i++) {

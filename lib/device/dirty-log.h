@@ -29,9 +29,11 @@ struct dirty_log {
 void dirty_log_init(struct dirty_log *log);
 void dirty_log_done(struct dirty_log *log);
 
+struct device_mapping;
+
 /* Unmap, with the device's turn, and keep what running logs know of the mapping. Memory for it is
  * found before anything is changed. */
-int dirty_log_unmap(struct vmig_device *device, uint64_t iova, uint64_t size_bytes,
+int dirty_log_unmap(struct vmig_device *device, const struct device_mapping *mapping,
                     struct vmig_error *err);
 /* -ENOSPC: the log of the device's IOMMU is on, and cannot report so large a mapping. */
 int dirty_log_may_map(struct vmig_device *device, uint64_t size_bytes, struct vmig_error *err);

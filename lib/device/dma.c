@@ -68,12 +68,15 @@ static bool overlaps_mapping(struct vmig_device *device, uint64_t iova, uint64_t
     return i < device->num_mappings && device->mappings[i].iova < iova + size_bytes;
 }
 
-static bool is_mapping(struct vmig_device *device, uint64_t iova, uint64_t size_bytes)
+static bool is_mapping(struct vmig_device *device, uint64_t iova, uint64_t size_bytes,
+                       bool *ret_remembered)
 {
     LOCK_SCOPE(&device->lock);
     unsigned i = find_mapping_locked(device, iova);
-    return i < device->num_mappings && device->mappings[i].iova == iova &&
-           device->mappings[i].size_bytes == size_bytes;
+    bool is = i < device->num_mappings && device->mappings[i].iova == iova &&
+              device->mappings[i].size_bytes == size_bytes;
+    *ret_remembered = is && device->mappings[i].remembered;
+    return is;
 }
 
 /* Room for one more. Only the holder of the turn changes the table, so it stays until insertion. */
@@ -90,13 +93,15 @@ static int reserve_mapping(struct vmig_device *device)
     return 0;
 }
 
-static void insert_mapping(struct vmig_device *device, uint64_t iova, uint64_t size_bytes)
+static void insert_mapping(struct vmig_device *device, const struct vmig_dma_map *map)
 {
     LOCK_SCOPE(&device->lock);
-    unsigned i = find_mapping_locked(device, iova);
+    unsigned i = find_mapping_locked(device, map->iova);
     memmove(&device->mappings[i + 1], &device->mappings[i],
             (device->num_mappings - i) * sizeof(*device->mappings));
-    device->mappings[i] = (struct device_mapping) { iova, size_bytes };
+    device->mappings[i] = (struct device_mapping) { .iova = map->iova,
+                                                    .size_bytes = map->size_bytes,
+                                                    .remembered = !map->vaddr };
     device->num_mappings++;
 }
 
@@ -112,13 +117,19 @@ static void remove_mapping(struct vmig_device *device, uint64_t iova)
 static int check_map(struct vmig_device *device, const struct vmig_dma_map *map,
                      struct vmig_error *err)
 {
-    if (!device_is_iova_range(map->iova, map->size_bytes, DEVICE_PGSIZE_MIN) || !map->vaddr ||
-        ((uintptr_t)map->vaddr & (DEVICE_PGSIZE_MIN - 1)) || map->fd < -1 ||
-        (map->fd >= 0 && (map->fd_offset & (DEVICE_PGSIZE_MIN - 1))))
+    bool remember = !map->vaddr;
+    if (!device_is_iova_range(map->iova, map->size_bytes, DEVICE_PGSIZE_MIN) ||
+        (remember && map->fd >= 0) || ((uintptr_t)map->vaddr & (DEVICE_PGSIZE_MIN - 1)) ||
+        map->fd < -1 || (map->fd >= 0 && (map->fd_offset & (DEVICE_PGSIZE_MIN - 1))))
         return device_refuse(device, err, EINVAL,
                              "mapping %" PRIu64 " bytes at %p to IOVA 0x%" PRIx64
                              ": size, addresses and file offset must be multiples of %u",
                              map->size_bytes, map->vaddr, map->iova, DEVICE_PGSIZE_MIN);
+    if (remember && (!device->ops->shares_memory || !device->ops->shares_memory(device->backend)))
+        return device_refuse(device, err, EINVAL,
+                             "mapping %" PRIu64 " bytes to IOVA 0x%" PRIx64
+                             " without memory: nobody else can have mapped them for this device",
+                             map->size_bytes, map->iova);
     if (overlaps_mapping(device, map->iova, map->size_bytes))
         return device_refuse(device, err, EEXIST,
                              "mapping %" PRIu64 " bytes to IOVA 0x%" PRIx64
@@ -137,10 +148,10 @@ VMIG_EXPORT int vmig_device_dma_map(struct vmig_device *device, const struct vmi
     if (rc)
         return rc;
     rc = check_map(device, map, err);
-    if (!rc)
+    if (!rc && map->vaddr)
         rc = device->ops->dma_map(device->backend, map, err);
     if (!rc)
-        insert_mapping(device, map->iova, map->size_bytes);
+        insert_mapping(device, map);
     return device_leave(device, rc, err, "mapping %" PRIu64 " bytes to IOVA 0x%" PRIx64,
                         map->size_bytes, map->iova);
 }
@@ -148,7 +159,7 @@ VMIG_EXPORT int vmig_device_dma_map(struct vmig_device *device, const struct vmi
 static int unmap(struct vmig_device *device, uint64_t iova, uint64_t size_bytes,
                  struct vmig_error *err)
 {
-    bool known = is_mapping(device, iova, size_bytes);
+    bool remembered, known = is_mapping(device, iova, size_bytes, &remembered);
     bool inherited = !known && !overlaps_mapping(device, iova, size_bytes) &&
                      device->ops->inherits &&
                      device->ops->inherits(device->backend, iova, size_bytes);
@@ -159,7 +170,8 @@ static int unmap(struct vmig_device *device, uint64_t iova, uint64_t size_bytes,
                              size_bytes, iova);
     if (!device->ops->dma_unmap)
         return -ENOTTY;
-    int rc = dirty_log_unmap(device, iova, size_bytes, err);
+    struct device_mapping mapping = { iova, size_bytes, remembered };
+    int rc = dirty_log_unmap(device, &mapping, err);
     if (!rc && known)
         remove_mapping(device, iova);
     return rc;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Operations on a kernel VFIO device's fd, however it was opened: the group backend's today.
+ * Operations on a kernel VFIO device's fd, however it was opened: what the group and cdev backends
+ * have in common.
  *
  * Threads: `lock` guards `stream` and its references only. A read that blocks in the kernel holds a
  * reference, so that a transition on another thread can take the stream away without the fd number
@@ -19,6 +20,7 @@ struct kernel_device {
     bool no_mmap;
     char name[64];           /* in sysfs */
     struct kernel_map *maps; /* unmapped at the end */
+    uint64_t mapped_bytes;   /* memory shown to it through this handle */
 
     uint64_t flags;        /* migration flags, 0 until asked */
     enum vmig_state state; /* when last asked, or the last request that succeeded */
@@ -31,6 +33,27 @@ struct kernel_device {
 /* @take_fd is moved. */
 void kernel_device_init(struct kernel_device *device, int take_fd, const char *name, bool no_mmap);
 void kernel_device_done(struct kernel_device *device);
+
+/* ---- kernel-open.c: steps of opening ---- */
+
+/* Only PCI devices, and mediated ones that say that they are, can be used ("not-pci"). */
+int kernel_check_pci(struct kernel_device *device, struct vmig_error *err);
+/* Reset it when it is found in another state. */
+int kernel_make_running(struct kernel_device *device, struct vmig_error *err);
+/* Go on with a device as its last owner left it: asks, as mtty wants before it answers other
+ * questions, but changes nothing. */
+int kernel_take_over(struct kernel_device *device, struct vmig_error *err);
+/* Is @fd a device that may be used: one of a group, or bound? */
+bool kernel_is_device(int fd);
+/* Opening @path failed with errno @code: the text for no permission, or none in particular. */
+int kernel_refuse_open(const char *path, int code, struct vmig_error *err);
+/* Why mapping @map failed with -errno @rc ("memlock" when that is the limit of locked memory);
+ * @remedy: what to do about another reason, or "". */
+int kernel_refuse_map(const struct kernel_device *device, const struct vmig_dma_map *map, int rc,
+                      const char *remedy, struct vmig_error *err);
+/* An unmapping that did not do all that was asked: @rc, or @done of @size bytes. */
+int kernel_check_unmap(struct kernel_device *device, uint64_t iova, uint64_t size, int rc,
+                       uint64_t done, struct vmig_error *err);
 
 /* Rows of a backend's table as they are: @self is a struct kernel_device, with which the backend's
  * own structure begins. */

@@ -26,9 +26,78 @@ struct uapi_feature_data_size {
     uint64_t stop_copy_length;
 };
 
+#define UAPI_DEVICE_FLAGS_CDX (1u << 8) /* since 6.4 */
+
 /* Since 7.1: SET without payload; then the flags of uapi_precopy_info are output. */
 #define UAPI_FEATURE_MIG_PRECOPY_INFO2 12
 #define UAPI_PRECOPY_INFO_REINIT 1u /* initial_bytes are new ones */
+
+/* A device's own character device, since 6.6. */
+struct uapi_bind_iommufd {
+    uint32_t argsz;
+    uint32_t flags;
+    int32_t iommufd;
+    uint32_t out_devid; /* > 0 */
+};
+#define UAPI_DEVICE_BIND_IOMMUFD _IO(';', 118)
+struct uapi_attach_pt {
+    uint32_t argsz;
+    uint32_t flags;
+    uint32_t pt_id; /* in: IOAS or HWPT; out: what it is attached to */
+};
+#define UAPI_DEVICE_ATTACH_IOMMUFD_PT _IO(';', 119)
+struct uapi_detach_pt {
+    uint32_t argsz;
+    uint32_t flags;
+};
+#define UAPI_DEVICE_DETACH_IOMMUFD_PT _IO(';', 120)
+
+/* iommufd, since 6.2: all begin with their size. */
+struct uapi_iommu_destroy {
+    uint32_t size;
+    uint32_t id;
+};
+#define UAPI_IOMMU_DESTROY _IO(';', 128)
+struct uapi_ioas_alloc {
+    uint32_t size;
+    uint32_t flags;
+    uint32_t out_ioas_id;
+};
+#define UAPI_IOMMU_IOAS_ALLOC _IO(';', 129)
+struct uapi_ioas_iova_ranges {
+    uint32_t size;
+    uint32_t ioas_id;
+    uint32_t num_iovas; /* out: how many there are; EMSGSIZE when that is more */
+    uint32_t reserved;
+    uint64_t allowed_iovas; /* address of {u64 start, u64 last}[] */
+    uint64_t out_iova_alignment;
+};
+#define UAPI_IOMMU_IOAS_IOVA_RANGES _IO(';', 132)
+struct uapi_ioas_map {
+    uint32_t size;
+    uint32_t flags;
+    uint32_t ioas_id;
+    uint32_t reserved;
+    uint64_t user_va;
+    uint64_t length;
+    uint64_t iova;
+};
+#define UAPI_IOMMU_IOAS_MAP _IO(';', 133)
+#define UAPI_IOAS_MAP_FIXED_IOVA 1u
+#define UAPI_IOAS_MAP_WRITEABLE 2u
+#define UAPI_IOAS_MAP_READABLE 4u
+struct uapi_ioas_unmap {
+    uint32_t size;
+    uint32_t ioas_id;
+    uint64_t iova;
+    uint64_t length; /* out: bytes unmapped */
+};
+#define UAPI_IOMMU_IOAS_UNMAP _IO(';', 134)
+
+/* Hot reset of a device that was opened by its character device, since 6.6. */
+#define UAPI_HOT_RESET_DEV_ID 1u       /* devids are told, not groups */
+#define UAPI_HOT_RESET_DEV_ID_OWNED 2u /* all of them belong to the same iommufd */
+#define UAPI_HOT_RESET_NOT_OWNED UINT32_MAX
 
 /* The migration region of the old protocol (before 5.18); vendor backports may still show it. */
 #define UAPI_REGION_TYPE_MIGRATION_V1 3
@@ -65,5 +134,15 @@ _Static_assert(sizeof(void *) != 8 || sizeof(struct uapi_type1_unmap_bitmap) == 
                "as the kernel has it");
 _Static_assert(sizeof(struct uapi_precopy_info) == 24, "as the kernel has it");
 _Static_assert(sizeof(struct uapi_feature_data_size) == 8, "as the kernel has it");
+_Static_assert(sizeof(struct uapi_bind_iommufd) == 16, "as the kernel has it");
+_Static_assert(sizeof(struct uapi_attach_pt) == 12, "as the kernel has it");
+_Static_assert(sizeof(struct uapi_detach_pt) == 8, "as the kernel has it");
+_Static_assert(sizeof(struct uapi_iommu_destroy) == 8, "as the kernel has it");
+_Static_assert(sizeof(struct uapi_ioas_alloc) == 12, "as the kernel has it");
+_Static_assert(sizeof(struct uapi_ioas_iova_ranges) == 32, "as the kernel has it");
+_Static_assert(sizeof(struct uapi_ioas_map) == 40, "as the kernel has it");
+_Static_assert(sizeof(struct uapi_ioas_unmap) == 24, "as the kernel has it");
+_Static_assert(sizeof(struct vfio_pci_dependent_device) == 8, "as the kernel has it");
+_Static_assert(sizeof(struct vfio_pci_hot_reset_info) == 12, "as the kernel has it");
 
 #endif

@@ -54,7 +54,8 @@ int fake_open(struct fake *fake, const struct vmig_device_options *options,
 {
     char address[64];
     snprintf(address, sizeof(address), "fake:%p", (void *)fake);
-    return device_open(&fake_ops, address, options, ret, err);
+    return device_open(&(struct backend_choice) { .ops = { &fake_ops } }, address, options, ret,
+                       err);
 }
 
 void fake_wait_hanging(struct fake *fake)

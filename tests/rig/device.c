@@ -20,34 +20,45 @@ struct fixture {
     struct vmig_device *source, *target;
 };
 
-static struct vmig_device *x_open(const struct mtty *mtty)
+static struct vmig_device *x_open(const struct mtty *mtty, const char *backend)
 {
     struct vmig_error err = { 0 };
     struct vmig_device *device = NULL;
-    if (vmig_device_open(mtty->uuid, NULL, &device, &err))
+    struct vmig_device_options options = { .size = sizeof(options), .backend = backend };
+    if (vmig_device_open(mtty->uuid, &options, &device, &err))
         fail_msg("%s: %s", mtty->uuid, err.text);
     return device;
 }
 
-static int setup_with(void **state, const char *target_type)
+static int setup_with(void **state, const char *target_type, const char *backend)
 {
     static struct fixture f;
     mtty_create(&f.mttys[0], MTTY_TWO_PORTS);
     mtty_create(&f.mttys[1], target_type);
-    f.source = x_open(&f.mttys[0]);
-    f.target = x_open(&f.mttys[1]);
+    f.source = x_open(&f.mttys[0], backend);
+    f.target = x_open(&f.mttys[1], backend);
     *state = &f;
     return 0;
 }
 
-static int setup(void **state)
+static int setup_group(void **state)
 {
-    return setup_with(state, MTTY_TWO_PORTS);
+    return setup_with(state, MTTY_TWO_PORTS, "group");
 }
 
-static int setup_one_port_target(void **state)
+static int setup_cdev(void **state)
 {
-    return setup_with(state, MTTY_ONE_PORT);
+    return setup_with(state, MTTY_TWO_PORTS, "cdev");
+}
+
+static int setup_group_one_port_target(void **state)
+{
+    return setup_with(state, MTTY_ONE_PORT, "group");
+}
+
+static int setup_cdev_one_port_target(void **state)
+{
+    return setup_with(state, MTTY_ONE_PORT, "cdev");
 }
 
 static int teardown(void **state)
@@ -245,14 +256,18 @@ static void the_DMA_log_of_a_device_without_DMA_is_empty(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST_WITH(test, with)                                                                      \
+    { "group: " #test, test, setup_group##with, teardown, NULL },                                  \
+    {                                                                                              \
+        "cdev: " #test, test, setup_cdev##with, teardown, NULL                                     \
+    }
+#define TEST(test) TEST_WITH(test, )
     const struct CMUnitTest tests[] = {
         TEST(a_device_moves_by_PRE_COPY_and_STOP_COPY),
         TEST(an_abandoned_migration_leaves_the_source_running_as_it_was),
         TEST(a_way_that_hangs_old_kernels_is_refused_and_nothing_happens),
         TEST(a_foreign_header_is_refused_and_never_installed),
-        cmocka_unit_test_setup_teardown(the_state_of_another_model_is_refused,
-                                        setup_one_port_target, teardown),
+        TEST_WITH(the_state_of_another_model_is_refused, _one_port_target),
         TEST(every_truncation_is_refused),
         TEST(surplus_data_are_refused),
         TEST(the_DMA_log_of_a_device_without_DMA_is_empty),

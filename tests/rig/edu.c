@@ -38,14 +38,18 @@ struct fixture {
     uint8_t *memory;
 };
 
-static int setup(void **state)
+static int setup_with(const char *backend, void **state)
 {
     static struct fixture f;
     struct vmig_error err = { 0 };
+    struct vmig_device_info info;
+    struct vmig_device_options options = { .size = sizeof(options), .backend = backend };
     uint16_t command = PCI_COMMAND_MEMORY_AND_MASTER;
     edu_bind();
-    if (vmig_device_open(EDU, NULL, &f.device, &err))
+    if (vmig_device_open(EDU, &options, &f.device, &err))
         fail_msg("%s", err.text);
+    assert_int_equal(vmig_device_info(f.device, &info, NULL), 0);
+    assert_string_equal(info.backend, backend);
     f.memory = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert_true(f.memory != MAP_FAILED);
     assert_int_equal(vmig_device_region_write(f.device, VMIG_REGION_CONFIG, PCI_COMMAND, &command,
@@ -53,6 +57,16 @@ static int setup(void **state)
                      0);
     *state = &f;
     return 0;
+}
+
+static int setup_group(void **state)
+{
+    return setup_with("group", state);
+}
+
+static int setup_cdev(void **state)
+{
+    return setup_with("cdev", state);
 }
 
 static int teardown(void **state)
@@ -162,7 +176,11 @@ static void a_device_without_migration_says_why_and_refuses_every_state(void **s
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(test)                                                                                 \
+    { "group: " #test, test, setup_group, teardown, NULL },                                        \
+    {                                                                                              \
+        "cdev: " #test, test, setup_cdev, teardown, NULL                                           \
+    }
     const struct CMUnitTest tests[] = {
         TEST(the_device_reads_and_writes_the_memory_that_is_mapped),
         TEST(memory_that_was_unmapped_is_out_of_reach),

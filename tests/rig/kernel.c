@@ -22,7 +22,7 @@
 #define ALL_FLAGS (VMIG_MIGRATION_STOP_COPY | VMIG_MIGRATION_P2P | VMIG_MIGRATION_PRE_COPY)
 #define MTTY_MAGIC UINT64_C(0x7e9d09898c3e2c4e)
 
-static const struct backend_ops *const ops = &backend_group;
+static const struct backend_ops *ops; /* of the test that runs */
 static const struct backend_options options = {
     .command_timeout_ms = 5000,
     .transition_timeout_ms = 30000,
@@ -42,13 +42,24 @@ static void *open_backend(const struct mtty *mtty)
     return self;
 }
 
-static int setup(void **state)
+static int setup_with(const struct backend_ops *backend, void **state)
 {
     static struct fixture fixture;
+    ops = backend;
     mtty_create(&fixture.mtty, MTTY_TWO_PORTS);
     fixture.self = open_backend(&fixture.mtty);
     *state = &fixture;
     return 0;
+}
+
+static int setup_group(void **state)
+{
+    return setup_with(&backend_group, state);
+}
+
+static int setup_cdev(void **state)
+{
+    return setup_with(&backend_cdev, state);
 }
 
 static int teardown(void **state)
@@ -385,7 +396,7 @@ static void part_of_the_state_is_EINVAL_on_leaving_RESUMING(void **state)
 
 /* ---- who may open it ---- */
 
-static void a_second_opener_of_the_group_is_EBUSY(void **state)
+static void a_second_opener_is_EBUSY(void **state)
 {
     struct fixture *f = *state;
     void *second = NULL;
@@ -403,7 +414,11 @@ static void a_device_that_is_not_there_is_ENOENT(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(test)                                                                                 \
+    { "group: " #test, test, setup_group, teardown, NULL },                                        \
+    {                                                                                              \
+        "cdev: " #test, test, setup_cdev, teardown, NULL                                           \
+    }
     const struct CMUnitTest tests[] = {
         TEST(mtty_has_every_migration_feature),
         TEST(mtty_is_a_pci_serial_card),
@@ -426,8 +441,8 @@ int main(void)
         TEST(a_header_of_something_else_is_EFAULT_at_the_write),
         TEST(more_than_the_state_is_ENOMEM),
         TEST(part_of_the_state_is_EINVAL_on_leaving_RESUMING),
-        TEST(a_second_opener_of_the_group_is_EBUSY),
-        cmocka_unit_test(a_device_that_is_not_there_is_ENOENT),
+        TEST(a_second_opener_is_EBUSY),
+        TEST(a_device_that_is_not_there_is_ENOENT),
     };
     return cmocka_run_group_tests_name("kernel", tests, NULL, NULL);
 }

@@ -11,7 +11,7 @@ of_an_mtty() {
 }
 of_an_mtty_in_json() {
     exits 0 "${probe[@]}" --json "$mtty" && json '
-(d := j["devices"][0]) and j["status"] == "completed" and d["backend"] == "group"
+(d := j["devices"][0]) and j["status"] == "completed" and d["backend"] == "cdev"
 and d["pci"]["vendor_id"] == "4348" and d["pci"]["device_id"] == "3253"
 and d["migration"]["flags"] == ["STOP_COPY", "P2P", "PRE_COPY"]
 and d["migration"]["state"] == "RUNNING" and d["migration"]["stop_copy_bytes"] == 96

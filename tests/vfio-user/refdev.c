@@ -542,7 +542,7 @@ static void a_malformed_address_is_refused_and_leaves_the_connection(void **stat
         { "%s,shoe=1", "shoe=1" },
         { "%s,extensions=1", "comes twice" },
         { "%s,twin=-1", "twin=-1" },
-        { "%s,twin=99999999999", "no file descriptor" },
+        { "%s,twin=99999999999", "no number that makes sense" },
         { "%s,twin=200", "200 is no connected" },
         { "%s,dma=", "describes no memory" },
         { "%s,dma=1000+0+w+message", "describes no memory" },
