@@ -56,12 +56,14 @@ soak: deps-build ## flip bits, fail calls, move workloads of all kinds for SECON
 	scripts/soak $(SECONDS)
 
 .PHONY: kernel-test
-kernel-test: all ## only the tests on a real kernel, in an emulated machine
+kernel-test: all ## only the tests on real kernels, in emulated machines
 	scripts/rig/test --build $(BUILD)
 
+# Which one kernel-shell boots: rig, debug or debian.
+KERNEL := rig
 .PHONY: kernel-shell
-kernel-shell: all ## a shell on that kernel
-	scripts/rig/shell
+kernel-shell: all ## a shell on such a kernel (KERNEL=rig, debug or debian)
+	scripts/rig/shell --kernel $(KERNEL)
 
 # Headers of the kernel that the module is for, and where vfio_migrate_refdev.ko comes to be.
 KDIR ?= /lib/modules/$(shell uname -r)/build

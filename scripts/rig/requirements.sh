@@ -31,6 +31,7 @@ qemu-system-x86_64 qemu-system-x86
 busybox busybox-static
 cpio cpio
 setpriv util-linux
+depmod kmod
 END
 }
 
