@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -100,21 +99,6 @@ void await_attribute(const struct instance *instance, const char *name, const ch
         nanosleep(&pause, NULL);
     }
     fail_msg("%s is '%s', expected '%s'", name, instance_get(instance, name), value);
-}
-
-bool instance_cdev(const struct instance *instance, char *ret)
-{
-    char path[256];
-    const struct dirent *entry;
-    snprintf(path, sizeof(path), DEVICES "/%s/vfio-dev", instance->uuid);
-    DIR *folder = opendir(path);
-    assert_non_null(folder);
-    while ((entry = readdir(folder)) && entry->d_name[0] == '.')
-        ;
-    assert_non_null(entry);
-    snprintf(ret, 64, "/dev/vfio/devices/%.32s", entry->d_name);
-    closedir(folder);
-    return access(ret, F_OK) == 0;
 }
 
 /* ---- ioctls ---- */

@@ -3,7 +3,6 @@
 #ifndef TESTS_RIG_INSTANCE_H
 #define TESTS_RIG_INSTANCE_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,8 +24,6 @@ void x_set(const struct instance *instance, const char *name, const char *value)
 const char *instance_get(const struct instance *instance, const char *name);
 /* Wait until it is @value, a minute at most. */
 void await_attribute(const struct instance *instance, const char *name, const char *value);
-/* The address of its character device, in @ret of 64 bytes. False: this kernel has none. */
-bool instance_cdev(const struct instance *instance, char *ret);
 
 /* ---- by ioctl, over its group ---- */
 
