@@ -343,7 +343,7 @@ static void add_connection(struct relay *r, int source)
         *p = (struct pump) { .relay = r, .connection = n, .back = back };
         p->running = pthread_create(&p->thread, NULL, pump_main, p) == 0;
     }
-    if (r->acted)
+    if (r->acted && (r->act_over || !r->plan.act))
         cut_locked(r);
 }
 
