@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/error.h"
+#include "lib/thread.h"
 #include "lib/worker.h"
 
 struct worker {
@@ -72,18 +72,6 @@ static void *worker_main(void *opaque)
     return NULL;
 }
 
-/* The embedding program's signals are none of the workers' business, and a broken pipe is an error
- * code to them. */
-static int start_thread(struct worker *w)
-{
-    sigset_t all, old;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    int rc = pthread_create(&w->thread, NULL, worker_main, w);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    return rc;
-}
-
 struct worker *worker_new(void)
 {
     struct worker *w = calloc(1, sizeof(*w));
@@ -95,7 +83,7 @@ struct worker *worker_new(void)
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->changed, &attr);
     pthread_condattr_destroy(&attr);
-    if (start_thread(w) == 0)
+    if (thread_start(&w->thread, worker_main, w) == 0)
         return w;
     worker_destroy(w);
     return NULL;

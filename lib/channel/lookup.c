@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +9,7 @@
 #include <unistd.h>
 
 #include "lib/channel/lookup.h"
+#include "lib/thread.h"
 
 /* Shared by who asks and the thread that looks it up; the last one frees it. */
 struct lookup {
@@ -61,13 +60,9 @@ static struct lookup *lookup_new(lookup_function *function, const char *host, co
 
 static int start(struct lookup *l)
 {
-    sigset_t all, old;
     pthread_t thread;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
     atomic_fetch_add(&l->refs, 1);
-    int rc = pthread_create(&thread, NULL, lookup_main, l);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    int rc = thread_start(&thread, lookup_main, l);
     if (rc == 0)
         pthread_detach(thread);
     else

@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +24,7 @@
 #include "lib/clock.h"
 #include "lib/device/backend-vfio-user.h"
 #include "lib/error.h"
+#include "lib/thread.h"
 
 /* ---- ends ---- */
 
@@ -515,17 +515,6 @@ int vuc_call(struct vuc_conn *c, struct vuc_request *r, const void *payload, siz
 
 /* ---- life ---- */
 
-/* The embedding program's signals are none of these threads' business. */
-static int start_thread(pthread_t *ret, void *(*entry)(void *), void *arg)
-{
-    sigset_t all, old;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    int rc = -pthread_create(ret, NULL, entry, arg);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    return rc;
-}
-
 static void init_locks(struct vuc_conn *c)
 {
     pthread_condattr_t monotonic;
@@ -554,10 +543,10 @@ int vuc_conn_start(struct vuc_conn *c, int take_fd, struct vuc_dma *dma, bool es
     if (!rc)
         rc = no_wake;
     if (!rc)
-        rc = start_thread(&c->receiver, receiver_main, c);
+        rc = thread_start(&c->receiver, receiver_main, c);
     c->receiver_runs = !rc;
     if (!rc)
-        rc = start_thread(&c->responder, responder_main, c);
+        rc = thread_start(&c->responder, responder_main, c);
     c->responder_runs = c->receiver_runs && !rc;
     if (!rc)
         return 0;

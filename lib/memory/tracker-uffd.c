@@ -25,7 +25,6 @@
 #include <errno.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
@@ -34,6 +33,7 @@
 #include "lib/memory/mapping.h"
 #include "lib/memory/uapi.h"
 #include "lib/memory/userfault.h"
+#include "lib/thread.h"
 
 /* Faults taken from the kernel at once. */
 #define BATCH 32
@@ -153,17 +153,12 @@ static void *server(void *opaque)
     return NULL;
 }
 
-/* With all signals blocked: they are the host's. */
 static int start_server(struct tracker_uffd *self)
 {
-    sigset_t all, old;
+    int ret = thread_start(&self->server, server, self);
 
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    int ret = pthread_create(&self->server, NULL, server, self);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
     self->running = !ret;
-    return -ret;
+    return ret;
 }
 
 /* ---- operations ---- */

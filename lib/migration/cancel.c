@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,6 +24,7 @@
 #include "lib/error.h"
 #include "lib/export.h"
 #include "lib/migration/migration.h"
+#include "lib/thread.h"
 
 /* Half of the 100 ms in which a cancel has happened or is explained. */
 #define CANCEL_NAME_MS 50
@@ -113,18 +113,14 @@ static void *watch_main(void *opaque)
 
 int cancel_watch(struct vmig_migration *m, struct vmig_error *err)
 {
-    sigset_t all, old;
     drain(m->watch.stop_fd);
     drain(m->watch.late_fd);
     drain(m->end_fd);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    int rc = pthread_create(&m->watch.thread, NULL, watch_main, m);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    int rc = thread_start(&m->watch.thread, watch_main, m);
     if (rc != 0)
         return error_set(err, rc, VMIG_STAGE_PREPARE, NULL, NULL,
                          "no thread for the migration: %s; check the limits on threads",
-                         strerror(rc));
+                         strerror(-rc));
     m->watch.running = true;
     return 0;
 }

@@ -3,6 +3,9 @@
  * The control socket. One thread accepts; each connection has a thread of its own for its one
  * request, so that this side can answer the other while it asks the other itself. Half of the
  * connections at most are listeners, so that there is always one left to cancel with.
+ *
+ * These threads have the signal mask of who made the socket, and are not started by thread_start(): a
+ * resolution calls the host's start here, and what that starts inherits the mask.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -17,6 +17,7 @@
 #include "lib/clock.h"
 #include "lib/error.h"
 #include "lib/migration/migration.h"
+#include "lib/thread.h"
 
 /* ---- source ---- */
 
@@ -344,10 +345,10 @@ static int accept_hello(struct vmig_migration *m, struct channel *channel, unsig
 
 static int start_lane(struct lane *lane, struct vmig_error *err)
 {
-    int rc = pthread_create(&lane->thread, NULL, lane_main, lane);
+    int rc = thread_start(&lane->thread, lane_main, lane);
     if (rc != 0)
         return error_set(err, rc, VMIG_STAGE_PREPARE, NULL, NULL,
-                         "no thread for a data channel: %s", strerror(rc));
+                         "no thread for a data channel: %s", strerror(-rc));
     lane->running = true;
     return 0;
 }

@@ -12,6 +12,7 @@
 #include "lib/error.h"
 #include "lib/migration/message.h"
 #include "lib/migration/migration.h"
+#include "lib/thread.h"
 
 struct message {
     uint16_t type;
@@ -301,9 +302,9 @@ static void *return_path_main(void *opaque)
 
 int return_path_start(struct vmig_migration *m, struct vmig_error *err)
 {
-    int rc = pthread_create(&m->return_path, NULL, return_path_main, m);
+    int rc = thread_start(&m->return_path, return_path_main, m);
     if (rc != 0)
-        return error_set(err, rc, VMIG_STAGE_PREPARE, NULL, NULL, "no thread: %s", strerror(rc));
+        return error_set(err, rc, VMIG_STAGE_PREPARE, NULL, NULL, "no thread: %s", strerror(-rc));
     m->return_path_running = true;
     return 0;
 }
