@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * vfio-migrate probe DEVICE...: what a device is and can do, and whether it can migrate.
+ * vfio-migrate probe DEVICE...: what a device is and can do, and whether it can migrate. Without
+ * DEVICE the host's devices are listed (probe-list.c).
  *
  * Facts are collected first and printed afterwards, for people or as JSON. Probing changes nothing:
  * no state is entered, and the DMA log is tried, on one mapping of our own, only while the device
@@ -15,8 +16,9 @@
 #include <unistd.h>
 
 #include "cmd/cmd.h"
+#include "cmd/probe.h"
 
-#define NAME "probe"
+#define NAME PROBE_NAME
 #define REGIONS_MAX 32 /* 9 of PCI, and some device-specific ones */
 #define IRQS_MAX 8
 #define DEVICES_MAX 64
@@ -38,6 +40,7 @@ struct facts {
 };
 
 struct probe {
+    struct probe_list_options list;
     bool json;
     unsigned num_devices;
     struct facts *devices;
@@ -311,6 +314,11 @@ static json_t *names_json(const struct name *names, uint64_t flags)
     return array;
 }
 
+json_t *probe_flags_json(uint64_t flags)
+{
+    return names_json(flag_names, flags);
+}
+
 static json_t *region_json(const struct vmig_region_info *region)
 {
     char name[32];
@@ -366,7 +374,7 @@ static json_t *migration_json(const struct facts *facts)
         if (has_state(migration->flags, (enum vmig_state)state))
             json_array_append_new(states, json_string(vmig_state_name((enum vmig_state)state)));
     return json_pack("{s:b, s:o, s:o, s:o, s:o, s:b, s:o, s:o}", "supported", can, "flags",
-                     names_json(flag_names, migration->flags), "states", states, "state",
+                     probe_flags_json(migration->flags), "states", states, "state",
                      text_or_null(can ? vmig_state_name(facts->state) : ""), "stop_copy_bytes",
                      size_or_null(facts->has_size, facts->size_bytes), "precopy_info",
                      migration->has_precopy_info, "reason", text_or_null(migration->reason),
@@ -441,6 +449,9 @@ static void print_people(const struct probe *probe)
     }
 }
 
+#define KEY_ALL 0x1001
+#define KEY_OPEN 0x1002
+
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     struct probe *probe = state->input;
@@ -453,8 +464,15 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
             argp_error(state, "at most %u devices", DEVICES_MAX);
         probe->devices[probe->num_devices++].address = arg;
         return 0;
-    case ARGP_KEY_NO_ARGS:
-        argp_error(state, "DEVICE is missing");
+    case KEY_ALL:
+        probe->list.all = true;
+        return 0;
+    case KEY_OPEN:
+        probe->list.open = true;
+        return 0;
+    case ARGP_KEY_END:
+        if (probe->num_devices && (probe->list.all || probe->list.open))
+            argp_error(state, "--all and --open are for the list, so without DEVICE");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -463,19 +481,35 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 
 int cmd_probe(int argc, char **argv)
 {
-    static const struct argp_option options[] = { CMD_JSON_OPTION, { 0 } };
+    static const struct argp_option options[] = {
+        { "all", KEY_ALL, NULL, 0, "List every PCI function, also those that VFIO does not have",
+          0 },
+        { "open", KEY_OPEN, NULL, 0,
+          "Open each device of the list that may migrate and ask it; that resets what is left of "
+          "an "
+          "earlier migration, and on closing it the function",
+          0 },
+        CMD_JSON_OPTION,
+        { 0 },
+    };
     static const struct argp argp = {
         .options = options,
         .parser = parse_option,
-        .args_doc = "DEVICE...",
-        .doc = "Tell what devices are and can do, and whether they can migrate.\v"
-               "Exit code 0 when all of them can migrate, 3 when one cannot (reason and remedy are "
-               "told), 1 when one could not be opened.",
+        .args_doc = "[DEVICE...]",
+        .doc =
+            "Tell what devices are and can do, and whether they can migrate; without DEVICE, list "
+            "the host's VFIO devices without opening one.\v"
+            "Exit code 0 when all of them can migrate (of the list: one may), 3 when one cannot "
+            "(of the list: none can; reason and remedy are told), 1 when one could not be opened.",
     };
     struct probe probe = { .devices = calloc(DEVICES_MAX, sizeof(*probe.devices)) };
     if (!probe.devices)
         return CMD_FAILED;
     cmd_parse_options(&argp, argc, argv, &probe);
+    if (!probe.num_devices) {
+        free(probe.devices);
+        return probe_list(&probe.list, probe.json);
+    }
     for (unsigned i = 0; i < probe.num_devices; i++)
         collect(&probe.devices[i]);
     int exit_code = judge(&probe);

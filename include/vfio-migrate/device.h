@@ -316,6 +316,44 @@ int vmig_device_iommu_log_stop(struct vmig_device *device, struct vmig_error *er
 int vmig_device_iommu_log_report(struct vmig_device *device, uint64_t iova, uint64_t size_bytes,
                                  uint64_t pgsize, uint64_t *bitmap, struct vmig_error *err);
 
+/* ---- which devices there are ---- */
+
+enum vmig_prospect {
+    VMIG_PROSPECT_UNKNOWN, /* its driver is not known: open it and ask */
+    VMIG_PROSPECT_LIKELY,  /* its driver can, where hardware and firmware can */
+    VMIG_PROSPECT_NO,      /* see reason */
+};
+
+/* One device, as sysfs and /dev show it. Made by the library, so it may grow at its end. */
+struct vmig_device_entry {
+    char address[64];              /* for vmig_device_open(): PCI address or UUID */
+    bool mediated;                 /* a mediated device; else a PCI function */
+    bool vfio;                     /* a VFIO driver holds it */
+    char driver[64];               /* "": none */
+    int group;                     /* number of its IOMMU group; -1: none */
+    char group_node[64];           /* "/dev/vfio/17", "" none; whether it is there is in blocked */
+    char cdev_node[64];            /* "/dev/vfio/devices/vfio0", or "": none */
+    uint16_t vendor_id, device_id; /* 0xffff: not told */
+    uint32_t class_code;           /* 24 bits */
+    enum vmig_prospect prospect;
+    char reason[40];        /* why it cannot migrate as it is: "no-vfio-driver", ...; or "" */
+    char remedy[200];       /* what to do about it, or "" */
+    char blocked[40];       /* why this process could not open it: "no-permission", ...; or "" */
+    char blocked_text[400]; /* the same in words */
+};
+
+#define VMIG_LIST_ALL (1u << 0) /* also functions that no VFIO driver holds or is made for */
+
+/* Call @each for every mediated device and PCI function that VFIO holds, or for which this kernel has
+ * a VFIO driver that migrates it; first those that VFIO holds, by address. Opens no device and
+ * disturbs none; needs no privilege. @entry lives for the call of @each, which may call anything
+ * here; what it returns other than 0 ends the list and is returned.
+ * @flags: VMIG_LIST_*. 0 when at least one was listed; -ENODEV there is none, and err->reason and
+ * text say why and what to do; -ENOENT no sysfs to look in ("no-sysfs"); -ENOMEM. */
+int vmig_device_list(unsigned flags,
+                     int (*each)(const struct vmig_device_entry *entry, void *opaque), void *opaque,
+                     struct vmig_error *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -21,6 +21,7 @@
 #include "lib/device/cdev.h"
 #include "lib/device/fd-address.h"
 #include "lib/device/uapi.h"
+#include "lib/device/variant.h"
 #include "lib/error.h"
 
 #define IOMMUFD_NODE "/dev/iommu"
@@ -41,13 +42,9 @@ static bool cdev_matches(const char *address)
 /* Also where the kernel is from before there were such nodes (6.6), or built without them. */
 static int explain_no_node(struct cdev_device *self, struct vmig_error *err)
 {
-    char driver[SYSFS_NAME_MAX];
-    sysfs_find_driver("/sys", self->name, driver);
-    if (!sysfs_is_vfio("/sys", self->name, driver))
-        return error_set(
-            err, ENODEV, VMIG_STAGE_OPEN, NULL, "no-vfio-driver",
-            "the device %s%s; bind it to a VFIO driver (vfio-migrate-probe(1) tells how)",
-            driver[0] ? "is bound to " : "has no driver", driver);
+    int rc = variant_check_bound(self->name, err);
+    if (rc)
+        return rc;
     return error_set(err, ENOENT, VMIG_STAGE_OPEN, NULL, "no-cdev",
                      "this kernel gives it no character device (Linux 6.6 with "
                      "CONFIG_VFIO_DEVICE_CDEV does); open it by its group");

@@ -24,6 +24,7 @@
 #include "lib/device/sysfs.h"
 #include "lib/device/type1.h"
 #include "lib/device/uapi.h"
+#include "lib/device/variant.h"
 #include "lib/error.h"
 
 struct group_device {
@@ -61,16 +62,13 @@ static int open_container(struct group_device *self, struct vmig_error *err)
 
 static int explain_no_group(struct group_device *self, struct vmig_error *err)
 {
-    char driver[SYSFS_NAME_MAX];
-    sysfs_find_driver("/sys", self->name, driver);
-    if (sysfs_is_vfio("/sys", self->name, driver))
-        return error_set(err, ENOENT, VMIG_STAGE_OPEN, NULL, "no-device-node",
-                         "/dev/vfio/%u is missing although the device is bound to %s: a container "
-                         "must be given it, and a kernel without VFIO groups has none",
-                         self->group, driver);
-    return error_set(err, ENODEV, VMIG_STAGE_OPEN, NULL, "no-vfio-driver",
-                     "the device %s%s; bind it to a VFIO driver (vfio-migrate-probe(1) tells how)",
-                     driver[0] ? "is bound to " : "has no driver", driver);
+    int rc = variant_check_bound(self->name, err);
+    if (rc)
+        return rc;
+    return error_set(err, ENOENT, VMIG_STAGE_OPEN, NULL, "no-device-node",
+                     "/dev/vfio/%u is missing although a VFIO driver holds the device: a container "
+                     "must be given it, and a kernel without VFIO groups has none",
+                     self->group);
 }
 
 static int open_group(struct group_device *self, struct vmig_error *err)

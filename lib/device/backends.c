@@ -81,6 +81,8 @@ int backend_open(const struct backend_choice *choice, const char *address,
     *ret_ops = ops[1];
     if (!rc)
         return 0;
+    if (!strcmp(first.text, second.text)) /* what neither could get past */
+        return error_copy(err, &second), rc;
     return error_set(err, rc, second.stage, second.device, second.reason,
                      "by its %s: %.240s; by its %s: %.240s", ops[1]->name, second.text,
                      ops[0]->name, first.text);

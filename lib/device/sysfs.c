@@ -92,23 +92,43 @@ static bool is_missing(const char *sys, const char *name)
     return access(path, F_OK) != 0;
 }
 
+int sysfs_check_mounted(const char *sys, struct vmig_error *err)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof(path), "%s/bus", sys);
+    if (!access(path, F_OK))
+        return 0;
+    return error_set(err, ENOENT, VMIG_STAGE_OPEN, NULL, "no-sysfs",
+                     "%s shows nothing: sysfs is not mounted there; mount it, in a container the "
+                     "host's",
+                     sys);
+}
+
+int sysfs_refuse_without_iommu(const char *what, struct vmig_error *err)
+{
+    return error_set(err, ENODEV, VMIG_STAGE_OPEN, NULL, "no-iommu-group",
+                     "%s: the IOMMU is off; switch it on in the firmware (Intel VT-d, AMD-Vi, ARM "
+                     "SMMU) and, on Intel, on the kernel command line (intel_iommu=on)",
+                     what);
+}
+
 int sysfs_find_group(const char *sys, const char *name, unsigned *ret, struct vmig_error *err)
 {
     char path[PATH_MAX], group[SYSFS_NAME_MAX], *end;
     bool pci = sysfs_is_pci(name);
+    int rc = sysfs_check_mounted(sys, err);
+    if (rc)
+        return rc;
     if (is_missing(sys, name))
         return error_set(err, ENOENT, VMIG_STAGE_OPEN, NULL, "no-such-device",
                          "there is no such %s device; `vfio-migrate probe%s` lists what there is",
                          pci ? "PCI" : "mediated", pci ? " --all" : "");
     device_path(sys, name, "iommu_group", path);
     if (!read_link_name(path, group))
-        return error_set(err, ENODEV, VMIG_STAGE_OPEN, NULL, "no-iommu-group",
-                         "the device is in no IOMMU group: the IOMMU is off; switch it on in the "
-                         "firmware (Intel VT-d, AMD-Vi, ARM SMMU) and, on Intel, on the kernel "
-                         "command line (intel_iommu=on)");
+        return sysfs_refuse_without_iommu("the device is in no IOMMU group", err);
     unsigned long number = strtoul(group, &end, 10);
     if (!isdigit((unsigned char)group[0]) || *end || number > INT_MAX)
-        return error_set(err, EPROTO, VMIG_STAGE_OPEN, NULL, NULL,
+        return error_set(err, EPROTO, VMIG_STAGE_OPEN, NULL, "no-iommu-group",
                          "its IOMMU group '%s' is no number", group);
     *ret = (unsigned)number;
     return 0;
@@ -153,7 +173,7 @@ bool sysfs_is_vfio(const char *sys, const char *name, const char *driver)
 {
     char path[PATH_MAX];
     device_path(sys, name, "vfio-dev", path);
-    return driver[0] && (strstr(driver, "vfio") || !access(path, F_OK));
+    return driver[0] && (!sysfs_is_pci(name) || strstr(driver, "vfio") || !access(path, F_OK));
 }
 
 bool sysfs_has_pci_driver(const char *sys, const char *driver)
@@ -244,6 +264,24 @@ bool sysfs_is_bridge(const struct sysfs_pci *pci)
 }
 
 /* ---- all devices ---- */
+
+static bool is_dot(const char *name)
+{
+    return !strcmp(name, ".") || !strcmp(name, "..");
+}
+
+bool sysfs_has_groups(const char *sys)
+{
+    char path[PATH_MAX];
+    bool found = false;
+    snprintf(path, sizeof(path), "%s/kernel/iommu_groups", sys);
+    DIR *dir = opendir(path);
+    for (const struct dirent *entry; dir && !found && (entry = readdir(dir));)
+        found = !is_dot(entry->d_name);
+    if (dir)
+        closedir(dir);
+    return found;
+}
 
 int sysfs_each_device(const char *sys, const char *bus, int (*each)(const char *name, void *opaque),
                       void *opaque)

@@ -24,14 +24,23 @@ void sysfs_name(const char *address, char ret[SYSFS_NAME_MAX]);
  * in no group ("no-iommu-group"). */
 int sysfs_find_group(const char *sys, const char *name, unsigned *ret, struct vmig_error *err);
 
-/* The same, and refused is also a PCI device that VFIO drives without an IOMMU ("noiommu-mode"). */
+/* 0, or "no-sysfs": nothing can be seen. */
+int sysfs_check_mounted(const char *sys, struct vmig_error *err);
+
+/* "no-iommu-group": @what, and what to do about it. */
+int sysfs_refuse_without_iommu(const char *what, struct vmig_error *err);
+
+/* Is there any IOMMU group? */
+bool sysfs_has_groups(const char *sys);
+
+/* As sysfs_find_group(), and refused is also a PCI device that VFIO drives without an IOMMU ("noiommu-mode"). */
 int sysfs_find_safe_group(const char *sys, const char *name, unsigned *ret, struct vmig_error *err);
 
 /* Its driver's name, "" when it has none. */
 void sysfs_find_driver(const char *sys, const char *name, char ret[SYSFS_NAME_MAX]);
 
-/* Is it registered with VFIO? Kernels before 6.1 do not tell: then, whether @driver, its driver,
- * is named like one of VFIO's. */
+/* Is it registered with VFIO? Of PCI functions kernels before 6.1 do not tell: then, whether @driver,
+ * its driver, is named like one of VFIO's. */
 bool sysfs_is_vfio(const char *sys, const char *name, const char *driver);
 
 /* Does the kernel know a PCI driver of that name? */

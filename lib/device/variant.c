@@ -15,6 +15,7 @@
 
 #include "lib/cleanup.h"
 #include "lib/device/variant.h"
+#include "lib/error.h"
 
 #define PATTERN_MAX 96    /* vfio_pci:v000015B3d0000101Esv*sd*bc*sc*i* */
 #define PATTERNS_MAX 4096 /* Linux 6.12 has under 20 */
@@ -62,6 +63,7 @@ static const struct known {
     { "nvgrace-gpu-vfio-pci", 0, 1, 0, 0, false, false, 0, 0 },
     { "vfio-pci", 0, 1, 0, 0, false, false, 0, 0 },
     { "mtty", 0, 1, 0, 0, false, true, 6, 7 },
+    { "vfio_migrate_refdev", 0, 1, 0, 0, false, true, 6, 12 },
     { "vfio_ap_mdev", 0, 1, 0, 0, false, false, 0, 0 },
     { "vfio_ccw_mdev", 0, 1, 0, 0, false, false, 0, 0 },
     { "intel_vgpu_mdev", 0, 1, 0, 0, false, false, 0, 0 },
@@ -338,4 +340,24 @@ void variants_explain(const struct variants *variants, const struct sysfs_pci *p
                  "no driver is known here that migrates it%s%.40s%s; its vendor may have one",
                  driver[0] ? " (" : "", driver, driver[0] ? " does not)" : "");
     snprintf(ret_reason, VARIANT_REASON_MAX, "%s", reason);
+}
+
+int variant_check_bound(const char *name, struct vmig_error *err)
+{
+    char driver[SYSFS_NAME_MAX], variant[SYSFS_NAME_MAX] = "";
+    struct kernel_tree tree;
+    struct sysfs_pci pci;
+    kernel_tree_init(&tree);
+    sysfs_find_driver(tree.sys, name, driver);
+    if (sysfs_is_vfio(tree.sys, name, driver))
+        return 0;
+    if (sysfs_is_pci(name) && sysfs_find_pci(tree.sys, name, &pci)) {
+        struct variants *variants = variants_new(&tree);
+        variants_find(variants, &pci, variant);
+        variants_free(variants);
+    }
+    return error_set(err, ENODEV, VMIG_STAGE_OPEN, NULL, "no-vfio-driver",
+                     "the device %s%s; bind it to %s (vfio-migrate-probe(1) tells how)",
+                     driver[0] ? "is bound to " : "has no driver", driver,
+                     variant[0] ? variant : "a VFIO driver");
 }

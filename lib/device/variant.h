@@ -42,4 +42,8 @@ void variants_explain(const struct variants *variants, const struct sysfs_pci *p
                       const char *driver, char ret_reason[VARIANT_REASON_MAX],
                       char ret_remedy[VARIANT_REMEDY_MAX]);
 
+/* "no-vfio-driver", with the driver to bind to, when no VFIO driver holds device @name of the running
+ * kernel; else 0. */
+int variant_check_bound(const char *name, struct vmig_error *err);
+
 #endif

@@ -44,7 +44,7 @@ version() { exits 0 --version && grep -qE '^vfio-migrate [0-9]+\.[0-9]+' "$scrat
 suggestion() { exits 2 porbe && err "did you mean 'probe'?"; }
 unknown() { exits 2 xyzzy && err "unknown subcommand 'xyzzy'" && ! err 'did you mean'; }
 unknown_option() { exits 2 --frobnicate && err "unknown option '--frobnicate'"; }
-usage_error() { exits 2 probe && err 'vfio-migrate probe: DEVICE is missing'; }
+usage_error() { exits 2 save && err 'vfio-migrate save: '; }
 bad_option() { exits 2 probe --frobnicate x && err 'vfio-migrate probe'; }
 every_subcommand_has_help() {
     local name names
@@ -59,6 +59,28 @@ full_disk() {
     "$command" probe --help >/dev/null
     "$command" probe --json "vfio-user:$scratch/socket" >/dev/full 2>"$scratch/err" || status=$?
     [ $status = 1 ] && err 'No space left'
+}
+list_options_with_a_device() {
+    exits 2 probe --all "vfio-user:$scratch/none" && err 'for the list' &&
+        exits 2 probe --open "vfio-user:$scratch/none" && err 'for the list'
+}
+# Whatever this host has: a table and exit code 0 or 3, or the reason why there is none.
+list() {
+    local status=0
+    "$command" probe --all >"$scratch/out" 2>"$scratch/err" || status=$?
+    if [ -s "$scratch/out" ]; then
+        [ $status = 0 ] || [ $status = 3 ] || return
+        head -1 "$scratch/out" | grep -qx 'DEVICE  *DRIVER  *GROUP  *CDEV  *MIGRATION' &&
+            ! awk 'NF != 5' "$scratch/out" | grep .
+    else
+        err 'vfio-migrate probe: '
+    fi
+}
+list_in_json() {
+    "$command" probe --all --json >"$scratch/out" 2>"$scratch/err"
+    [ ! -s "$scratch/err" ] && json '
+j["devices"] and all(d["migration"]["verdict"] in ("likely", "unknown", "no") for d in j["devices"])
+or j["error"]["reason"] and j["error"]["message"] and j["status"] in ("refused", "failed")'
 }
 bad_address() { exits 1 probe eth0 && err "'eth0' is no device address"; }
 nothing_there() { exits 1 probe "vfio-user:$scratch/none" && err "$scratch/none"; }
@@ -84,7 +106,7 @@ one_bad_device_does_not_hide_the_others() {
         out 'yes: STOP_COPY'
 }
 
-echo 1..18
+echo 1..21
 check "without a subcommand it prints its usage and exits with 2" no_subcommand
 check "--help lists the subcommands on standard output" help
 check "--version prints a version" version
@@ -94,6 +116,9 @@ check "an unknown option before the subcommand exits with 2" unknown_option
 check "a missing argument exits with 2, not argp's 64" usage_error
 check "an unknown option exits with 2, under the subcommand's name" bad_option
 check "every subcommand has --help under its own name" every_subcommand_has_help
+check "options of the list are refused beside a device" list_options_with_a_device
+check "without a device probe lists what there is, five words a line" list
+check "the list is one JSON object with --json" list_in_json
 check "what is no address is refused with the forms of addresses" bad_address
 check "a server that is not there is named" nothing_there
 check "a failure is one JSON object with --json" nothing_there_in_json

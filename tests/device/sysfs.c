@@ -107,6 +107,15 @@ static void a_device_that_does_not_exist_is_named_so(void **unused)
     assert_non_null(strstr(err.text, "mediated"));
 }
 
+static void without_sysfs_no_device_is_said_not_to_exist(void **unused)
+{
+    (void)unused;
+    unsigned group;
+    struct vmig_error err = { 0 };
+    assert_int_equal(sysfs_find_group("/nonexistent", "0000:3b:00.2", &group, &err), -ENOENT);
+    assert_string_equal(err.reason, "no-sysfs");
+}
+
 static void a_device_without_a_group_needs_the_iommu(void **unused)
 {
     (void)unused;
@@ -289,6 +298,7 @@ int main(void)
         cmocka_unit_test(sysfs_spells_names_in_lower_case),
         cmocka_unit_test(the_group_is_where_the_link_points),
         cmocka_unit_test(a_device_that_does_not_exist_is_named_so),
+        cmocka_unit_test(without_sysfs_no_device_is_said_not_to_exist),
         cmocka_unit_test(a_device_without_a_group_needs_the_iommu),
         cmocka_unit_test(a_pci_device_that_vfio_has_without_an_iommu_is_refused),
         cmocka_unit_test(a_mediated_device_may_be_in_a_group_that_vfio_made_up),
