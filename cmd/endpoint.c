@@ -29,6 +29,7 @@ enum {
     KEY_CHANNELS,
     KEY_NO_PRE_COPY,
     KEY_ALL_DIRTY,
+    KEY_TRACKING,
     KEY_RAM_DIGEST,
     KEY_QUIESCE_NOTICE,
     KEY_STATE_SIZE,
@@ -136,6 +137,24 @@ void endpoint_set(struct endpoint *e, const char *name, uint64_t value)
     e->parameters[e->num_parameters++].value = value;
 }
 
+/* "[NAME=]HOW" */
+static void add_tracking(struct endpoint *e, const char *text, struct argp_state *state)
+{
+    const char *equals = strrchr(text, '='), *name = equals ? equals + 1 : text;
+    struct endpoint_tracking t = { .device = equals ? text : NULL,
+                                   .device_bytes = equals ? (size_t)(equals - text) : 0 };
+    while (t.how < VMIG_DIRTY_COUNT && strcmp(vmig_dirty_tracking_name(t.how), name) != 0)
+        t.how++;
+    if (t.how == VMIG_DIRTY_COUNT || (equals && !t.device_bytes))
+        argp_error(state,
+                   "--dirty-tracking takes [NAME=]auto, device, iommu or none, for example "
+                   "device0=iommu, not '%s'",
+                   text);
+    if (e->num_tracking == ENDPOINT_DEVICES_MAX)
+        argp_error(state, "--dirty-tracking can be given %d times", ENDPOINT_DEVICES_MAX);
+    e->tracking[e->num_tracking++] = t;
+}
+
 static error_t parse_tuning(int key, char *arg, struct argp_state *state)
 {
     struct endpoint *e = state->input;
@@ -160,6 +179,9 @@ static error_t parse_tuning(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_ALL_DIRTY:
         endpoint_set(e, "all-dirty", 1);
+        return 0;
+    case KEY_TRACKING:
+        add_tracking(e, arg, state);
         return 0;
     case KEY_QUIESCE_NOTICE:
         endpoint_set(e, "quiesce-notice",
@@ -195,7 +217,13 @@ static const struct argp_option tuning_options[] = {
       "Data channels beside the main channel (1); 0: all on the main channel", 0 },
     { "no-pre-copy", KEY_NO_PRE_COPY, NULL, 0, "Move all device state in the pause", 0 },
     { "all-dirty", KEY_ALL_DIRTY, NULL, 0,
-      "For devices that cannot log their DMA: send all memory again in the pause", 0 },
+      "For devices whose writes to memory nobody tells: send all memory again in the pause", 0 },
+    { "dirty-tracking", KEY_TRACKING, "[NAME=]HOW", 0,
+      "Who tells what a device (all, without NAME) writes to memory: auto (the device if it can, "
+      "else "
+      "its IOMMU), device, iommu, or none, which sends all memory again in the pause; may be given "
+      "several times",
+      0 },
     { "quiesce-notice", KEY_QUIESCE_NOTICE, "TIME", 0,
       "Announce the pause on standard error so long before it (0: not)", 0 },
     { "ram-digest", KEY_RAM_DIGEST, NULL, 0,
@@ -367,12 +395,26 @@ static int add_ram_blocks(struct endpoint *e, struct vmig_error *err)
     return rc;
 }
 
+int endpoint_set_tracking(const struct endpoint *e, struct vmig_migration *migration,
+                          struct vmig_error *err)
+{
+    int rc = 0;
+    for (unsigned i = 0; rc == 0 && i < e->num_tracking; i++) {
+        const struct endpoint_tracking *t = &e->tracking[i];
+        char *id = t->device ? strndup(t->device, t->device_bytes) : NULL;
+        rc = t->device && !id ? -ENOMEM
+                              : vmig_migration_set_dirty_tracking(migration, id, t->how, err);
+        free(id);
+    }
+    return rc;
+}
+
 static int add_devices(struct endpoint *e, struct vmig_error *err)
 {
     int rc = 0;
     for (unsigned i = 0; rc == 0 && i < e->num_devices; i++)
         rc = vmig_migration_add_device(e->migration, e->devices[i], err);
-    return rc;
+    return rc < 0 ? rc : endpoint_set_tracking(e, e->migration, err);
 }
 
 static int make_migration(struct endpoint *e, struct vmig_error *err)
@@ -521,13 +563,20 @@ static json_t *pause_json(const struct vmig_pause *p)
                      p->doubt_ms, "data_bytes", (json_int_t)p->data_bytes);
 }
 
+/* NULL: nothing had to be tracked. */
+static const char *tracking_name(enum vmig_dirty_tracking how)
+{
+    return how == VMIG_DIRTY_AUTO ? NULL : vmig_dirty_tracking_name(how);
+}
+
 json_t *endpoint_statistics(const struct vmig_statistics *s)
 {
     json_t *devices = json_array(), *stages = json_object();
     for (unsigned i = 0; i < s->num_devices; i++) {
         const struct vmig_device_statistics *d = &s->devices[i];
         json_array_append_new(
-            devices, json_pack("{s:s, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f}", "id", d->id,
+            devices, json_pack("{s:s, s:s?, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f}", "id", d->id,
+                               "dirty_tracking", tracking_name(s->dirty_tracking[i]),
                                "precopy_bytes", (json_int_t)d->precopy_bytes, "stop_copy_bytes",
                                (json_int_t)d->stop_copy_bytes, "setup_ms", d->setup_ms,
                                "quiesce_ms", d->quiesce_ms, "stop_ms", d->stop_ms, "complete_ms",

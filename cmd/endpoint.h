@@ -37,6 +37,12 @@ struct endpoint {
         uint64_t value;
     } parameters[32];
     unsigned num_parameters;
+    struct endpoint_tracking {
+        const char *device; /* its id; NULL: all */
+        size_t device_bytes;
+        enum vmig_dirty_tracking how;
+    } tracking[ENDPOINT_DEVICES_MAX];
+    unsigned num_tracking;
 };
 
 /* For argp's children; the input is the struct endpoint. --quiet and --json: */
@@ -44,7 +50,7 @@ extern const struct argp endpoint_state_argp;
 /* the same with --device, --ram-file and --control: */
 extern const struct argp endpoint_argp;
 /* The source's tuning: --downtime-limit, --max-bandwidth, --max-rounds, --channels, --no-pre-copy,
- * --all-dirty, --state-size, --transition-timeout, --history. Same input. */
+ * --all-dirty, --dirty-tracking, --state-size, --transition-timeout, --history. Same input. */
 extern const struct argp endpoint_tuning_argp;
 
 /* A stream's address that makes no sense ends the program with argp's usage message. */
@@ -55,6 +61,9 @@ void endpoint_set(struct endpoint *e, const char *name, uint64_t value);
 
 /* Open devices and memory, make the migration, set its parameters, catch SIGINT and SIGTERM. */
 int endpoint_open(struct endpoint *e, struct vmig_error *err);
+/* --dirty-tracking, for devices that were added. */
+int endpoint_set_tracking(const struct endpoint *e, struct vmig_migration *migration,
+                          struct vmig_error *err);
 /* A source remembers what its pauses took, unless it shall not. */
 int endpoint_remember(const struct endpoint *e, struct vmig_migration *migration,
                       struct vmig_error *err);

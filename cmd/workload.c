@@ -64,6 +64,8 @@ static void on_event(void *opaque, const struct vmig_event *event)
     else if (event->kind == VMIG_EVENT_WAITING || event->kind == VMIG_EVENT_WARNING ||
              event->kind == VMIG_EVENT_QUIESCE_NOTICE)
         report(json_pack("{s:s, s:s}", "event", "message", "text", event->text));
+    else if (event->kind == VMIG_EVENT_TRACKING)
+        report(json_pack("{s:s, s:s}", "event", "tracking", "text", event->text));
     else
         report(json_pack("{s:s, s:i, s:i, s:I, s:I}", "event", "progress", "stage",
                          (int)event->stage, "round", (int)event->round, "sent",
@@ -101,7 +103,7 @@ static int open_devices(struct process *p, struct vmig_error *err)
         if (rc == 0)
             rc = vmig_migration_add_device(p->migration, p->devices[i], err);
     }
-    return rc;
+    return rc < 0 ? rc : endpoint_set_tracking(&p->end, p->migration, err);
 }
 
 static int set_up(struct process *p, struct vmig_error *err)

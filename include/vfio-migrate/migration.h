@@ -62,6 +62,7 @@ enum vmig_event_kind {
     VMIG_EVENT_STATE_LOST, /* a device was reset or is lost, text says which: its state is gone. At
                             * the source the workload stands still from here on */
     VMIG_EVENT_QUIESCE_NOTICE, /* as the host's quiesce_notice(); lead_ms */
+    VMIG_EVENT_TRACKING, /* source: who tells what a device writes to memory; text names both */
 };
 struct vmig_event {
     enum vmig_event_kind kind;
@@ -107,6 +108,23 @@ int vmig_migration_add_device(struct vmig_migration *migration, struct vmig_devi
 int vmig_migration_add_participant(struct vmig_migration *migration, const char *id,
                                    const struct vmig_participant_ops *ops, void *opaque,
                                    struct vmig_error *err);
+
+/* Who tells, while the workload runs, what a device writes to memory. */
+enum vmig_dirty_tracking {
+    VMIG_DIRTY_AUTO,   /* the device's own log if it works, else its IOMMU if that knows */
+    VMIG_DIRTY_DEVICE, /* its own log */
+    VMIG_DIRTY_IOMMU,  /* the IOMMU in front of it */
+    VMIG_DIRTY_NONE,   /* nobody: all memory goes again in the pause */
+    VMIG_DIRTY_COUNT
+};
+/* "auto", "device", "iommu", "none"; "?" for another number. Static string. */
+const char *vmig_dirty_tracking_name(enum vmig_dirty_tracking how);
+
+/* Source: say so for the device with that id, or with NULL for all that were added. AUTO otherwise.
+ * Where nobody can tell, a migration is refused ("vfio-no-dirty-tracking") unless the device has NONE
+ * or all-dirty is set. -ENOENT no such device was added, -EBUSY a migration runs. */
+int vmig_migration_set_dirty_tracking(struct vmig_migration *migration, const char *device_id,
+                                      enum vmig_dirty_tracking how, struct vmig_error *err);
 
 /* Parameters and capabilities by name; see vfio-migrate(7) for the table with units, ranges and
  * defaults. -ENOENT unknown, -ERANGE out of range, -EBUSY a migration runs. */
@@ -202,6 +220,8 @@ struct vmig_statistics {
     struct vmig_device_statistics devices[VMIG_DEVICES_MAX];
     /* Source: of predicted_downtime_ms, and of downtime_ms as it was. Zeros where there is none. */
     struct vmig_pause predicted, measured;
+    /* Source: of devices[i], what was chosen; AUTO: nothing was, yet or because no memory moves. */
+    enum vmig_dirty_tracking dirty_tracking[VMIG_DEVICES_MAX];
 };
 /* Any thread. While a migration runs, devices are left out (num_devices 0): their figures are complete
  * when it has ended. */

@@ -47,9 +47,12 @@ enum tracker_cpu_kind {
 };
 int tracker_cpu_new(enum tracker_cpu_kind kind, struct tracker **ret, struct vmig_error *err);
 
-/* Writes by @device's DMA, from its own log (device DMA logging). Ranges: the RAM blocks, merged to
- * at most 256. A report that fails fails the sync. @device is borrowed. */
+/* Writes by @device's DMA, from its own log (device DMA logging). Ranges: the RAM blocks, merged to at
+ * most 256, and to fewer until the device takes them. A report that fails fails the sync. @device is
+ * borrowed. */
 int tracker_device_new(struct vmig_device *device, struct tracker **ret, struct vmig_error *err);
+/* The same from the dirty bits of the IOMMU in front of it. */
+int tracker_iommu_new(struct vmig_device *device, struct tracker **ret, struct vmig_error *err);
 
 /* For tests only in the sense that nobody else needs it: forgets every @nth dirty page of @inner
  * (takes it over). It proves that verification finds a lost page. */

@@ -223,6 +223,30 @@ VMIG_EXPORT int vmig_migration_add_device(struct vmig_migration *m, struct vmig_
     return rc;
 }
 
+VMIG_EXPORT int vmig_migration_set_dirty_tracking(struct vmig_migration *m, const char *device_id,
+                                                  enum vmig_dirty_tracking how,
+                                                  struct vmig_error *err)
+{
+    bool found = !device_id;
+    if ((unsigned)how >= VMIG_DIRTY_COUNT)
+        return error_set(err, EINVAL, VMIG_STAGE_NONE, device_id, NULL,
+                         "no dirty tracking has the number %d", (int)how);
+    LOCK_SCOPE(&m->lock);
+    if (m->side != SIDE_NONE)
+        return error_set(err, EBUSY, VMIG_STAGE_NONE, device_id, "migration-running",
+                         "dirty tracking cannot be changed while a migration runs");
+    for (unsigned i = 0; i < m->num_participants; i++) {
+        struct participant *p = m->participants[i];
+        if (p->kind == PARTICIPANT_DEVICE && (!device_id || strcmp(p->id, device_id) == 0)) {
+            p->tracking.wanted = how;
+            found = true;
+        }
+    }
+    return found ? 0
+                 : error_set(err, ENOENT, VMIG_STAGE_NONE, device_id, NULL,
+                             "no device of this migration has this id");
+}
+
 VMIG_EXPORT int vmig_migration_add_participant(struct vmig_migration *m, const char *id,
                                                const struct vmig_participant_ops *ops, void *opaque,
                                                struct vmig_error *err)
@@ -263,6 +287,7 @@ static void query_devices(struct vmig_migration *m, struct vmig_statistics *s)
         const struct participant *p = m->participants[i];
         if (p->kind != PARTICIPANT_DEVICE)
             continue;
+        s->dirty_tracking[s->num_devices] = p->tracking.chosen;
         struct vmig_device_statistics *d = &s->devices[s->num_devices++];
         bool switched = p->step_ms[STEP_COMPLETE] > 0 || p->step_ms[STEP_LOAD_COMPLETE] > 0;
         snprintf(d->id, sizeof(d->id), "%s", p->id);

@@ -27,8 +27,9 @@ static const char *const names[] = {
     [VMIG_EVENT_WARNING] = "warning",
     [VMIG_EVENT_STATE_LOST] = "state-lost",
     [VMIG_EVENT_QUIESCE_NOTICE] = "quiesce-notice",
+    [VMIG_EVENT_TRACKING] = "tracking",
 };
-_Static_assert(sizeof(names) / sizeof(names[0]) == VMIG_EVENT_QUIESCE_NOTICE + 1,
+_Static_assert(sizeof(names) / sizeof(names[0]) == VMIG_EVENT_TRACKING + 1,
                "a row for every kind of event");
 
 void listeners_init(struct listeners *all)

@@ -34,6 +34,7 @@
 #include "lib/migration/parameters.h"
 #include "lib/migration/turnstile.h"
 #include "lib/migration/wire.h"
+#include "lib/participant/tracking.h"
 #include "lib/stream/manifest.h"
 #include "lib/stream/qemu.h"
 #include "lib/worker.h"
@@ -102,6 +103,7 @@ struct participant {
     void *opaque;
     void (*free_opaque)(void *opaque); /* NULL: the host's */
     struct vmig_device *device;        /* DEVICE */
+    struct tracking tracking;          /* DEVICE; source: RAM's worker chooses, in setup */
     struct worker *worker;
     bool lost;               /* its worker was abandoned */
     enum vmig_health health; /* RESET, LOST: its state is gone; crew_health() knows all */

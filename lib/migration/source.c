@@ -124,6 +124,19 @@ static int source_prepare(struct vmig_migration *m, const struct address *addres
 
 /* ---- setup ---- */
 
+static void tell_tracking(struct vmig_migration *m)
+{
+    for (unsigned i = 0; i < m->num_participants; i++) {
+        const struct participant *p = m->participants[i];
+        char how[600], text[700];
+        if (p->tracking.chosen == VMIG_DIRTY_AUTO)
+            continue;
+        tracking_describe(&p->tracking, how, sizeof(how));
+        snprintf(text, sizeof(text), "%s: %s", p->id, how);
+        run_event(m, VMIG_EVENT_TRACKING, text);
+    }
+}
+
 static int source_setup(struct vmig_migration *m, const struct address *address,
                         struct vmig_error *err)
 {
@@ -132,6 +145,8 @@ static int source_setup(struct vmig_migration *m, const struct address *address,
     int rc = sections_send_setup(m, err); /* the target enters RESUMING meanwhile */
     if (rc == 0)
         rc = crew_run(m, STEP_SETUP, err);
+    if (rc == 0)
+        tell_tracking(m);
     if (rc == 0 && !m->one_way)
         rc = wait_flag(m, &m->peer_ready, err);
     announce_begin(m);

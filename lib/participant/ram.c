@@ -18,6 +18,7 @@
 #include "lib/migration/migration.h"
 #include "lib/participant/device.h"
 #include "lib/participant/ram.h"
+#include "lib/participant/tracking.h"
 
 /* Read before it is asked whether to go on: a few ms. */
 #define UNASKED_BYTES (UINT64_C(32) << 20)
@@ -84,26 +85,25 @@ static int start_tracker(struct ram_participant *r, struct tracker *tracker, con
     return 0;
 }
 
-static int start_device_tracker(struct ram_participant *r, struct vmig_device *device,
+static int start_source(void *opaque, struct vmig_device *device, enum vmig_dirty_tracking how,
+                        struct vmig_error *err)
+{
+    struct ram_participant *r = opaque;
+    struct tracker *tracker;
+    device_set_log_timeout(device, (unsigned)r->m->parameters[PARAMETER_TRANSITION_TIMEOUT]);
+    int rc =
+        (how == VMIG_DIRTY_IOMMU ? tracker_iommu_new : tracker_device_new)(device, &tracker, err);
+    return rc < 0 ? rc : start_tracker(r, tracker, vmig_device_id(device), err);
+}
+
+static int start_device_tracker(struct ram_participant *r, struct participant *p,
                                 struct vmig_error *err)
 {
-    struct vmig_migration_info info;
-    struct tracker *tracker;
-    int rc = vmig_device_migration_info(device, &info, err);
-    if (rc < 0)
-        return rc;
-    if (info.has_dma_logging) {
-        device_set_log_timeout(device, (unsigned)r->m->parameters[PARAMETER_TRANSITION_TIMEOUT]);
-        rc = tracker_device_new(device, &tracker, err);
-        return rc < 0 ? rc : start_tracker(r, tracker, vmig_device_id(device), err);
-    }
-    r->untracked = device;
-    if (r->m->parameters[PARAMETER_ALL_DIRTY])
-        return 0;
-    return error_set(err, EOPNOTSUPP, VMIG_STAGE_PREPARE, vmig_device_id(device),
-                     "vfio-no-dirty-tracking",
-                     "the device cannot log its DMA, so its writes to memory would be lost; set "
-                     "all-dirty to send all memory again in the pause");
+    int rc = tracking_begin(p->device, &p->tracking, r->m->parameters[PARAMETER_ALL_DIRTY],
+                            start_source, r, err);
+    if (rc == 0 && p->tracking.chosen == VMIG_DIRTY_NONE)
+        r->untracked = p->device;
+    return rc;
 }
 
 static void stop_trackers(struct ram_participant *r)
@@ -130,7 +130,7 @@ static int start_trackers(struct ram_participant *r, struct vmig_error *err)
     }
     for (unsigned i = 0; rc == 0 && i < m->num_participants; i++)
         if (m->participants[i]->device)
-            rc = start_device_tracker(r, m->participants[i]->device, err);
+            rc = start_device_tracker(r, m->participants[i], err);
     return rc;
 }
 
@@ -190,25 +190,19 @@ static int look(struct ram_participant *r, struct vmig_error *err)
 
 /* ---- source ---- */
 
-/* Blocks that no device log covers can be refused before anything is touched. */
+/* What cannot work can be refused before anything is touched. */
 static int ram_prepare(void *opaque, struct vmig_error *err)
 {
     struct ram_participant *r = opaque;
-    for (unsigned i = 0; i < r->m->num_participants; i++) {
-        struct vmig_device *device = r->m->participants[i]->device;
-        struct vmig_migration_info info;
-        if (!device || r->m->parameters[PARAMETER_ALL_DIRTY])
-            continue;
-        int rc = vmig_device_migration_info(device, &info, err);
-        if (rc < 0)
-            return rc;
-        if (info.flags && !info.has_dma_logging)
-            return error_set(err, EOPNOTSUPP, VMIG_STAGE_PREPARE, vmig_device_id(device),
-                             "vfio-no-dirty-tracking",
-                             "the device cannot log its DMA, so its writes to memory would be "
-                             "lost; --all-dirty sends all memory again in the pause");
+    int rc = 0;
+    for (unsigned i = 0; rc == 0 && i < r->m->num_participants; i++) {
+        struct participant *p = r->m->participants[i];
+        p->tracking.chosen = VMIG_DIRTY_AUTO;
+        if (p->device && p->device->migration.flags)
+            rc = tracking_may_begin(p->device, &p->tracking, r->m->parameters[PARAMETER_ALL_DIRTY],
+                                    err);
     }
-    return 0;
+    return rc;
 }
 
 static int ram_setup(void *opaque, struct vmig_error *err)

@@ -45,6 +45,12 @@ suggestion() { exits 2 porbe && err "did you mean 'probe'?"; }
 unknown() { exits 2 xyzzy && err "unknown subcommand 'xyzzy'" && ! err 'did you mean'; }
 unknown_option() { exits 2 --frobnicate && err "unknown option '--frobnicate'"; }
 usage_error() { exits 2 save && err 'vfio-migrate save: '; }
+bad_tracking() {
+    local how
+    for how in nobody device0=nobody =iommu device0=; do
+        exits 2 send --dirty-tracking "$how" -d vfio-user:x tcp:h:1 && err "not '$how'" || return
+    done
+}
 bad_option() { exits 2 probe --frobnicate x && err 'vfio-migrate probe'; }
 every_subcommand_has_help() {
     local name names
@@ -106,7 +112,7 @@ one_bad_device_does_not_hide_the_others() {
         out 'yes: STOP_COPY'
 }
 
-echo 1..21
+echo 1..22
 check "without a subcommand it prints its usage and exits with 2" no_subcommand
 check "--help lists the subcommands on standard output" help
 check "--version prints a version" version
@@ -114,6 +120,7 @@ check "a mistyped subcommand gets a suggestion and exit code 2" suggestion
 check "an unknown subcommand like no other gets none" unknown
 check "an unknown option before the subcommand exits with 2" unknown_option
 check "a missing argument exits with 2, not argp's 64" usage_error
+check "--dirty-tracking takes auto, device, iommu and none, for a device or for all" bad_tracking
 check "an unknown option exits with 2, under the subcommand's name" bad_option
 check "every subcommand has --help under its own name" every_subcommand_has_help
 check "options of the list are refused beside a device" list_options_with_a_device

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The tracker of a device's DMA, on a device that exists only here: this file defines the calls of
+ * The trackers of a device's DMA, on a device that exists only here: this file defines the calls of
  * the device layer that the tracker makes, so nothing of the real one is linked.
  */
 #include "tests/memory/region.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #define PAGE UINT64_C(0x1000)
@@ -18,6 +19,9 @@ struct vmig_device {
     bool started;
     uint64_t wished;
     unsigned num_ranges, num_reports;
+    unsigned max_ranges, num_starts; /* more than those are refused with refusal; 0: none are */
+    int refusal;
+    const char *reason; /* of a refusal to start */
     struct vmig_dma_range ranges[RAM_BLOCKS_MAX];
     uint64_t log[16]; /* addresses written, UINT64_MAX: none */
 };
@@ -31,9 +35,13 @@ const char *vmig_device_id(const struct vmig_device *device)
 int vmig_device_dma_log_start(struct vmig_device *device, const struct vmig_dma_range *ranges,
                               unsigned num_ranges, uint64_t *pgsize, struct vmig_error *err)
 {
-    (void)err;
+    device->num_starts++;
+    if (err && device->reason)
+        strcpy(err->reason, device->reason);
     if (device->start_result)
         return device->start_result;
+    if (device->max_ranges && num_ranges > device->max_ranges)
+        return device->refusal;
     memset(device->log, 0xff, sizeof(device->log));
     memcpy(device->ranges, ranges, num_ranges * sizeof(ranges[0]));
     device->num_ranges = num_ranges;
@@ -75,6 +83,26 @@ int vmig_device_dma_log_report(struct vmig_device *device, uint64_t iova, uint64
         bitmap_set(bitmap, at < iova ? 0 : (at - iova) / pgsize);
     }
     return 0;
+}
+
+/* The IOMMU's dirty bits are the same log under other names, of everything. */
+int vmig_device_iommu_log_start(struct vmig_device *device, uint64_t *ret_pgsize,
+                                struct vmig_error *err)
+{
+    struct vmig_dma_range all = { 0, UINT64_MAX };
+    *ret_pgsize = PAGE;
+    return vmig_device_dma_log_start(device, &all, 1, ret_pgsize, err);
+}
+
+int vmig_device_iommu_log_stop(struct vmig_device *device, struct vmig_error *err)
+{
+    return vmig_device_dma_log_stop(device, err);
+}
+
+int vmig_device_iommu_log_report(struct vmig_device *device, uint64_t iova, uint64_t size_bytes,
+                                 uint64_t pgsize, uint64_t *bitmap, struct vmig_error *err)
+{
+    return vmig_device_dma_log_report(device, iova, size_bytes, pgsize, bitmap, err);
 }
 
 /* One block of 100 pages at @iova. */
@@ -200,25 +228,9 @@ static void a_log_page_larger_than_the_block_marks_all_of_it(void **state)
     region_free(&region);
 }
 
-static void a_finer_log_marks_the_page_around(void **state)
-{
-    struct vmig_device device = { .pgsize = 512 };
-    struct region region = ram_at(0x40000);
-    struct tracker *tracker = running(&device, &region);
-
-    (void)state;
-    device.log[0] = 0x40000 + 10 * PAGE + 4095;
-    device.log[1] = 0x40000 + 11 * PAGE;
-    device.log[2] = 0x40000 + 99 * PAGE + 4000;
-    tracker_sync(tracker, &region);
-    assert_dirty(&region, 10, 11, 99);
-    tracker_end(tracker);
-    region_free(&region);
-}
-
 static void a_page_size_that_is_none_is_refused(void **state)
 {
-    static const uint64_t bad[] = { 1, 256, 4095, 4097, 12288, UINT64_MAX };
+    static const uint64_t bad[] = { 1, 512, 2048, 4095, 4097, 12288, UINT64_MAX };
 
     (void)state;
     for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -267,7 +279,7 @@ static void one_report_is_made_for_each_block(void **state)
 static void bits_past_the_end_are_ignored(void **state)
 {
     (void)state;
-    for (uint64_t pgsize = 2048; pgsize <= 8192; pgsize *= 2) {
+    for (uint64_t pgsize = 4096; pgsize <= 8192; pgsize *= 2) {
         struct vmig_device device = { .pgsize = pgsize, .overshoots = true };
         struct region region = ram_at(0);
         struct tracker *tracker = running(&device, &region);
@@ -298,6 +310,86 @@ static void a_log_that_does_not_start_or_report_is_an_error(void **state)
     region_free(&region);
 }
 
+/* Eight blocks with gaps between them. */
+static struct region in_eight_places(void)
+{
+    struct region region = ram_at(0);
+    struct vmig_ram_block desc = region.block->desc;
+    char name[8];
+
+    desc.name = name;
+    for (unsigned i = 1; i < 8; i++) {
+        snprintf(name, sizeof(name), "at%u", i);
+        desc.iova = i * 0x100000u;
+        ok(ram_add(region.ram, &desc, &err));
+    }
+    return region;
+}
+
+static void a_device_that_takes_few_ranges_gets_fewer(void **state)
+{
+    static const int refusals[] = { -E2BIG, -EINVAL, -EOPNOTSUPP, -ENOSPC };
+
+    (void)state;
+    for (unsigned i = 0; i < 4; i++)
+        for (unsigned most = 1; most <= 8; most++) {
+            struct vmig_device device = { .max_ranges = most, .refusal = refusals[i] };
+            struct region region = in_eight_places();
+            struct tracker *tracker = running(&device, &region);
+
+            assert_true(device.num_ranges <= most && device.num_ranges > most / 2);
+            assert_int_equal(device.ranges[0].iova, 0);
+            struct vmig_dma_range last = device.ranges[device.num_ranges - 1];
+            assert_int_equal(last.iova + last.size_bytes, 7 * 0x100000 + 100 * PAGE);
+            tracker_end(tracker);
+            region_free(&region);
+        }
+}
+
+static void a_refusal_that_has_other_causes_is_final(void **state)
+{
+    struct region region = in_eight_places();
+    struct vmig_device broken = { .start_result = -EIO };
+    struct vmig_device unreadable = { .start_result = -EOPNOTSUPP,
+                                      .reason = "vfio-log-unreadable" };
+    struct tracker *tracker;
+
+    (void)state;
+    ok(tracker_device_new(&broken, &tracker, &err));
+    assert_int_equal(tracker->ops->start(tracker, region.ram, NULL), -EIO);
+    assert_int_equal(broken.num_starts, 1);
+    tracker->ops->free(tracker);
+    ok(tracker_device_new(&unreadable, &tracker, &err));
+    assert_int_equal(tracker->ops->start(tracker, region.ram, NULL), -EOPNOTSUPP);
+    assert_int_equal(unreadable.num_starts, 1);
+    tracker->ops->free(tracker);
+    region_free(&region);
+}
+
+static void the_IOMMUs_bits_are_read_block_by_block(void **state)
+{
+    struct vmig_device device = { 0 };
+    struct region region = in_eight_places();
+    struct tracker *tracker;
+
+    (void)state;
+    ok(tracker_iommu_new(&device, &tracker, &err));
+    ok(tracker->ops->start(tracker, region.ram, &err));
+    device.log[0] = 3 * PAGE;
+    device.log[1] = 0x700000 + 99 * PAGE;
+    tracker_sync(tracker, &region);
+    assert_int_equal(device.num_reports, 8);
+    assert_dirty(&region, 3);
+    region.block = &region.ram->blocks[7];
+    assert_dirty(&region, 99);
+    tracker_sync(tracker, &region);
+    assert_clean(&region);
+    tracker->ops->stop(tracker);
+    assert_false(device.started);
+    tracker->ops->free(tracker);
+    region_free(&region);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -306,10 +398,12 @@ int main(void)
         cmocka_unit_test(a_coarser_log_marks_all_pages_it_may_mean),
         cmocka_unit_test(a_coarser_log_of_an_unaligned_block_loses_nothing),
         cmocka_unit_test(a_log_page_larger_than_the_block_marks_all_of_it),
-        cmocka_unit_test(a_finer_log_marks_the_page_around),
         cmocka_unit_test(a_page_size_that_is_none_is_refused),
         cmocka_unit_test(one_report_is_made_for_each_block),
         cmocka_unit_test(bits_past_the_end_are_ignored),
+        cmocka_unit_test(a_device_that_takes_few_ranges_gets_fewer),
+        cmocka_unit_test(a_refusal_that_has_other_causes_is_final),
+        cmocka_unit_test(the_IOMMUs_bits_are_read_block_by_block),
         cmocka_unit_test(a_log_that_does_not_start_or_report_is_an_error),
     };
     return cmocka_run_group_tests_name("tracker-device", tests, NULL, NULL);
