@@ -17,7 +17,7 @@ void cmd_print_json(json_t *object)
 }
 
 /* Text may come from a peer: what is no UTF-8 is shown with '?' and does not spoil the object. */
-static json_t *text_or_null(const char *text)
+json_t *cmd_text_json(const char *text)
 {
     char plain[sizeof(((struct vmig_error *)NULL)->text)];
     json_t *value = text[0] ? json_string(text) : json_null();
@@ -35,8 +35,8 @@ json_t *cmd_error_json(const struct vmig_error *err)
     const char *code = strerrorname_np(abs(err->code));
     const char *stage = err->stage == VMIG_STAGE_NONE ? "" : vmig_stage_name(err->stage);
     return json_pack("{s:s, s:o, s:o, s:o, s:o}", "code", code ? code : "EIO", "reason",
-                     text_or_null(err->reason), "stage", text_or_null(stage), "device",
-                     text_or_null(err->device), "message", text_or_null(err->text));
+                     cmd_text_json(err->reason), "stage", cmd_text_json(stage), "device",
+                     cmd_text_json(err->device), "message", cmd_text_json(err->text));
 }
 
 const char *cmd_status_name(enum cmd_exit exit_code)

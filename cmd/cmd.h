@@ -58,6 +58,9 @@ int cmd_refdev(int argc, char **argv);
 /* Print @object (whose reference is taken) on stdout, indented, with a newline. */
 void cmd_print_json(json_t *object);
 
+/* @text, null where it is "". What is no UTF-8 is shown with '?'. New reference. */
+json_t *cmd_text_json(const char *text);
+
 /* {"code", "reason", "stage", "device", "message"}: the code's name ("ENODEV"), and null for a
  * reason, stage or device that is absent. New reference. */
 json_t *cmd_error_json(const struct vmig_error *err);

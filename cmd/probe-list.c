@@ -218,11 +218,6 @@ static void explain(const struct rows *rows)
 
 /* ---- for programs ---- */
 
-static json_t *text_or_null(const char *text)
-{
-    return text[0] ? json_string(text) : json_null();
-}
-
 static json_t *row_json(const struct row *row)
 {
     const struct vmig_device_entry *entry = &row->entry;
@@ -230,7 +225,7 @@ static json_t *row_json(const struct row *row)
     json_t *migration =
         json_pack("{s:s, s:o, s:o, s:o}", "verdict", verdict_of(row), "flags",
                   row->asked ? probe_flags_json(row->flags) : json_null(), "reason",
-                  text_or_null(entry->reason), "remedy", text_or_null(entry->remedy));
+                  cmd_text_json(entry->reason), "remedy", cmd_text_json(entry->remedy));
     json_t *pci = identified ? json_pack("{s:o, s:o, s:o}", "vendor_id",
                                          json_sprintf("%04x", entry->vendor_id), "device_id",
                                          json_sprintf("%04x", entry->device_id), "class_code",
@@ -241,9 +236,9 @@ static json_t *row_json(const struct row *row)
                                         : json_null();
     return json_pack("{s:s, s:s, s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "address",
                      entry->address, "kind", entry->mediated ? "mdev" : "pci", "pci", pci, "vfio",
-                     entry->vfio, "driver", text_or_null(entry->driver), "group",
+                     entry->vfio, "driver", cmd_text_json(entry->driver), "group",
                      entry->group < 0 ? json_null() : json_integer(entry->group), "group_node",
-                     text_or_null(entry->group_node), "cdev_node", text_or_null(entry->cdev_node),
+                     cmd_text_json(entry->group_node), "cdev_node", cmd_text_json(entry->cdev_node),
                      "migration", migration, "blocked", blocked, "error",
                      row->error.code ? cmd_error_json(&row->error) : json_null());
 }

@@ -27,6 +27,8 @@ struct facts {
     const char *address;
     struct vmig_error error; /* why the device could not be probed */
     struct vmig_device_info info;
+    bool kernel;                    /* not a vfio-user server's */
+    struct vmig_device_entry entry; /* what sysfs tells; address "": nothing */
     struct vmig_migration_info migration;
     enum vmig_state state;
     bool has_size, has_log;
@@ -115,6 +117,15 @@ static int collect_parts(struct vmig_device *device, struct facts *facts, struct
     return rc;
 }
 
+static int take_own_entry(const struct vmig_device_entry *entry, void *opaque)
+{
+    struct facts *facts = opaque;
+    if (strcasecmp(entry->address, facts->address) && strcmp(entry->cdev_node, facts->address))
+        return 0;
+    facts->entry = *entry;
+    return 1;
+}
+
 static void collect(struct facts *facts)
 {
     struct vmig_device *device = NULL;
@@ -127,6 +138,9 @@ static void collect(struct facts *facts)
     if (!rc)
         collect_migration(device, facts, &facts->error);
     vmig_device_close(device);
+    facts->kernel = strcmp(facts->info.backend, "vfio-user") != 0;
+    if (facts->kernel)
+        vmig_device_list(VMIG_LIST_ALL, take_own_entry, facts, NULL);
 }
 
 /* ---- names ---- */
@@ -221,6 +235,16 @@ static void print_identity(const struct facts *facts)
     printf("%s\n", info->backend);
 }
 
+static void print_place(const struct vmig_device_entry *entry)
+{
+    if (!entry->address[0])
+        return;
+    print_label("driver");
+    puts(entry->driver[0] ? entry->driver : "none");
+    print_label("nodes");
+    printf("%s%s%s\n", entry->group_node, entry->cdev_node[0] ? ", " : "", entry->cdev_node);
+}
+
 static void print_regions(const struct facts *facts)
 {
     char name[32], size[32];
@@ -263,6 +287,29 @@ static void print_log(const struct facts *facts)
         printf("yes (not tried: the device is in %s)\n", vmig_state_name(facts->state));
 }
 
+static void print_iommu_log(const struct facts *facts)
+{
+    static const char *const answers[] = {
+        [VMIG_IOMMU_LOG_NONE] = "no",
+        [VMIG_IOMMU_LOG_ALL] = "of no use: it calls all memory dirty",
+        [VMIG_IOMMU_LOG_TRUE] = "yes",
+    };
+    if (!facts->kernel)
+        return;
+    print_label("IOMMU log");
+    puts(answers[facts->migration.iommu_log]);
+}
+
+static void print_precopy(const struct vmig_migration_info *migration)
+{
+    if (!(migration->flags & VMIG_MIGRATION_PRE_COPY))
+        return;
+    print_label("pre-copy");
+    printf("its sizes can %s; new initial bytes are %s\n",
+           migration->has_precopy_info ? "be asked" : "not be asked",
+           migration->has_reinit ? "announced" : "not announced");
+}
+
 static void print_migration(const struct facts *facts)
 {
     const struct vmig_migration_info *migration = &facts->migration;
@@ -291,13 +338,16 @@ static void print_migration(const struct facts *facts)
                cmd_format_size(facts->size_bytes, size, sizeof(size)));
     else
         printf("unknown%s%s\n", facts->no_size.code ? ": " : "", facts->no_size.text);
+    print_precopy(migration);
     print_log(facts);
+    print_iommu_log(facts);
 }
 
 static void print_facts(const struct facts *facts)
 {
     printf("%s\n", facts->address);
     print_identity(facts);
+    print_place(&facts->entry);
     print_regions(facts);
     print_irqs(facts);
     print_migration(facts);
@@ -341,11 +391,6 @@ static json_t *irq_json(const struct vmig_irq_info *irq)
                      irq_name(irq->index, name, sizeof(name)), "vectors", (int)irq->count);
 }
 
-static json_t *text_or_null(const char *text)
-{
-    return text[0] ? json_string(text) : json_null();
-}
-
 static json_t *size_or_null(bool known, uint64_t value)
 {
     return known ? json_integer((json_int_t)value) : json_null();
@@ -373,20 +418,41 @@ static json_t *migration_json(const struct facts *facts)
     for (int state = VMIG_STATE_STOP; can && state < VMIG_STATE_COUNT; state++)
         if (has_state(migration->flags, (enum vmig_state)state))
             json_array_append_new(states, json_string(vmig_state_name((enum vmig_state)state)));
-    return json_pack("{s:b, s:o, s:o, s:o, s:o, s:b, s:o, s:o}", "supported", can, "flags",
+    return json_pack("{s:b, s:o, s:o, s:o, s:o, s:b, s:b, s:o, s:o}", "supported", can, "flags",
                      probe_flags_json(migration->flags), "states", states, "state",
-                     text_or_null(can ? vmig_state_name(facts->state) : ""), "stop_copy_bytes",
+                     cmd_text_json(can ? vmig_state_name(facts->state) : ""), "stop_copy_bytes",
                      size_or_null(facts->has_size, facts->size_bytes), "precopy_info",
-                     migration->has_precopy_info, "reason", text_or_null(migration->reason),
-                     "remedy", text_or_null(migration->remedy));
+                     migration->has_precopy_info, "reinit", migration->has_reinit, "reason",
+                     cmd_text_json(migration->reason), "remedy", cmd_text_json(migration->remedy));
 }
 
 static json_t *log_json(const struct facts *facts)
 {
     const char *reason = facts->no_log.code ? facts->no_log.text : "";
-    return json_pack(
-        "{s:b, s:o, s:o}", "supported", facts->migration.has_dma_logging && !facts->no_log.code,
-        "pgsize", size_or_null(facts->has_log, facts->log_pgsize), "message", text_or_null(reason));
+    return json_pack("{s:b, s:o, s:o}", "supported",
+                     facts->migration.has_dma_logging && !facts->no_log.code, "pgsize",
+                     size_or_null(facts->has_log, facts->log_pgsize), "message",
+                     cmd_text_json(reason));
+}
+
+/* Sysfs's answers, null where it has none. */
+static void add_place(json_t *object, const struct vmig_device_entry *entry)
+{
+    bool has_group = entry->address[0] && entry->group >= 0;
+    json_object_set_new(object, "driver", cmd_text_json(entry->driver));
+    json_object_set_new(object, "group", has_group ? json_integer(entry->group) : json_null());
+    json_object_set_new(object, "group_node", cmd_text_json(entry->group_node));
+    json_object_set_new(object, "cdev_node", cmd_text_json(entry->cdev_node));
+}
+
+static json_t *iommu_log_json(const struct facts *facts)
+{
+    static const char *const names[] = {
+        [VMIG_IOMMU_LOG_NONE] = "none",
+        [VMIG_IOMMU_LOG_ALL] = "all",
+        [VMIG_IOMMU_LOG_TRUE] = "true",
+    };
+    return json_string(names[facts->migration.iommu_log]);
 }
 
 static json_t *facts_json(const struct facts *facts)
@@ -399,10 +465,13 @@ static json_t *facts_json(const struct facts *facts)
         json_array_append_new(regions, region_json(&facts->regions[i]));
     for (unsigned i = 0; i < facts->num_irqs; i++)
         json_array_append_new(irqs, irq_json(&facts->irqs[i]));
-    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "address", facts->address, "backend",
-                     facts->info.backend, "pci", identity_json(&facts->info), "regions", regions,
-                     "irqs", irqs, "migration", migration_json(facts), "dma_logging",
-                     log_json(facts));
+    json_t *object =
+        json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "address", facts->address, "backend",
+                  facts->info.backend, "pci", identity_json(&facts->info), "regions", regions,
+                  "irqs", irqs, "migration", migration_json(facts), "dma_logging", log_json(facts),
+                  "iommu_logging", iommu_log_json(facts));
+    add_place(object, &facts->entry);
+    return object;
 }
 
 /* ---- the whole ---- */

@@ -7,7 +7,8 @@ edu=0000:00:10.0
 
 of_an_mtty() {
     exits 0 "${probe[@]}" "$mtty" &&
-        grep -q 'yes: STOP_COPY, P2P, PRE_COPY' "$scratch/out" && grep -q '96 B' "$scratch/out"
+        grep -q 'yes: STOP_COPY, P2P, PRE_COPY' "$scratch/out" && grep -q '96 B' "$scratch/out" &&
+        grep -q 'driver *mtty' "$scratch/out" && grep -q '/dev/vfio/devices/vfio' "$scratch/out"
 }
 of_an_mtty_in_json() {
     exits 0 "${probe[@]}" --json "$mtty" && json '
@@ -15,7 +16,10 @@ of_an_mtty_in_json() {
 and d["pci"]["vendor_id"] == "4348" and d["pci"]["device_id"] == "3253"
 and d["migration"]["flags"] == ["STOP_COPY", "P2P", "PRE_COPY"]
 and d["migration"]["state"] == "RUNNING" and d["migration"]["stop_copy_bytes"] == 96
-and d["dma_logging"] == {"supported": True, "pgsize": 4096, "message": None}'
+and d["dma_logging"] == {"supported": True, "pgsize": 4096, "message": None}
+and d["driver"] == "mtty" and d["group_node"] == "/dev/vfio/%d" % d["group"]
+and d["cdev_node"].startswith("/dev/vfio/devices/vfio") and not d["migration"]["reinit"]
+and d["iommu_logging"] in ("none", "true")'
 }
 of_two_devices() {
     exits 0 "${probe[@]}" --json "$mtty" "$one_port" &&
