@@ -19,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cmd/backend-argument.h"
 #include "cmd/child.h"
 #include "cmd/demo-report.h"
 #include "cmd/endpoint.h"
@@ -60,6 +61,7 @@ struct demo {
     const struct refdev_profile *profile;
     unsigned num_devices;
     struct given given[2]; /* source's, target's; empty: the demo starts devices of its own */
+    const char *backend;   /* of the given devices, as typed */
     const char *about_own; /* an option that was given and is about devices of its own */
     bool all_dirty;
     struct cmd_sided_fault faults[FAULTS_MAX];
@@ -194,7 +196,7 @@ static int await_server(struct demo *d, unsigned index)
     return interrupted ? cancelled(d) : failed(d, "device %u could not be started", index);
 }
 
-#define ARGS_MAX (18 + 2 * WORKLOAD_DEVICES_MAX)
+#define ARGS_MAX (20 + 2 * WORKLOAD_DEVICES_MAX)
 #define ADDRESS_MAX 64
 
 /* The address of a device of our own, for a process that inherits its descriptor. */
@@ -228,6 +230,10 @@ static void workload_arguments(struct demo *d, bool source, char **argv, char (*
     }
     if (d->all_dirty)
         argv[n++] = "--all-dirty";
+    if (d->backend) {
+        argv[n++] = "--backend";
+        argv[n++] = (char *)d->backend;
+    }
     for (unsigned i = 0; i < d->num_devices; i++) {
         argv[n++] = "--device";
         argv[n++] = d->given[!source].count ? (char *)d->given[!source].addresses[i]
@@ -613,6 +619,8 @@ static void check_given(struct demo *d, struct argp_state *state)
     else if (sources && d->about_own)
         argp_error(state, "%s is for devices that the demo starts itself, and not for given ones",
                    d->about_own);
+    else if (!sources && d->backend)
+        argp_error(state, "--backend is for given devices: the demo's own are no kernel's");
     else if (sources)
         d->num_devices = sources;
 }
@@ -629,6 +637,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_TARGET_DEVICE:
         give(&d->given[1], arg, state);
+        return 0;
+    case KEY_BACKEND:
+        d->backend = backend_argument(state, arg);
         return 0;
     case KEY_ALL_DIRTY:
         d->all_dirty = true;
@@ -701,6 +712,7 @@ static const struct argp_option options[] = {
       "Take this device, at the source, instead of starting any; may be given several times", 0 },
     { "target-device", KEY_TARGET_DEVICE, "DEVICE", 0,
       "Where it moves to, of the same kind; one for each source device, in that order", 0 },
+    BACKEND_OPTION,
     { "all-dirty", KEY_ALL_DIRTY, NULL, 0,
       "For devices that cannot log their DMA: send all memory again in the pause", 0 },
     { "ram", KEY_RAM, "SIZE", 0, "Memory of the workload (256M)", 0 },

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cmd/backend-argument.h"
 #include "cmd/endpoint.h"
 #include "cmd/progress.h"
 #include "cmd/state.h"
@@ -64,6 +65,9 @@ static error_t parse_endpoint(int key, char *arg, struct argp_state *state)
     case 'r':
         add_ram(e, arg, state);
         return 0;
+    case KEY_BACKEND:
+        e->backend = backend_argument(state, arg);
+        return 0;
     case KEY_CONTROL:
         e->control = arg;
         return 0;
@@ -90,6 +94,7 @@ static const struct argp_option endpoint_options[] = {
       "A device to move; may be given several times. NAME must be the same on both sides; without "
       "it devices are paired in the order given",
       0 },
+    BACKEND_OPTION,
     { "ram-file", 'r', "FILE@IOVA", 0,
       "Memory that the devices reach: a file (in /dev/shm, say), at this IOVA; same IOVA and size "
       "on both sides",
@@ -348,7 +353,11 @@ static int open_device(struct endpoint *e, unsigned index, struct vmig_error *er
     snprintf(id, sizeof(id), comma ? "%s" : "device%s", comma ? comma + 4 : "");
     if (!comma)
         snprintf(id, sizeof(id), "device%u", index);
-    struct vmig_device_options options = { .size = sizeof(options), .id = id };
+    struct vmig_device_options options = {
+        .size = sizeof(options),
+        .id = id,
+        .backend = backend_for(e->addresses[index], e->backend),
+    };
     for (unsigned i = 0; i < e->num_parameters; i++)
         if (strcmp(e->parameters[i].name, "transition-timeout") == 0)
             options.transition_timeout_ms = (unsigned)e->parameters[i].value;

@@ -28,6 +28,7 @@ struct endpoint {
     const char *addresses[ENDPOINT_DEVICES_MAX]; /* ADDRESS[,id=NAME], as typed */
     struct vmig_device *devices[ENDPOINT_DEVICES_MAX];
     struct endpoint_ram ram[ENDPOINT_RAM_MAX];
+    const char *backend; /* as typed; NULL: what fits */
     const char *control;
     const char *history; /* as typed; NULL: where such things are kept */
     struct vmig_migration *migration;

@@ -36,6 +36,7 @@ static void print_help(FILE *to)
           "  vfio-user:PATH   a vfio-user server's socket\n"
           "  0000:3b:00.2     a PCI device bound to a VFIO driver\n"
           "  UUID             a mediated device\n"
+          "  /dev/vfio/devices/vfioN   either by its character device\n"
           "\n"
           "Exit codes: 0 done, 1 failed (the source is intact and running), 2 wrong usage,\n"
           "3 refused by a blocker, 4 hand-over unresolved, 5 a device was reset or lost,\n"

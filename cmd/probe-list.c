@@ -46,13 +46,15 @@ static int take_entry(const struct vmig_device_entry *entry, void *opaque)
     return 0;
 }
 
-static void ask(struct row *row)
+static void ask(struct row *row, const char *backend)
 {
     struct vmig_device_entry *entry = &row->entry;
     struct vmig_migration_info info;
     struct vmig_device *device = NULL;
+    struct vmig_device_options device_options = { .size = sizeof(device_options),
+                                                  .backend = backend };
     if (!entry->vfio || entry->prospect == VMIG_PROSPECT_NO || entry->blocked[0] ||
-        vmig_device_open(entry->address, NULL, &device, &row->error))
+        vmig_device_open(entry->address, &device_options, &device, &row->error))
         return;
     if (!vmig_device_migration_info(device, &info, &row->error)) {
         row->asked = true;
@@ -273,7 +275,7 @@ int probe_list(const struct probe_list_options *options, bool json)
         snprintf(err.text, sizeof(err.text), "listing devices: %s", strerror(-rc));
     }
     for (size_t i = 0; !rc && options->open && i < rows.count; i++)
-        ask(&rows.all[i]);
+        ask(&rows.all[i], options->backend);
     enum cmd_exit exit_code = rc && rc != -ENODEV ? CMD_FAILED : judge(&rows);
     if (json)
         print_json(&rows, exit_code, &err);

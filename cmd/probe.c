@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "cmd/backend-argument.h"
 #include "cmd/cmd.h"
 #include "cmd/probe.h"
 
@@ -126,10 +127,14 @@ static int take_own_entry(const struct vmig_device_entry *entry, void *opaque)
     return 1;
 }
 
-static void collect(struct facts *facts)
+static void collect(struct facts *facts, const char *backend)
 {
     struct vmig_device *device = NULL;
-    int rc = vmig_device_open(facts->address, NULL, &device, &facts->error);
+    struct vmig_device_options options = {
+        .size = sizeof(options),
+        .backend = backend_for(facts->address, backend),
+    };
+    int rc = vmig_device_open(facts->address, &options, &device, &facts->error);
     if (rc)
         return;
     rc = vmig_device_info(device, &facts->info, &facts->error);
@@ -528,6 +533,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case CMD_KEY_JSON:
         probe->json = true;
         return 0;
+    case KEY_BACKEND:
+        probe->list.backend = backend_argument(state, arg);
+        return 0;
     case ARGP_KEY_ARG:
         if (probe->num_devices == DEVICES_MAX)
             argp_error(state, "at most %u devices", DEVICES_MAX);
@@ -542,6 +550,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_END:
         if (probe->num_devices && (probe->list.all || probe->list.open))
             argp_error(state, "--all and --open are for the list, so without DEVICE");
+        if (probe->list.backend && !probe->num_devices && !probe->list.open)
+            argp_error(state, "--backend is for devices that are opened; the list opens none "
+                              "without --open");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -555,9 +566,9 @@ int cmd_probe(int argc, char **argv)
           0 },
         { "open", KEY_OPEN, NULL, 0,
           "Open each device of the list that may migrate and ask it; that resets what is left of "
-          "an "
-          "earlier migration, and on closing it the function",
+          "an earlier migration, and on closing it the function",
           0 },
+        BACKEND_OPTION,
         CMD_JSON_OPTION,
         { 0 },
     };
@@ -580,7 +591,7 @@ int cmd_probe(int argc, char **argv)
         return probe_list(&probe.list, probe.json);
     }
     for (unsigned i = 0; i < probe.num_devices; i++)
-        collect(&probe.devices[i]);
+        collect(&probe.devices[i], probe.list.backend);
     int exit_code = judge(&probe);
     if (probe.json)
         print_json(&probe, exit_code);

@@ -10,8 +10,9 @@
 json_t *probe_flags_json(uint64_t flags);
 
 struct probe_list_options {
-    bool all;  /* also PCI functions that VFIO does not have */
-    bool open; /* ask the devices, not only sysfs */
+    bool all;            /* also PCI functions that VFIO does not have */
+    bool open;           /* ask the devices, not only sysfs */
+    const char *backend; /* by which they are opened; NULL: what fits */
 };
 
 /* `probe` without DEVICE: print the host's devices. Returns an exit code. */

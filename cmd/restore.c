@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cmd/backend-argument.h"
 #include "cmd/endpoint.h"
 #include "cmd/restored.h"
 
@@ -29,6 +30,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case KEY_AGAIN:
         r->again = true;
         return 0;
+    case KEY_BACKEND:
+        r->end.backend = backend_argument(state, arg);
+        return 0;
     case ARGP_KEY_ARG:
         if (r->end.num_addresses)
             argp_error(state, "one DEVICE at a time");
@@ -46,6 +50,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 static const struct argp_option options[] = {
     { "from", KEY_FROM, "FILE", 0, "What `vfio-migrate save` wrote", 0 },
     { "again", KEY_AGAIN, NULL, 0, "Restore a file that was restored before", 0 },
+    BACKEND_OPTION,
     { 0 },
 };
 

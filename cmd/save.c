@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "cmd/backend-argument.h"
 #include "cmd/endpoint.h"
 
 enum { KEY_TO = 0x1001, KEY_KEEP_STOPPED };
@@ -26,6 +27,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case KEY_KEEP_STOPPED:
         s->keep_stopped = true;
         return 0;
+    case KEY_BACKEND:
+        s->end.backend = backend_argument(state, arg);
+        return 0;
     case ARGP_KEY_ARG:
         if (s->end.num_addresses)
             argp_error(state, "one DEVICE at a time; `vfio-migrate send` moves several");
@@ -43,6 +47,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 static const struct argp_option options[] = {
     { "to", KEY_TO, "FILE", 0, "Where the state goes; appears only when it is complete", 0 },
     { "keep-stopped", KEY_KEEP_STOPPED, NULL, 0, "Leave the device in STOP instead of RUNNING", 0 },
+    BACKEND_OPTION,
     { 0 },
 };
 

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cmd/backend-argument.h"
 #include "cmd/endpoint.h"
 #include "cmd/workload.h"
 
@@ -94,7 +95,11 @@ static int open_devices(struct process *p, struct vmig_error *err)
     for (unsigned i = 0; rc == 0 && i < p->end.num_addresses; i++) {
         char id[32];
         snprintf(id, sizeof(id), "device%u", i);
-        struct vmig_device_options options = { .size = sizeof(options), .id = id };
+        struct vmig_device_options options = {
+            .size = sizeof(options),
+            .id = id,
+            .backend = backend_for(p->end.addresses[i], p->end.backend),
+        };
         rc = vmig_device_open(p->end.addresses[i], &options, &p->devices[i], err);
         if (rc == 0) {
             p->num_devices++;

@@ -250,6 +250,28 @@ int vmig_device_set_state(struct vmig_device *device, enum vmig_state target,
  * gone. Blocks, at most options.transition_timeout_ms. Health is OK afterwards; if it fails, LOST. */
 int vmig_device_reset(struct vmig_device *device, struct vmig_error *err);
 
+#define VMIG_HOT_RESET_DEVICES_MAX 256
+
+/* One PCI function that a hot reset (of the slot, or of the whole bus) would reset as well. */
+struct vmig_hot_reset_device {
+    uint16_t segment;
+    uint8_t bus, device, function; /* segment:bus:device.function */
+    bool owned;                    /* it, or its IOMMU group, belongs to this handle's owner */
+    int group;       /* IOMMU group; -1: not told, the device was opened by its character device */
+    uint32_t dev_id; /* in the iommufd; 0: it has none there, or was opened by its group */
+};
+
+struct vmig_hot_reset_info {
+    bool all_owned;       /* so nobody else's device is in the way */
+    unsigned num_devices; /* the device itself included */
+    struct vmig_hot_reset_device devices[VMIG_HOT_RESET_DEVICES_MAX];
+};
+/* What a PCI hot reset of the device would reset. 0, or -ENOTTY it is no PCI device of a kernel's
+ * (nor mediated ones: they have no bus), -ENODEV neither its slot nor its bus can be reset, -EPERM one
+ * of those devices is behind no IOMMU, -EPROTO more of them than there is room for. */
+int vmig_device_hot_reset_info(struct vmig_device *device, struct vmig_hot_reset_info *ret,
+                               struct vmig_error *err);
+
 /* Bytes still needed to finish STOP_COPY; an estimate. -ENOTTY: the device cannot tell. */
 int vmig_device_data_size(struct vmig_device *device, uint64_t *ret_bytes, struct vmig_error *err);
 

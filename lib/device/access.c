@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Regions and interrupts. Region facts are asked once and kept; every access is checked against
+/* Regions, interrupts, and what a hot reset would take along. Region facts are asked once and kept; every access is checked against
  * them here, so a backend never sees one that is out of range. */
 #include <errno.h>
 #include <inttypes.h>
@@ -161,6 +161,20 @@ VMIG_EXPORT int vmig_device_region_map(struct vmig_device *device, unsigned inde
         return rc;
     rc = map_area(device, index, area, ret, err);
     return device_leave(device, rc, err, "mapping area %u of region %u", area, index);
+}
+
+/* ---- hot reset ---- */
+
+VMIG_EXPORT int vmig_device_hot_reset_info(struct vmig_device *device,
+                                           struct vmig_hot_reset_info *ret, struct vmig_error *err)
+{
+    int rc = device_enter(device, err);
+    if (rc)
+        return rc;
+    rc = -ENOTTY;
+    if (device->info.pci && device->ops->hot_reset_info)
+        rc = device->ops->hot_reset_info(device->backend, ret, err);
+    return device_leave(device, rc, err, "asking what a hot reset of it would reset");
 }
 
 /* ---- interrupts ---- */

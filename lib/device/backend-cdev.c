@@ -395,6 +395,7 @@ const struct backend_ops backend_cdev = {
     .dma_map = cdev_dma_map,
     .dma_unmap = cdev_dma_unmap,
     .reset = kernel_reset,
+    .hot_reset_info = kernel_hot_reset_info,
     .migration_info = kernel_migration_info,
     .get_state = kernel_get_state,
     .set_state = kernel_set_state,

@@ -124,6 +124,7 @@ static int open_device(struct group_device *self, struct vmig_error *err)
         return error_set(err, errno, VMIG_STAGE_OPEN, NULL, NULL,
                          "opening %s of IOMMU group %u: %m", self->name, self->group);
     kernel_device_init(&self->kernel, fd, self->name, self->no_mmap);
+    self->kernel.group = (int)self->group;
     self->opened = true;
     return 0;
 }
@@ -187,6 +188,8 @@ static int take_descriptors(const char *address, struct group_device *self, stru
     kernel_device_init(&self->kernel, fds.device, self->name, self->no_mmap);
     self->opened = true;
     self->group_fd = fds.group;
+    if (self->name[0] && !sysfs_find_group("/sys", self->name, &self->group, NULL))
+        self->kernel.group = (int)self->group;
     self->inherited = fds.established;
     self->shared = true;
     if (!fds.established)
@@ -362,6 +365,7 @@ const struct backend_ops backend_group = {
     .dma_map = group_dma_map,
     .dma_unmap = group_dma_unmap,
     .reset = kernel_reset,
+    .hot_reset_info = kernel_hot_reset_info,
     .migration_info = kernel_migration_info,
     .get_state = kernel_get_state,
     .set_state = kernel_set_state,

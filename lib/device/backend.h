@@ -50,6 +50,7 @@ struct backend_ops {
     int (*dma_map)(void *self, const struct vmig_dma_map *map, struct vmig_error *err);
     int (*dma_unmap)(void *self, uint64_t iova, uint64_t size, struct vmig_error *err);
     int (*reset)(void *self, struct vmig_error *err);
+    int (*hot_reset_info)(void *self, struct vmig_hot_reset_info *ret, struct vmig_error *err);
 
     int (*migration_info)(void *self, struct vmig_migration_info *ret, struct vmig_error *err);
     int (*get_state)(void *self, enum vmig_state *ret, struct vmig_error *err);

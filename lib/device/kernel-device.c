@@ -34,6 +34,7 @@ void kernel_device_init(struct kernel_device *device, int take_fd_, const char *
         .fd = take_fd_,
         .no_mmap = no_mmap,
         .state = VMIG_STATE_RUNNING,
+        .group = -1,
         .reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC),
     };
     strncpy(device->name, name, sizeof(device->name) - 1);

@@ -21,6 +21,7 @@ struct kernel_device {
     char name[64];           /* in sysfs */
     struct kernel_map *maps; /* unmapped at the end */
     uint64_t mapped_bytes;   /* memory shown to it through this handle */
+    int group;               /* IOMMU group through which it was opened; -1: none, or not known */
 
     uint64_t flags;        /* migration flags, 0 until asked */
     enum vmig_state state; /* when last asked, or the last request that succeeded */
@@ -73,6 +74,9 @@ int kernel_set_irqs(void *self, unsigned index, unsigned start, unsigned count, 
                     struct vmig_error *err);
 /* Does one of its regions belong to the migration protocol of before Linux 5.18? */
 bool kernel_has_v1_region(struct kernel_device *device);
+
+/* ---- kernel-hot-reset.c ---- */
+int kernel_hot_reset_info(void *self, struct vmig_hot_reset_info *ret, struct vmig_error *err);
 
 /* ---- kernel-migration.c ---- */
 int kernel_migration_info(void *self, struct vmig_migration_info *ret, struct vmig_error *err);

@@ -5,12 +5,15 @@
  * names, and stops to when it is gone.
  */
 #include <errno.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 #include <vfio-migrate.h>
@@ -155,6 +158,73 @@ static void a_region_that_is_mapped_is_the_devices(void **state)
     assert_int_equal(get_register(f, 4), ~value);
 }
 
+/* Raising an interrupt is a write to one register, acknowledging it one to the next. */
+#define EDU_RAISE 0x60
+#define EDU_ACKNOWLEDGE 0x64
+
+static bool comes_within_seconds(int eventfd_, int seconds)
+{
+    struct pollfd p = { .fd = eventfd_, .events = POLLIN };
+    uint64_t count = 0;
+    return poll(&p, 1, seconds * 1000) == 1 && read(eventfd_, &count, sizeof(count)) == 8 &&
+           count == 1;
+}
+
+static void an_interrupt_comes_through_its_eventfd(struct fixture *f, unsigned kind)
+{
+    struct vmig_irq_info irq;
+    int fd = eventfd(0, EFD_CLOEXEC);
+    assert_int_equal(vmig_device_irq_info(f->device, kind, &irq, NULL), 0);
+    assert_int_equal(irq.count, 1);
+    assert_int_equal(vmig_device_set_irqs(f->device, kind, 0, 1, &fd, NULL), 0);
+    set_register(f, EDU_RAISE, 1);
+    assert_true(comes_within_seconds(fd, 10));
+    set_register(f, EDU_ACKNOWLEDGE, 1);
+    assert_int_equal(vmig_device_set_irqs(f->device, kind, 0, 0, NULL, NULL), 0);
+    set_register(f, EDU_RAISE, 1);
+    assert_false(comes_within_seconds(fd, 0));
+    set_register(f, EDU_ACKNOWLEDGE, 1);
+    close(fd);
+}
+
+static void INTx_comes_through_its_eventfd(void **state)
+{
+    an_interrupt_comes_through_its_eventfd(*state, VMIG_IRQ_INTX);
+}
+
+static void MSI_comes_through_its_eventfd(void **state)
+{
+    an_interrupt_comes_through_its_eventfd(*state, VMIG_IRQ_MSI);
+}
+
+static void edu_has_no_MSIX(void **state)
+{
+    struct fixture *f = *state;
+    struct vmig_irq_info irq;
+    int fd = -1;
+    assert_int_equal(vmig_device_irq_info(f->device, VMIG_IRQ_MSIX, &irq, NULL), 0);
+    assert_int_equal(irq.count, 0);
+    assert_int_equal(vmig_device_set_irqs(f->device, VMIG_IRQ_MSIX, 0, 1, &fd, NULL), -EINVAL);
+}
+
+static void with_no_mmap_regions_are_only_read_and_written(void **state)
+{
+    struct fixture *f = *state;
+    struct vmig_region_info bar;
+    struct vmig_device_info info;
+    void *mapped = NULL;
+    assert_int_equal(vmig_device_info(f->device, &info, NULL), 0);
+    struct vmig_device_options options = { .size = sizeof(options),
+                                           .no_mmap = true,
+                                           .backend = info.backend };
+    vmig_device_close(f->device);
+    assert_int_equal(vmig_device_open(EDU, &options, &f->device, NULL), 0);
+    assert_int_equal(vmig_device_region_info(f->device, 0, &bar, NULL), 0);
+    assert_int_equal(bar.flags, VMIG_REGION_READ | VMIG_REGION_WRITE);
+    assert_int_equal(bar.num_areas, 0);
+    assert_int_equal(vmig_device_region_map(f->device, 0, 0, &mapped, NULL), -EOPNOTSUPP);
+}
+
 static void a_device_without_migration_says_why_and_refuses_every_state(void **state)
 {
     struct fixture *f = *state;
@@ -185,6 +255,10 @@ int main(void)
         TEST(the_device_reads_and_writes_the_memory_that_is_mapped),
         TEST(memory_that_was_unmapped_is_out_of_reach),
         TEST(a_region_that_is_mapped_is_the_devices),
+        TEST(INTx_comes_through_its_eventfd),
+        TEST(MSI_comes_through_its_eventfd),
+        TEST(edu_has_no_MSIX),
+        TEST(with_no_mmap_regions_are_only_read_and_written),
         TEST(a_device_without_migration_says_why_and_refuses_every_state),
     };
     return cmocka_run_group_tests_name("edu", tests, NULL, NULL);

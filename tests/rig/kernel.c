@@ -12,6 +12,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -444,5 +445,7 @@ int main(void)
         TEST(a_second_opener_is_EBUSY),
         TEST(a_device_that_is_not_there_is_ENOENT),
     };
+    if (access("/dev/iommu", F_OK)) /* Debian's kernel has groups only */
+        cmocka_set_skip_filter("cdev: *");
     return cmocka_run_group_tests_name("kernel", tests, NULL, NULL);
 }
