@@ -109,15 +109,23 @@ static int open_iommufd(struct cdev_device *self, struct vmig_error *err)
     return kernel_refuse_open(IOMMUFD_NODE, errno, err);
 }
 
-/* The group is open elsewhere, or drivers other than VFIO's hold other devices of it. */
+/* "group-not-viable" when drivers other than VFIO's hold devices of its group, else 0. The kernel says
+ * EBUSY or EPERM for that, as for other things. */
+static int check_neighbours(struct cdev_device *self, struct vmig_error *err)
+{
+    char foreign[200];
+    unsigned group = 0;
+    if (!self->name[0] || sysfs_find_group("/sys", self->name, &group, NULL))
+        return 0;
+    sysfs_find_foreign("/sys", group, foreign, sizeof(foreign));
+    return foreign[0] ? sysfs_refuse_group(group, foreign, err) : 0;
+}
+
 static int explain_busy(struct cdev_device *self, struct vmig_error *err)
 {
-    char foreign[200] = "";
     unsigned group = 0;
-    if (self->name[0] && !sysfs_find_group("/sys", self->name, &group, NULL))
-        sysfs_find_foreign("/sys", group, foreign, sizeof(foreign));
-    if (foreign[0])
-        return sysfs_refuse_group(group, foreign, err);
+    if (self->name[0])
+        sysfs_find_group("/sys", self->name, &group, NULL);
     return error_set(err, EBUSY, VMIG_STAGE_OPEN, NULL, "device-busy",
                      "the IOMMU group of %s is in use by another process (`fuser -v /dev/vfio/%u` "
                      "tells by which)",
@@ -126,6 +134,9 @@ static int explain_busy(struct cdev_device *self, struct vmig_error *err)
 
 static int explain_bind(struct cdev_device *self, int code, struct vmig_error *err)
 {
+    int rc = code == EBUSY || code == EPERM ? check_neighbours(self, err) : 0;
+    if (rc)
+        return rc;
     switch (code) {
     case EBUSY:
         return explain_busy(self, err);

@@ -6,6 +6,8 @@
 probe=("$VFIO_MIGRATE" probe)
 somebody=(setpriv --reuid=65534 --regid=65534 --clear-groups)
 edu=0000:00:10.0
+disk=0000:00:1f.2
+neighbour=0000:00:1f.3
 
 out() {
     grep -qE -- "$1" "$scratch/out" && return
@@ -79,6 +81,30 @@ tells_that_nothing_is_bound() {
     exits 3 "${probe[@]}" && [ ! -s "$scratch/out" ] && says 'no device is bound' && says 'probe --all'
 }
 
+# Another function of the disk controller's IOMMU group gets a driver: `serial` takes any.
+share_a_group() {
+    echo '8086 2930 ffffffff ffffffff 0 0 2' >/sys/bus/pci/drivers/serial/new_id
+    echo serial >/sys/bus/pci/devices/$neighbour/driver_override
+    echo vfio-pci >/sys/bus/pci/devices/$disk/driver_override
+    echo $neighbour >/sys/bus/pci/drivers_probe
+    echo $disk >/sys/bus/pci/drivers_probe
+}
+release() {
+    local address
+    for address in "$@"; do
+        echo "$address" >/sys/bus/pci/devices/"$address"/driver/unbind
+        echo >/sys/bus/pci/devices/"$address"/driver_override
+    done
+}
+lists_who_shares_its_group() {
+    exits 3 "${probe[@]}" --json &&
+        of $disk "d['blocked']['reason'] == 'group-not-viable' and '$neighbour (serial)' in d['blocked']['message']"
+}
+is_refused_with_who_shares_its_group() {
+    exits 1 "${probe[@]}" --json $disk &&
+        json "j['error']['reason'] == 'group-not-viable' and '$neighbour (serial)' in j['error']['message']"
+}
+
 check "a host where nothing is bound to VFIO is told so" tells_that_nothing_is_bound
 mtty=$(mtty mtty-2)
 check "the list has mediated devices with driver, group and node" lists_mediated_devices
@@ -97,6 +123,9 @@ check "nodes that a container lacks are told" tells_nodes_that_a_container_lacks
 check "a container without sysfs is told so" tells_that_there_is_no_sysfs
 mtty_remove "$mtty"
 check "a list of what cannot migrate ends with 3" nothing_that_migrates
-echo $edu >/sys/bus/pci/devices/$edu/driver/unbind
-echo >/sys/bus/pci/devices/$edu/driver_override
+release $edu
+share_a_group
+check "the list names who shares a device's IOMMU group" lists_who_shares_its_group
+check "opening a device names who shares its IOMMU group" is_refused_with_who_shares_its_group
+release $disk $neighbour
 finish
