@@ -31,7 +31,11 @@ changes_nothing() {
 is_refused_by_a_pci_device_that_cannot_migrate() {
     exits 3 "${probe[@]}" --json $edu && json '
 (d := j["devices"][0]) and j["status"] == "refused" and d["pci"]["vendor_id"] == "1234"
-and d["migration"]["reason"] == "vfio-no-kernel-support" and d["migration"]["remedy"]'
+and d["migration"]["reason"] == "vfio-no-kernel-support" and d["migration"]["remedy"]
+and d["driver"] == "vfio-pci" and d["hot_reset"] is None'
+}
+tells_that_no_hot_reset_is_possible() { # on the root bus
+    exits 3 "${probe[@]}" $edu && grep -q 'hot reset *no: ' "$scratch/out"
 }
 of_a_busy_device() {
     exec 8<>"/dev/vfio/$(basename "$(readlink "/sys/bus/mdev/devices/$mtty/iommu_group")")" || return
@@ -56,5 +60,6 @@ echo vfio-pci >/sys/bus/pci/devices/$edu/driver_override
 echo $edu >/sys/bus/pci/drivers_probe
 check "a PCI device whose driver cannot migrate it is refused with reason and remedy" \
     is_refused_by_a_pci_device_that_cannot_migrate
+check "a PCI device that cannot be hot-reset is told so" tells_that_no_hot_reset_is_possible
 mtty_remove "$mtty" "$one_port"
 finish
