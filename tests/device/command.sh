@@ -88,6 +88,22 @@ list_in_json() {
 j["devices"] and all(d["migration"]["verdict"] in ("likely", "unknown", "no") for d in j["devices"])
 or j["error"]["reason"] and j["error"]["message"] and j["status"] in ("refused", "failed")'
 }
+bad_backend() {
+    local args
+    for args in "probe x" "save x --to y" "restore x --from y" "send -d x tcp:a:1" "receive -d x tcp:a:1" \
+        "workload -d x" "demo --source-device x --target-device y"; do
+        # shellcheck disable=SC2086 # several words
+        exits 2 $args --backend cdv && err "must be auto, cdev or group; did you mean 'cdev'?" || return
+    done
+}
+backend_of_nothing() { exits 2 demo --backend cdev && exits 2 probe --backend cdev; }
+no_such_device() {
+    local backend
+    for backend in auto cdev group; do
+        exits 1 probe --json --backend "$backend" ffff:ff:1f.7 && json '
+            j["devices"][0]["error"]["reason"] == "no-such-device"' || return
+    done
+}
 bad_address() { exits 1 probe eth0 && err "'eth0' is no device address"; }
 nothing_there() { exits 1 probe "vfio-user:$scratch/none" && err "$scratch/none"; }
 gone() { exits 1 probe "vfio-user:$scratch/socket" && err "$scratch/socket"; }
@@ -136,6 +152,9 @@ for _ in $(seq 100); do
     [ -S "$scratch/socket" ] && break
     sleep 0.05
 done
+check "a misspelt --backend is answered with what there is" bad_backend
+check "--backend without a device that it is about is refused" backend_of_nothing
+check "a PCI device that is not there is named so, whichever way it is asked for" no_such_device
 check "probe tells what a device can" probe_tells
 check "probe tells it in JSON" probe_tells_in_json
 check "probe twice gives the same" cmp "$scratch/out" <("$command" probe --json "vfio-user:$scratch/socket")
