@@ -190,13 +190,25 @@ static int make_ioas(struct cdev_device *self, struct vmig_error *err)
     return 0;
 }
 
+static int attach_to(struct cdev_device *self, uint32_t page_table)
+{
+    struct uapi_attach_pt attach = { .argsz = sizeof(attach), .pt_id = page_table };
+    return ioctl(self->kernel.fd, UAPI_DEVICE_ATTACH_IOMMUFD_PT, &attach) ? -errno : 0;
+}
+
+/* To a page table that tracks writes, if there can be one; else to what the kernel makes or has. */
 static int attach(struct cdev_device *self, struct vmig_error *err)
 {
-    struct uapi_attach_pt attach = { .argsz = sizeof(attach), .pt_id = self->place.ioas_id };
-    if (ioctl(self->kernel.fd, UAPI_DEVICE_ATTACH_IOMMUFD_PT, &attach))
-        return error_set(err, errno, VMIG_STAGE_OPEN, NULL, NULL,
-                         "attaching it to the address space %u: %m", self->place.ioas_id);
-    return 0;
+    uint32_t tracking = cdev_make_page_table(self);
+    if (tracking && !attach_to(self, tracking))
+        return 0;
+    cdev_drop_page_table(self);
+    int rc = attach_to(self, self->place.ioas_id);
+    if (!rc)
+        return 0;
+    return error_set(err, rc, VMIG_STAGE_OPEN, NULL, NULL,
+                     "attaching it to the address space %u: %s", self->place.ioas_id,
+                     strerror(-rc));
 }
 
 static int check_pci(struct cdev_device *self, struct vmig_error *err)
@@ -272,7 +284,7 @@ static int go_on(struct cdev_device *self, const struct fd_address *fds, struct 
 static void give_back(struct cdev_device *self, bool established)
 {
     struct uapi_detach_pt detach = { .argsz = sizeof(detach) };
-    if (self->own_ioas)
+    if (self->own_ioas || self->hwpt_id)
         ioctl(self->kernel.fd, UAPI_DEVICE_DETACH_IOMMUFD_PT, &detach);
     self->kernel.fd = -1;
     if (established)
@@ -320,6 +332,7 @@ static int cdev_hand_on(void *opaque, char *ret, size_t size, struct vmig_error 
     kernel_drop_stream(&self->kernel);
     fd_address_release((int *[]) { &self->kernel.fd, &self->place.fd }, 2);
     self->own_ioas = false;
+    self->hwpt_id = 0; /* the device goes on using it */
     return 0;
 }
 
@@ -347,6 +360,7 @@ static void cdev_close(void *opaque)
     struct cdev_device *self = opaque;
     if (self->opened)
         kernel_device_done(&self->kernel);
+    cdev_drop_page_table(self);
     if (self->own_ioas)
         iommufd_destroy(self->place.fd, self->place.ioas_id);
     cleanup_fd_(&self->place.fd);
@@ -383,7 +397,7 @@ static int cdev_dma_map(void *opaque, const struct vmig_dma_map *map, struct vmi
     return 0;
 }
 
-static int cdev_dma_unmap(void *opaque, uint64_t iova, uint64_t size, struct vmig_error *err)
+int cdev_dma_unmap(void *opaque, uint64_t iova, uint64_t size, struct vmig_error *err)
 {
     struct cdev_device *self = opaque;
     uint64_t done = 0;
@@ -419,6 +433,11 @@ const struct backend_ops backend_cdev = {
     .dma_log_start = kernel_dma_log_start,
     .dma_log_stop = kernel_dma_log_stop,
     .dma_log_report = kernel_dma_log_report,
+    .iommu_log_info = cdev_iommu_log_info,
+    .iommu_log_start = cdev_iommu_log_start,
+    .iommu_log_stop = cdev_iommu_log_stop,
+    .iommu_log_report = cdev_iommu_log_report,
+    .iommu_log_unmap = cdev_iommu_log_unmap,
     .hand_on = cdev_hand_on,
     .inherits = cdev_inherits,
     .shares_memory = cdev_shares_memory,

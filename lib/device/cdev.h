@@ -5,10 +5,12 @@
 
 #include "lib/device/iommufd.h"
 #include "lib/device/kernel.h"
+#include "lib/device/sysfs.h"
 
 struct cdev_device {
     struct kernel_device kernel; /* first: its operations are rows of our table */
     struct iommufd_place place;  /* our own descriptor of the iommufd, also where one was given */
+    uint32_t hwpt_id;            /* of a page table that tracks writes; 0: it has none */
     bool opened;                 /* kernel is initialised */
     bool own_ioas;               /* we made it: destroyed at the end */
     bool inherited;              /* another owner may have left DMA mappings */
@@ -18,5 +20,21 @@ struct cdev_device {
     char node[SYSFS_NAME_MAX]; /* /dev/vfio/devices/vfioN, "fd N" */
 };
 _Static_assert(offsetof(struct cdev_device, kernel) == 0, "rows of kernel.h take the same pointer");
+
+/* ---- backend-cdev.c ---- */
+int cdev_dma_unmap(void *self, uint64_t iova, uint64_t size, struct vmig_error *err);
+
+/* ---- cdev-dirty.c ---- */
+/* Make a page table that tracks writes, to be attached to: its id, or 0 where there can be none. */
+uint32_t cdev_make_page_table(struct cdev_device *self);
+/* Once the device does not use it any more. */
+void cdev_drop_page_table(struct cdev_device *self);
+int cdev_iommu_log_info(void *self, struct backend_iommu_log *ret, struct vmig_error *err);
+int cdev_iommu_log_start(void *self, struct vmig_error *err);
+int cdev_iommu_log_stop(void *self, struct vmig_error *err);
+int cdev_iommu_log_report(void *self, uint64_t iova, uint64_t size, uint64_t pgsize,
+                          uint64_t *bitmap, struct vmig_error *err);
+int cdev_iommu_log_unmap(void *self, uint64_t iova, uint64_t size, uint64_t pgsize,
+                         uint64_t *bitmap, struct vmig_error *err);
 
 #endif

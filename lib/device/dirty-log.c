@@ -356,36 +356,35 @@ static int ask_iommu(struct vmig_device *device, const struct device_mapping *ma
     return rc;
 }
 
-/* Ask for what is mapped at @at of @want; *ret_end is where that ends, or what was unmapped since
+/* What is at @at of @want, and where that ends: a mapping, or (*ret of size 0) what was unmapped since
  * the log began. */
-static int report_at(struct vmig_device *device, enum log_source source, uint64_t at,
-                     struct iova_bits *want, uint64_t *ret_end, struct vmig_error *err)
+static int find_piece(struct vmig_device *device, enum log_source source,
+                      const struct iova_bits *want, uint64_t at, struct device_mapping *ret,
+                      uint64_t *ret_end, struct vmig_error *err)
 {
     uint64_t end = want->iova + want->size_bytes;
-    struct device_mapping mapping;
-    device_find_mapping(device, at, &mapping);
-    if (!mapping.size_bytes) {
-        *ret_end = kept_until(&device->logs[source], at);
-        if (*ret_end > mapping.iova)
-            *ret_end = mapping.iova;
-        if (*ret_end > end)
-            *ret_end = end;
-        if (*ret_end > at)
-            return 0;
-        return device_refuse(device, err, EINVAL,
-                             "dirty bits of %" PRIu64 " bytes at IOVA 0x%" PRIx64 ": 0x%" PRIx64
-                             " is not mapped",
-                             want->size_bytes, want->iova, at);
+    device_find_mapping(device, at, ret);
+    if (ret->size_bytes) {
+        uint64_t left = ret->size_bytes - (at - ret->iova);
+        *ret_end = left < end - at ? at + left : end;
+        return 0;
     }
-    uint64_t left = mapping.size_bytes - (at - mapping.iova);
-    struct device_mapping piece = { .iova = at, .size_bytes = left < end - at ? left : end - at };
-    *ret_end = at + piece.size_bytes;
-    return source == LOG_IOMMU ? ask_iommu(device, &mapping, want, err)
-                               : ask_device(device, &piece, want, err);
+    *ret_end = kept_until(&device->logs[source], at);
+    if (*ret_end > ret->iova)
+        *ret_end = ret->iova;
+    if (*ret_end > end)
+        *ret_end = end;
+    if (*ret_end > at)
+        return 0;
+    return device_refuse(device, err, EINVAL,
+                         "dirty bits of %" PRIu64 " bytes at IOVA 0x%" PRIx64 ": 0x%" PRIx64
+                         " is not mapped",
+                         want->size_bytes, want->iova, at);
 }
 
-static int report(struct vmig_device *device, enum log_source source, struct iova_bits *want,
-                  struct vmig_error *err)
+/* Asking clears, so not one piece is asked for before it is known that there are all. */
+static int check_pieces(struct vmig_device *device, enum log_source source,
+                        const struct iova_bits *want, struct vmig_error *err)
 {
     if (!is_pgsize(want->pgsize) ||
         !device_is_iova_range(want->iova, want->size_bytes, DEVICE_PGSIZE_MIN))
@@ -393,10 +392,31 @@ static int report(struct vmig_device *device, enum log_source source, struct iov
                              "dirty bits of %" PRIu64 " bytes at IOVA 0x%" PRIx64
                              " in pages of %" PRIu64 ": must be multiples of %u",
                              want->size_bytes, want->iova, want->pgsize, DEVICE_PGSIZE_MIN);
+    struct device_mapping mapping;
     int rc = 0;
-    uint64_t at = want->iova;
-    while (!rc && at - want->iova < want->size_bytes)
-        rc = report_at(device, source, at, want, &at, err);
+    for (uint64_t at = want->iova; !rc && at - want->iova < want->size_bytes;)
+        rc = find_piece(device, source, want, at, &mapping, &at, err);
+    return rc;
+}
+
+static int ask_for_piece(struct vmig_device *device, enum log_source source, uint64_t at,
+                         struct iova_bits *want, uint64_t *ret_end, struct vmig_error *err)
+{
+    struct device_mapping mapping;
+    int rc = find_piece(device, source, want, at, &mapping, ret_end, err);
+    if (rc || !mapping.size_bytes)
+        return rc;
+    struct device_mapping piece = { .iova = at, .size_bytes = *ret_end - at };
+    return source == LOG_IOMMU ? ask_iommu(device, &mapping, want, err)
+                               : ask_device(device, &piece, want, err);
+}
+
+static int report(struct vmig_device *device, enum log_source source, struct iova_bits *want,
+                  struct vmig_error *err)
+{
+    int rc = check_pieces(device, source, want, err);
+    for (uint64_t at = want->iova; !rc && at - want->iova < want->size_bytes;)
+        rc = ask_for_piece(device, source, at, want, &at, err);
     if (!rc)
         take_kept(&device->logs[source], want);
     return rc;

@@ -94,6 +94,50 @@ struct uapi_ioas_unmap {
 };
 #define UAPI_IOMMU_IOAS_UNMAP _IO(';', 134)
 
+/* The IOMMU's dirty bits, since 6.7. */
+struct uapi_hwpt_alloc {
+    uint32_t size;
+    uint32_t flags;
+    uint32_t dev_id;
+    uint32_t pt_id; /* of an IOAS */
+    uint32_t out_hwpt_id;
+    uint32_t reserved;
+};
+#define UAPI_IOMMU_HWPT_ALLOC _IO(';', 137)
+#define UAPI_HWPT_ALLOC_DIRTY_TRACKING 2u
+struct uapi_hw_info {
+    uint32_t size;
+    uint32_t flags;
+    uint32_t dev_id;
+    uint32_t data_len;
+    uint64_t data_uptr;
+    uint32_t out_data_type;
+    uint32_t out_more;
+    uint64_t out_capabilities;
+};
+#define UAPI_IOMMU_GET_HW_INFO _IO(';', 138)
+#define UAPI_HW_CAP_DIRTY_TRACKING 1u
+struct uapi_hwpt_set_dirty_tracking {
+    uint32_t size;
+    uint32_t flags;
+    uint32_t hwpt_id;
+    uint32_t reserved;
+};
+#define UAPI_IOMMU_HWPT_SET_DIRTY_TRACKING _IO(';', 139)
+#define UAPI_HWPT_DIRTY_TRACKING_ENABLE 1u
+struct uapi_hwpt_get_dirty_bitmap {
+    uint32_t size;
+    uint32_t hwpt_id;
+    uint32_t flags;
+    uint32_t reserved;
+    uint64_t iova;
+    uint64_t length;
+    uint64_t page_size;
+    uint64_t data; /* address of the bits: n is the page iova + n * page_size */
+};
+#define UAPI_IOMMU_HWPT_GET_DIRTY_BITMAP _IO(';', 140)
+#define UAPI_HWPT_GET_DIRTY_BITMAP_NO_CLEAR 1u
+
 /* Hot reset of a device that was opened by its character device, since 6.6. */
 #define UAPI_HOT_RESET_DEV_ID 1u       /* devids are told, not groups */
 #define UAPI_HOT_RESET_DEV_ID_OWNED 2u /* all of them belong to the same iommufd */
@@ -141,6 +185,10 @@ _Static_assert(sizeof(struct uapi_iommu_destroy) == 8, "as the kernel has it");
 _Static_assert(sizeof(struct uapi_ioas_alloc) == 12, "as the kernel has it");
 _Static_assert(sizeof(struct uapi_ioas_iova_ranges) == 32, "as the kernel has it");
 _Static_assert(sizeof(struct uapi_ioas_map) == 40, "as the kernel has it");
+_Static_assert(sizeof(struct uapi_hwpt_alloc) == 24, "the least that the kernel takes");
+_Static_assert(sizeof(struct uapi_hw_info) == 40, "as the kernel has it");
+_Static_assert(sizeof(struct uapi_hwpt_set_dirty_tracking) == 16, "as the kernel has it");
+_Static_assert(sizeof(struct uapi_hwpt_get_dirty_bitmap) == 48, "as the kernel has it");
 _Static_assert(sizeof(struct uapi_ioas_unmap) == 24, "as the kernel has it");
 _Static_assert(sizeof(struct vfio_pci_dependent_device) == 8, "as the kernel has it");
 _Static_assert(sizeof(struct vfio_pci_hot_reset_info) == 12, "as the kernel has it");

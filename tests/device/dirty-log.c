@@ -146,10 +146,10 @@ static void a_report_asks_for_mapped_memory_only(void **unused)
     assert_int_equal(vmig_device_dma_log_report(device, 0x10000, 0x1000, 2048, &bitmap, NULL),
                      -EINVAL);
     assert_int_equal(vmig_device_dma_log_report(device, 0x10000, 0, 4096, &bitmap, NULL), -EINVAL);
-    assert_int_equal(fake.num_reports, 1);
     memset(&err, 0, sizeof(err));
     assert_int_equal(vmig_device_dma_log_report(device, 0x10000, 0x3000, 4096, &bitmap, &err),
                      -EINVAL);
+    assert_int_equal(fake.num_reports, 1); /* asking for its mapped part would have cleared it */
     assert_non_null(strstr(err.text, "0x12000 is not mapped"));
 }
 

@@ -30,7 +30,8 @@ static struct vmig_device *open_device(const char *address)
 {
     struct vmig_error err = { 0 };
     struct vmig_device *device = NULL;
-    if (vmig_device_open(address, NULL, &device, &err))
+    struct vmig_device_options options = { .size = sizeof(options), .backend = "group" };
+    if (vmig_device_open(address, &options, &device, &err))
         fail_msg("opening %s: %s", address, err.text);
     return device;
 }
