@@ -54,22 +54,27 @@ static bool parse(const char *text, enum knob_unit unit, u64 *ret)
     }
 }
 
-/* Change up to two numbers, or none. */
-static int change(struct krefdev *dev, u64 *first, u64 value, u64 *second, u64 value2)
+/* Set a number, and @other of them too unless it is NULL; or neither. */
+static int change(struct krefdev *dev, u64 *number, u64 value, u64 *other, u64 other_value)
 {
-    u64 old = *first, old2 = *second;
+    u64 old, other_old = 0;
     int rc = 0;
 
     mutex_lock(&dev->config_lock);
-    *first = value;
-    *second = value2;
+    old = *number;
+    *number = value;
+    if (other) {
+        other_old = *other;
+        *other = other_value;
+    }
     if (dev->open)
         rc = -EBUSY;
     else if (!fits(dev))
         rc = -EINVAL;
     if (rc) {
-        *first = old;
-        *second = old2;
+        *number = old;
+        if (other)
+            *other = other_old;
     } else {
         dev->stale = true;
     }
@@ -95,7 +100,7 @@ static ssize_t knob_store(struct device *device, struct device_attribute *attr, 
         return -EINVAL;
     if (number == &dev->state_size && !value)
         value = dev->profile->default_local_bytes;
-    rc = change(dev, number, value, number, value);
+    rc = change(dev, number, value, NULL, 0);
     return rc ? rc : count;
 }
 

@@ -55,9 +55,10 @@ static int add_sparse(const struct refdev_region_info *region, struct vfio_info_
     return rc;
 }
 
-static int describe_region(struct krefdev *dev, struct vfio_region_info *info,
-                           struct vfio_info_cap *caps)
+int krefdev_region_info(struct vfio_device *vdev, struct vfio_region_info *info,
+                        struct vfio_info_cap *caps)
 {
+    struct krefdev *dev = to_krefdev(vdev);
     struct refdev_region_info region;
     int rc = krefdev_enter(dev, REFDEV_COMMAND_REGION_INFO);
 
@@ -76,6 +77,7 @@ static int describe_region(struct krefdev *dev, struct vfio_region_info *info,
     return add_sparse(&region, caps);
 }
 
+#if !KREFDEV_VFIO_ASKS_FOR_REGIONS
 /* As VFIO wants it: too small a buffer is told the size that is needed. */
 static int append_caps(struct vfio_region_info *info, struct vfio_region_info __user *arg,
                        const struct vfio_info_cap *caps)
@@ -92,7 +94,7 @@ static int append_caps(struct vfio_region_info *info, struct vfio_region_info __
     return 0;
 }
 
-static long region_info(struct krefdev *dev, struct vfio_region_info __user *arg)
+static long region_info(struct vfio_device *vdev, struct vfio_region_info __user *arg)
 {
     struct vfio_info_cap caps = {};
     struct vfio_region_info info;
@@ -103,7 +105,7 @@ static long region_info(struct krefdev *dev, struct vfio_region_info __user *arg
     if (info.argsz < sizeof(info))
         return -EINVAL;
     info.cap_offset = 0;
-    rc = describe_region(dev, &info, &caps);
+    rc = krefdev_region_info(vdev, &info, &caps);
     if (!rc && caps.size)
         rc = append_caps(&info, arg, &caps);
     if (!rc && copy_to_user(arg, &info, sizeof(info)))
@@ -111,6 +113,8 @@ static long region_info(struct krefdev *dev, struct vfio_region_info __user *arg
     kfree(caps.buf);
     return rc;
 }
+
+#endif
 
 static long irq_info(struct krefdev *dev, struct vfio_irq_info __user *arg)
 {
@@ -153,8 +157,10 @@ long krefdev_ioctl(struct vfio_device *vdev, unsigned int cmd, unsigned long arg
     switch (cmd) {
     case VFIO_DEVICE_GET_INFO:
         return device_info(dev, (void __user *)arg);
+#if !KREFDEV_VFIO_ASKS_FOR_REGIONS
     case VFIO_DEVICE_GET_REGION_INFO:
-        return region_info(dev, (void __user *)arg);
+        return region_info(vdev, (void __user *)arg);
+#endif
     case VFIO_DEVICE_GET_IRQ_INFO:
         return irq_info(dev, (void __user *)arg);
     case VFIO_DEVICE_SET_IRQS:

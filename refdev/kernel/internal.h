@@ -22,9 +22,8 @@
  *   lock                   the model, which takes one caller at a time. Held while the device
  *                          sleeps or hangs, so whoever waits for it waits killably
  *   mmap_lock, type1's and iommufd's locks    under it: user memory is copied and pages are pinned
- *   pins.lock              the pinned pages. VFIO takes a page away (dma_unmap) with locks of its
- *                          own held, so this one is never held while a page is pinned
- *   plan.lock, stream_lock leaves
+ *   pins.lock, plan.lock, stream_lock    leaves. VFIO takes pages away (dma_unmap) with locks of
+ *                          its own held, so pins.lock is let go to pin and to unpin
  *
  * sysfs never takes lock: a device that hangs must be told to go on.
  */
@@ -33,11 +32,15 @@
 
 #include <linux/mdev.h>
 #include <linux/mutex.h>
+#include <linux/version.h>
 #include <linux/vfio.h>
 #include <linux/wait.h>
 #include <linux/xarray.h>
 
 #include "refdev/model/model.h"
+
+/* From 6.19 on VFIO handles VFIO_DEVICE_GET_REGION_INFO itself and asks by an operation. */
+#define KREFDEV_VFIO_ASKS_FOR_REGIONS (LINUX_VERSION_CODE >= KERNEL_VERSION(6, 19, 0))
 
 #define KREFDEV_OFFSET_SHIFT 40 /* of a region's index in an offset into the device fd */
 
@@ -54,12 +57,12 @@ struct krefdev_pins {
     struct list_head order; /* first: pinned first */
     unsigned int count;
     bool any; /* there has been memory since the device was opened */
-    /* A page is being pinned, without the lock. */
-    bool pinning;
-    unsigned long pinning_page;
-    wait_queue_head_t idle;
-    /* What was unmapped last is not pinned again before that time (jiffies): VFIO is still
-     * at it. */
+    /* Whose turn it is: the device pins or unpins, without the lock; so many unmaps are under way.
+     * Each waits for the other; those who wait are on @turn. */
+    bool busy;
+    unsigned int unmapping;
+    wait_queue_head_t turn;
+    /* What was unmapped last, and is not pinned again before that time (jiffies). */
     unsigned long unmapped_first, unmapped_last, unmapped_until;
 };
 
@@ -88,7 +91,6 @@ struct krefdev {
     struct mutex lock;
     struct refdev_model *model; /* NULL until opened for the first time */
     void *local, *shared;
-    bool spoken;        /* the user has called: from then on the device does DMA (life.c) */
     bool info_was_read; /* since it was opened */
     bool gone;          /* a fault took the device away */
     bool closing;       /* whoever sleeps in the device shall give up */
@@ -133,6 +135,8 @@ void krefdev_leave(struct krefdev *dev);
 /* ---- device.c ---- */
 
 long krefdev_ioctl(struct vfio_device *vdev, unsigned int cmd, unsigned long arg);
+int krefdev_region_info(struct vfio_device *vdev, struct vfio_region_info *info,
+                        struct vfio_info_cap *caps);
 ssize_t krefdev_read(struct vfio_device *vdev, char __user *buf, size_t count, loff_t *ppos);
 ssize_t krefdev_write(struct vfio_device *vdev, const char __user *buf, size_t count, loff_t *ppos);
 int krefdev_mmap(struct vfio_device *vdev, struct vm_area_struct *vma);

@@ -3,9 +3,6 @@
  * An instance's life. Its model is made when the device is opened for the first time, and again
  * when knobs were changed since; in between it is reset at every last close, so whoever opens the
  * device finds it RUNNING, however the one before ended.
- *
- * type1 tells a device of unmapped memory only when open() is over. A device that pinned a page
- * before would take the kernel down with the first unmap: hence "spoken".
  */
 #include <linux/eventfd.h>
 #include <linux/ktime.h>
@@ -137,7 +134,6 @@ static int open_model(struct krefdev *dev)
     if (rc)
         return rc;
     dev->closing = false;
-    dev->spoken = false;
     dev->info_was_read = false;
     krefdev_plan_adopt(dev);
     return dev->gone ? -ENODEV : krefdev_worker_start(dev);
@@ -190,10 +186,6 @@ int krefdev_lock(struct krefdev *dev)
 
 int krefdev_ask(struct krefdev *dev, enum refdev_fault_command command)
 {
-    if (!dev->spoken) {
-        dev->spoken = true;
-        krefdev_kick(dev);
-    }
     krefdev_plan_adopt(dev);
     return refdev_fault_command(dev->model, command);
 }

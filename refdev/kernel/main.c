@@ -3,15 +3,14 @@
 #include <linux/device.h>
 #include <linux/module.h>
 #include <linux/slab.h>
-#include <linux/version.h>
 
 #include "refdev/kernel/internal.h"
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
 #error "vfio_migrate_refdev needs Linux 6.12 or newer"
 #endif
-#ifndef CONFIG_64BIT
-#error "vfio_migrate_refdev needs a 64-bit kernel"
+#if !defined(CONFIG_64BIT) || PAGE_SHIFT != 12
+#error "vfio_migrate_refdev needs a 64-bit kernel with pages of 4 KiB"
 #endif
 
 #define INSTANCES_MAX 256
@@ -50,6 +49,9 @@ static const struct vfio_device_ops device_ops = {
     .read = krefdev_read,
     .write = krefdev_write,
     .ioctl = krefdev_ioctl,
+#if KREFDEV_VFIO_ASKS_FOR_REGIONS
+    .get_region_info_caps = krefdev_region_info,
+#endif
     .mmap = krefdev_mmap,
     .request = krefdev_request,
     .dma_unmap = krefdev_dma_unmap,

@@ -67,7 +67,11 @@ static int stream_enter(struct krefdev_stream *stream, enum refdev_fault_command
 
     if (rc)
         return rc;
-    rc = dev->stream == stream ? krefdev_ask(dev, command) : -ENODEV;
+    if (dev->stream != stream) {
+        mutex_unlock(&dev->lock); /* there may be no model any more */
+        return -ENODEV;
+    }
+    rc = krefdev_ask(dev, command);
     if (rc)
         krefdev_leave(dev);
     return rc;

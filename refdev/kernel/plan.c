@@ -10,6 +10,7 @@
 #include <linux/slab.h>
 #include <linux/string.h>
 
+#include "lib/device/fsm.h"
 #include "refdev/kernel/internal.h"
 
 #define COMMAND(name) (1u << REFDEV_COMMAND_##name)
@@ -49,7 +50,8 @@ void krefdev_faulted(void *door, const struct refdev_fault *fault)
     struct krefdev_plan *plan = &dev->plan;
     unsigned int i;
 
-    dev_notice(dev->vdev.dev, "fault %s, in state %u\n", fault->text, refdev_state(dev->model));
+    dev_notice(dev->vdev.dev, "fault %s, in state %s\n", fault->text,
+               vmig_state_name(refdev_state(dev->model)));
     mutex_lock(&plan->lock);
     for (i = 0; !plan->replaced && i < plan->count; i++) {
         if (strcmp(plan->faults[i].text, fault->text))
@@ -82,11 +84,15 @@ int krefdev_sleep_ns(void *door, uint64_t ns)
 {
     struct krefdev *dev = door;
     ktime_t end = ktime_add_ns(ktime_get(), ns);
+    DEFINE_WAIT(wait);
 
-    while (!breaks_off(dev) && ktime_before(ktime_get(), end)) {
-        set_current_state(TASK_KILLABLE);
+    for (;;) {
+        prepare_to_wait(&dev->plan.wake, &wait, TASK_KILLABLE);
+        if (breaks_off(dev) || !ktime_before(ktime_get(), end))
+            break;
         schedule_hrtimeout(&end, HRTIMER_MODE_ABS);
     }
+    finish_wait(&dev->plan.wake, &wait);
     return breaks_off(dev) ? -EINTR : 0;
 }
 

@@ -18,7 +18,7 @@ static u64 work(struct krefdev *dev)
     /* Nothing signals this thread; a wait of that kind is not taken for one that is stuck. */
     if (mutex_lock_interruptible(&dev->lock))
         return TICK_NS;
-    if (dev->spoken && !dev->gone && !dev->closing)
+    if (!dev->gone && !dev->closing)
         wait_ns = refdev_tick(dev->model, ktime_get_ns());
     mutex_unlock(&dev->lock);
     return wait_ns;
