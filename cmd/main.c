@@ -14,7 +14,8 @@
 
 static const struct cmd cmds[] = {
     { "demo", "Watch a running workload with its devices move, live, verified", cmd_demo },
-    { "probe", "Tell what devices are and can do, and whether they can migrate", cmd_probe },
+    { "probe", "List devices, or tell what they are and can do, and whether they can migrate",
+      cmd_probe },
     { "save", "Write a device's state to a file", cmd_save },
     { "restore", "Load a device's state from a file", cmd_restore },
     { "send", "Move devices, live, to another process or host", cmd_send },

@@ -210,6 +210,11 @@ static void a_driver_for_virtual_functions_is_not_recommended_for_others(void **
     expect_driver(&virtio_vf, "virtio_vfio_pci");
     explain(&virtio_pf, "vfio-pci");
     assert_string_equal(reason, "vfio-no-kernel-support");
+    write_aliases("");
+    explain(&virtio_pf, "vfio-pci");
+    assert_string_equal(reason, "vfio-no-kernel-support");
+    explain(&virtio_vf, "vfio-pci");
+    assert_string_equal(reason, "vfio-variant-driver-missing");
     strcpy(tree.release, "6.12.9-test");
 }
 
