@@ -100,8 +100,8 @@ lists_who_shares_its_group() {
     exits 3 "${probe[@]}" --json &&
         of $disk "d['blocked']['reason'] == 'group-not-viable' and '$neighbour (serial)' in d['blocked']['message']"
 }
-is_refused_with_who_shares_its_group() {
-    exits 1 "${probe[@]}" --json $disk &&
+is_refused_with_who_shares_its_group() { # backend
+    exits 1 "${probe[@]}" --json --backend "$1" $disk &&
         json "j['error']['reason'] == 'group-not-viable' and '$neighbour (serial)' in j['error']['message']"
 }
 
@@ -126,6 +126,9 @@ check "a list of what cannot migrate ends with 3" nothing_that_migrates
 release $edu
 share_a_group
 check "the list names who shares a device's IOMMU group" lists_who_shares_its_group
-check "opening a device names who shares its IOMMU group" is_refused_with_who_shares_its_group
+for backend in cdev group; do
+    check "$backend: opening a device names who shares its IOMMU group" \
+        is_refused_with_who_shares_its_group $backend
+done
 release $disk $neighbour
 finish
