@@ -128,7 +128,6 @@ one_bad_device_does_not_hide_the_others() {
         out 'yes: STOP_COPY'
 }
 
-echo 1..22
 check "without a subcommand it prints its usage and exits with 2" no_subcommand
 check "--help lists the subcommands on standard output" help
 check "--version prints a version" version
@@ -164,4 +163,5 @@ kill "$server"
 wait "$server" 2>/dev/null
 server=
 check "a server that has gone is named" gone
+echo "1..$number"
 exit $failed
