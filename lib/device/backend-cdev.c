@@ -277,18 +277,24 @@ static int go_on(struct cdev_device *self, const struct fd_address *fds, struct 
                          "way here?",
                          fds->device);
     self->place.device_id = fds->devid;
+    self->hwpt_id = fds->hwpt;
     return kernel_take_over(&self->kernel, err);
 }
 
 /* The device is the caller's again, who may bring it into another address space. */
-static void give_back(struct cdev_device *self, bool established)
+static void cdev_give_back(void *opaque)
 {
+    struct cdev_device *self = opaque;
     struct uapi_detach_pt detach = { .argsz = sizeof(detach) };
-    if (self->own_ioas || self->hwpt_id)
+    if (!self->given)
+        return;
+    if (self->inherited) { /* all of it was handed on */
+        fd_address_release((int *[]) { &self->kernel.fd, &self->place.fd }, 2);
+        self->hwpt_id = 0;
+    } else {
         ioctl(self->kernel.fd, UAPI_DEVICE_DETACH_IOMMUFD_PT, &detach);
-    self->kernel.fd = -1;
-    if (established)
-        self->place.fd = -1;
+        self->kernel.fd = -1;
+    }
 }
 
 static int open_by_descriptors(const char *address, struct cdev_device *self,
@@ -301,13 +307,14 @@ static int open_by_descriptors(const char *address, struct cdev_device *self,
     strcpy(self->name, fds.name);
     snprintf(self->node, sizeof(self->node), "file descriptor %d", fds.device);
     begin(self, fds.device);
+    self->given = true;
     self->inherited = fds.established;
     self->shared = fds.established || fds.ioas;
     rc = take_iommufd(self, &fds, err);
     if (!rc)
         rc = fds.established ? go_on(self, &fds, err) : walk(self, device_steps, err);
     if (rc)
-        give_back(self, fds.established);
+        cdev_give_back(self);
     else
         fd_address_keep((const int[]) { fds.device, self->place.fd }, 2);
     return rc;
@@ -323,6 +330,7 @@ static int cdev_hand_on(void *opaque, char *ret, size_t size, struct vmig_error 
         .group = -1,
         .ioas = self->place.ioas_id,
         .devid = self->place.device_id,
+        .hwpt = self->hwpt_id,
         .established = true,
     };
     strcpy(address.name, sysfs_is_pci(self->name) || sysfs_is_uuid(self->name) ? self->name : "");
@@ -332,7 +340,7 @@ static int cdev_hand_on(void *opaque, char *ret, size_t size, struct vmig_error 
     kernel_drop_stream(&self->kernel);
     fd_address_release((int *[]) { &self->kernel.fd, &self->place.fd }, 2);
     self->own_ioas = false;
-    self->hwpt_id = 0; /* the device goes on using it */
+    self->hwpt_id = 0; /* the device goes on using it, and its next owner */
     return 0;
 }
 
@@ -410,6 +418,7 @@ const struct backend_ops backend_cdev = {
     .matches = cdev_matches,
     .open = cdev_open,
     .close = cdev_close,
+    .give_back = cdev_give_back,
     .info = kernel_info,
     .region_info = kernel_region_info,
     .region_read = kernel_region_read,

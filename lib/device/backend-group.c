@@ -172,6 +172,16 @@ static int take_container(const struct fd_address *fds, struct group_device *sel
                      fds->container);
 }
 
+static void group_give_back(void *opaque)
+{
+    struct group_device *self = opaque;
+    if (!self->shared)
+        return;
+    if (self->inherited)
+        fd_address_release((int *[]) { &self->kernel.fd, &self->group_fd, &self->container_fd }, 3);
+    self->kernel.fd = -1;
+}
+
 /* On failure all descriptors of the address stay as they are: closing them would end the device's
  * state. */
 static int take_descriptors(const char *address, struct group_device *self, struct vmig_error *err)
@@ -197,13 +207,10 @@ static int take_descriptors(const char *address, struct group_device *self, stru
     if (!rc)
         rc = fds.established ? kernel_take_over(&self->kernel, err)
                              : kernel_make_running(&self->kernel, err);
-    if (!rc) {
+    if (rc)
+        group_give_back(self);
+    else
         fd_address_keep((const int[]) { fds.device, fds.group, self->container_fd }, 3);
-        return 0;
-    }
-    self->kernel.fd = self->group_fd = -1;
-    if (fds.established)
-        self->container_fd = -1;
     return rc;
 }
 
@@ -355,6 +362,7 @@ const struct backend_ops backend_group = {
     .matches = group_matches,
     .open = group_open,
     .close = group_close,
+    .give_back = group_give_back,
     .info = kernel_info,
     .region_info = kernel_region_info,
     .region_read = kernel_region_read,

@@ -34,6 +34,9 @@ struct backend_ops {
     int (*open)(const char *address, const struct backend_options *options, void **ret_self,
                 struct vmig_error *err);
     void (*close)(void *self);
+    /* What follows open() in opening a device failed: before close(), which then leaves them alone,
+     * descriptors that came with the address become the caller's again. NULL: they do not. */
+    void (*give_back)(void *self);
 
     int (*info)(void *self, struct vmig_device_info *ret, struct vmig_error *err);
     int (*region_info)(void *self, unsigned index, struct vmig_region_info *ret,

@@ -37,9 +37,7 @@ int cdev_iommu_log_info(void *opaque, struct backend_iommu_log *ret, struct vmig
     if (ret->kind == VMIG_IOMMU_LOG_NONE || self->hwpt_id)
         return 0;
     ret->kind = VMIG_IOMMU_LOG_NONE;
-    snprintf(ret->why, sizeof(ret->why), "%s",
-             self->inherited ? "the page table that it came with is its last owner's"
-                             : "its IOMMU gives it no page table that tracks writes");
+    snprintf(ret->why, sizeof(ret->why), "its IOMMU gives it no page table that tracks writes");
     return 0;
 }
 

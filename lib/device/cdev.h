@@ -13,6 +13,7 @@ struct cdev_device {
     uint32_t hwpt_id;            /* of a page table that tracks writes; 0: it has none */
     bool opened;                 /* kernel is initialised */
     bool own_ioas;               /* we made it: destroyed at the end */
+    bool given;                  /* its descriptor came with the address */
     bool inherited;              /* another owner may have left DMA mappings */
     bool shared;                 /* so may whoever gave us the address space */
     bool no_mmap;

@@ -355,6 +355,8 @@ static int open_by(const struct backend_choice *choice, const char *address,
     }
     error_set(err, rc, VMIG_STAGE_OPEN, device->id, NULL, "%s", device_errno_text(rc));
     error_locate(err, VMIG_STAGE_OPEN, device->id[0] ? device->id : NULL);
+    if (device->backend && device->ops->give_back)
+        device->ops->give_back(device->backend);
     device_unref(device);
     return rc;
 }

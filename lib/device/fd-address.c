@@ -17,13 +17,11 @@
 #define WHAT "the address fd:..."
 #define NAME_KEY "name="
 
-enum { IOMMUFD, CONTAINER, GROUP, IOAS, DEVID, ESTABLISHED, NUM_KEYS };
+enum { IOMMUFD, CONTAINER, GROUP, IOAS, DEVID, HWPT, ESTABLISHED, NUM_KEYS };
 static const struct address_key keys[NUM_KEYS] = {
-    [IOMMUFD] = { "iommufd", 0, INT_MAX, true },
-    [CONTAINER] = { "container", 0, INT_MAX, true },
-    [GROUP] = { "group", 0, INT_MAX, true },
-    [IOAS] = { "ioas", 1, UINT32_MAX, true },
-    [DEVID] = { "devid", 1, UINT32_MAX, true },
+    [IOMMUFD] = { "iommufd", 0, INT_MAX, true },   [CONTAINER] = { "container", 0, INT_MAX, true },
+    [GROUP] = { "group", 0, INT_MAX, true },       [IOAS] = { "ioas", 1, UINT32_MAX, true },
+    [DEVID] = { "devid", 1, UINT32_MAX, true },    [HWPT] = { "hwpt", 1, UINT32_MAX, true },
     [ESTABLISHED] = { "established", 1, 1, true }, /* the version of this form */
 };
 
@@ -85,11 +83,14 @@ static int check_form(const struct fd_address *a, struct vmig_error *err)
     if (a->iommufd >= 0 && (a->container >= 0 || a->group >= 0))
         return address_malformed(err, WHAT, a->container >= 0 ? "container" : "group",
                                  "does not go together with iommufd");
-    if (a->container >= 0 && (a->ioas || a->devid))
-        return address_malformed(err, WHAT, a->ioas ? "ioas" : "devid",
-                                 "does not go together with container");
-    if (!a->established && (a->devid || a->group >= 0))
-        return address_malformed(err, WHAT, a->devid ? "devid" : "group",
+    const char *in_iommufd = a->ioas ? "ioas" : a->devid ? "devid" : a->hwpt ? "hwpt" : NULL;
+    if (a->container >= 0 && in_iommufd)
+        return address_malformed(err, WHAT, in_iommufd, "does not go together with container");
+    if (!a->established && (a->devid || a->hwpt || a->group >= 0))
+        return address_malformed(err, WHAT,
+                                 a->devid  ? "devid"
+                                 : a->hwpt ? "hwpt"
+                                           : "group",
                                  "belongs to a device that was handed on (established=1)");
     if (a->established && a->iommufd >= 0 && (!a->devid || !a->ioas))
         return address_malformed(err, WHAT, a->devid ? "ioas" : "devid",
@@ -115,6 +116,7 @@ int fd_address_parse(const char *address, struct fd_address *ret, struct vmig_er
     ret->group = fd_of(&values[GROUP]);
     ret->ioas = (uint32_t)values[IOAS].number;
     ret->devid = (uint32_t)values[DEVID].number;
+    ret->hwpt = (uint32_t)values[HWPT].number;
     ret->established = values[ESTABLISHED].seen;
     return check_form(ret, err);
 }
@@ -140,6 +142,8 @@ int fd_address_write(const struct fd_address *a, char *ret, size_t size, struct 
         used = append(text, sizeof(text), used, keys[IOAS].name, a->ioas);
     if (a->devid)
         used = append(text, sizeof(text), used, keys[DEVID].name, a->devid);
+    if (a->hwpt)
+        used = append(text, sizeof(text), used, keys[HWPT].name, a->hwpt);
     if (a->name[0])
         used += snprintf(text + used, sizeof(text) - (size_t)used, ",%s%s", NAME_KEY, a->name);
     if (a->established)

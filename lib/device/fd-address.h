@@ -4,7 +4,7 @@
  *
  *   fd:N,iommufd=M[,ioas=ID][,name=NAME]       N a character device, not bound yet
  *   fd:N,container=M[,name=NAME]               N from a group, in a container with its IOMMU set
- *   fd:N,iommufd=M,ioas=ID,devid=ID[,name=NAME],established=1
+ *   fd:N,iommufd=M,ioas=ID,devid=ID[,hwpt=ID][,name=NAME],established=1
  *   fd:N,container=M[,group=G][,name=NAME],established=1
  *
  * The last two are what vmig_device_hand_on() writes.
@@ -19,7 +19,7 @@
 struct fd_address {
     int device;
     int iommufd, container, group; /* -1: not given */
-    uint32_t ioas, devid;          /* 0: not given */
+    uint32_t ioas, devid, hwpt;    /* 0: not given */
     bool established;              /* goes on where another owner stopped */
     char name[SYSFS_NAME_MAX];     /* in sysfs; "": not given */
 };

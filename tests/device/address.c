@@ -60,10 +60,10 @@ static void what_is_written_is_read_again(void **unused)
 {
     (void)unused;
     const struct fd_address written[] = {
-        { 3, 4, -1, -1, 5, 6, true, UUID },
-        { 3, 4, -1, -1, 1, 1, true, "" },
-        { 3, -1, 4, 5, 0, 0, true, "0000:3b:00.2" },
-        { 2147483647, 2147483646, -1, -1, UINT32_MAX, UINT32_MAX, true, UUID },
+        { 3, 4, -1, -1, 5, 6, 0, true, UUID },
+        { 3, 4, -1, -1, 1, 1, 1, true, "" },
+        { 3, -1, 4, 5, 0, 0, 0, true, "0000:3b:00.2" },
+        { 2147483647, 2147483646, -1, -1, UINT32_MAX, UINT32_MAX, UINT32_MAX, true, UUID },
     };
     for (size_t i = 0; i < sizeof(written) / sizeof(written[0]); i++) {
         char text[256], cut[256];
@@ -73,7 +73,8 @@ static void what_is_written_is_read_again(void **unused)
         assert_int_equal(read.iommufd, written[i].iommufd);
         assert_int_equal(read.container, written[i].container);
         assert_int_equal(read.group, written[i].group);
-        assert_true(read.ioas == written[i].ioas && read.devid == written[i].devid);
+        assert_true(read.ioas == written[i].ioas && read.devid == written[i].devid &&
+                    read.hwpt == written[i].hwpt);
         assert_true(read.established);
         assert_string_equal(read.name, written[i].name);
         size_t length = strlen(text);
@@ -107,7 +108,9 @@ static void what_makes_no_sense_is_named(void **unused)
         { "fd:7,iommufd=8,group=9", "'group' does not go together" },
         { "fd:7,container=8,ioas=1", "'ioas' does not go together" },
         { "fd:7,container=8,devid=1", "'devid' does not go together" },
+        { "fd:7,container=8,hwpt=1", "'hwpt' does not go together" },
         { "fd:7,iommufd=8,devid=1", "'devid' belongs to" },
+        { "fd:7,iommufd=8,hwpt=1", "'hwpt' belongs to" },
         { "fd:7,container=8,group=9", "'group' belongs to" },
         { "fd:7,iommufd=8,established=1", "'devid' is missing" },
         { "fd:7,iommufd=8,devid=1,established=1", "'ioas' is missing" },

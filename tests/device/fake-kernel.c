@@ -208,7 +208,9 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
     void *argument = va_arg(args, void *);
     va_end(args);
     int code = ENOTTY;
-    if (is_same(fd, fake_kernel.device))
+    if (++fake_kernel.calls == fake_kernel.fail_at)
+        code = EIO;
+    else if (is_same(fd, fake_kernel.device))
         code = ask_device(request, argument);
     else if (is_same(fd, fake_kernel.iommufd))
         code = ask_iommufd(request, argument);

@@ -22,7 +22,8 @@
 struct fake_kernel {
     int device, iommufd, container, group; /* descriptors */
     bool bound;
-    char history[300]; /* "bind alloc attach " */
+    char history[300];       /* "bind alloc attach " */
+    unsigned calls, fail_at; /* ioctls so far; the one that fails with EIO, from 1; 0: none */
 
     int bind_errno, attach_errno, map_errno; /* 0: it works */
     uint32_t info_flags;

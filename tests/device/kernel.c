@@ -90,6 +90,12 @@ static void refused(const char *at, int code, const char *reason, const char *sa
     assert_true(is_open(k->device) && is_open(k->iommufd) && is_open(k->container));
 }
 
+static void make_bar(void)
+{
+    k->regions[0].flags = VMIG_REGION_READ | VMIG_REGION_WRITE | VMIG_REGION_MMAP;
+    k->regions[0].size = 4 * PAGE;
+}
+
 /* ---- binding ---- */
 
 static void a_device_is_bound_attached_and_given_an_address_space(void **unused)
@@ -142,6 +148,83 @@ static void what_fails_after_the_bind_leaves_nothing_in_the_iommufd(void **unuse
     k->attach_errno = ENOSPC;
     refused(by_iommufd(""), -ENOSPC, "", "address space 5");
     assert_string_equal(k->history, "bind alloc attach detach destroy ");
+}
+
+static unsigned count_open(void)
+{
+    unsigned count = 0;
+    for (int fd = 0; fd < 256; fd++)
+        count += is_open(fd);
+    return count;
+}
+
+/* Whichever ioctl fails: the descriptors stay the caller's, nothing else stays open, and what was made
+ * in the iommufd is gone. A question about what the device can may go unanswered. */
+static void every_ioctl_of_opening_may_fail(void **unused)
+{
+    (void)unused;
+    unsigned refusals = 0;
+    for (unsigned n = 1;; n++) {
+        struct vmig_device *device = NULL;
+        bool container = n % 2;
+        fake_kernel_end();
+        fake_kernel_begin();
+        make_bar();
+        k->migration = VMIG_MIGRATION_STOP_COPY;
+        k->state = VMIG_STATE_STOP;
+        k->fail_at = (n + 1) / 2;
+        unsigned before = count_open();
+        err = (struct vmig_error) { 0 };
+        int rc =
+            vmig_device_open(container ? by_container("") : by_iommufd(""), NULL, &device, &err);
+        if (rc) {
+            refusals++;
+            assert_true(err.code == rc && err.text[0] && err.stage == VMIG_STAGE_OPEN);
+            assert_int_equal(count_open(), before);
+            assert_int_equal(!strstr(k->history, "alloc"), !strstr(k->history, "destroy"));
+            continue;
+        }
+        bool all_done = k->calls < k->fail_at;
+        x_close(device);
+        if (all_done && !container)
+            break;
+    }
+    assert_true(refusals > 10);
+}
+
+static void nor_is_what_was_handed_on_closed_by_a_failure(void **unused)
+{
+    (void)unused;
+    unsigned refusals = 0;
+    for (unsigned n = 1;; n++) {
+        struct vmig_device *device = NULL;
+        fake_kernel_end();
+        fake_kernel_begin();
+        k->migration = VMIG_MIGRATION_STOP_COPY;
+        k->bound = true;
+        k->fail_at = n;
+        fcntl(k->device, F_SETFD, 0);
+        fcntl(k->iommufd, F_SETFD, 0);
+        unsigned before = count_open();
+        int rc = vmig_device_open(by_iommufd(",ioas=5,devid=77,hwpt=9,established=1"), NULL,
+                                  &device, NULL);
+        if (!rc && k->calls < n) {
+            x_close(device);
+            assert_false(is_open(k->iommufd));
+            k->iommufd = -1;
+            break;
+        }
+        if (!rc) {
+            vmig_device_close(device);
+            k->device = k->iommufd = -1;
+            continue;
+        }
+        refusals++;
+        assert_int_equal(count_open(), before);
+        assert_int_equal(fcntl(k->device, F_GETFD) | fcntl(k->iommufd, F_GETFD), 0);
+        assert_string_equal(k->history, "");
+    }
+    assert_true(refusals > 3);
 }
 
 static void a_device_that_is_not_RUNNING_is_reset(void **unused)
@@ -270,12 +353,6 @@ static const struct sparse two_areas = {
     .head = { .header = { .id = VFIO_REGION_INFO_CAP_SPARSE_MMAP, .version = 1 }, .nr_areas = 2 },
     .areas = { { 0, PAGE }, { 3 * PAGE, PAGE } },
 };
-
-static void make_bar(void)
-{
-    k->regions[0].flags = VMIG_REGION_READ | VMIG_REGION_WRITE | VMIG_REGION_MMAP;
-    k->regions[0].size = 4 * PAGE;
-}
 
 static unsigned count_areas(struct vmig_device *device, struct vmig_region_info *ret)
 {
@@ -525,6 +602,8 @@ int main(void)
         TEST(a_given_address_space_is_used_and_left),
         TEST(every_errno_of_a_bind_says_what_is_in_the_way),
         TEST(what_fails_after_the_bind_leaves_nothing_in_the_iommufd),
+        TEST(every_ioctl_of_opening_may_fail),
+        TEST(nor_is_what_was_handed_on_closed_by_a_failure),
         TEST(a_device_that_is_not_RUNNING_is_reset),
         TEST(one_that_was_handed_on_is_left_as_it_is),
         TEST(a_groups_device_leaves_the_container_to_its_owner),

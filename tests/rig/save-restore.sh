@@ -19,6 +19,9 @@ restores() { # VALUE OPTION...
 }
 
 moves_the_register() { saves 0x5a && set_register "$target" 0 && restores 0x5a; }
+goes_by_its_group() {
+    saves 0x5c --backend group && set_register "$target" 0 && restores 0x5c --backend group
+}
 keeps_the_source_stopped() { saves 0x5b --keep-stopped && restores 0x5b; }
 loads_again() { restores 0x5b --again; }
 is_refused_a_second_time() {
@@ -76,6 +79,7 @@ source=$(mtty mtty-2)
 target=$(mtty mtty-2)
 one_port=$(mtty mtty-1)
 check "a register's value moves with save and restore, and the source keeps it" moves_the_register
+check "it moves when the devices are opened by their groups" goes_by_its_group
 check "save --keep-stopped writes the same state" keeps_the_source_stopped
 check "a file that was restored is refused a second time" is_refused_a_second_time
 check "restore --again takes it" loads_again

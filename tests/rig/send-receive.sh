@@ -54,10 +54,10 @@ one_device_without_precopy() {
 j["devices"][0]["precopy_bytes"] == 0 and j["devices"][0]["stop_copy_bytes"] == 96' &&
         let_go && register_is "$target" 0x33
 }
-two_devices() {
+two_devices() { # HOW HOW: how those of the source, and of the target, are opened
     set_register "$source" 0x41 && set_register "$source2" 0x42 &&
-        receive tcp:127.0.0.1:0 --device "$target" --device "$target2" &&
-        exits 0 "$VFIO_MIGRATE" send --device "$source" --device "$source2" "$address" &&
+        receive tcp:127.0.0.1:0 --backend "$2" --device "$target" --device "$target2" &&
+        exits 0 "$VFIO_MIGRATE" send --backend "$1" --device "$source" --device "$source2" "$address" &&
         let_go && register_is "$target" 0x41 && register_is "$target2" 0x42
 }
 there_and_back() {
@@ -93,9 +93,9 @@ through_a_file() {
         wait_for grep -q completed "$scratch/report" && let_go && register_is "$target" 0x71
 }
 # The device lives on in the program that the target becomes.
-handed_on() {
+handed_on() { # HOW it is opened
     set_register "$source" 0x62 && set_register "$target" 0 &&
-        receive tcp:127.0.0.1:0 --device "$target,id=uart" --exec \
+        receive tcp:127.0.0.1:0 --backend "$1" --device "$target,id=uart" --exec \
             '"$RIG_BUILD/rig-region" "${VFIO_MIGRATE_DEVICES#uart=}" 0 7' &&
         exits 0 "$VFIO_MIGRATE" send --device "$source,id=uart" "$address" && ends 0 &&
         wait_for grep -q '^0x62$' "$scratch/report"
@@ -152,13 +152,16 @@ target2=$(mtty mtty-2)
 check "a device moves live over TCP, its header in pre-copy" one_device_over tcp:127.0.0.1:0 0x77
 check "a device moves live over a UNIX socket" one_device_over "unix:$scratch/socket" 0x78
 check "a device moves all in the pause without pre-copy" one_device_without_precopy
-check "two devices move together" two_devices
+check "two devices move together" two_devices auto auto
+check "two devices move together by their groups" two_devices group group
+check "two devices move from their groups to character devices" two_devices group cdev
 check "a device moves there and back" there_and_back
 check "a device moves with the memory it reaches" with_memory auto device
 check "an emulated device has no IOMMU that tells what it writes to memory" without_iommu
 check "memory moves although nobody tells what the device writes" with_memory none none
 check "a device moves through a file" through_a_file
-check "a device is handed on with what is in its registers" handed_on
+check "a device is handed on with what is in its registers" handed_on cdev
+check "a device of a group is handed on" handed_on group
 check "the source is killed: both devices are usable with what they had" \
     slow_migration_where_dies source
 end_receiver
