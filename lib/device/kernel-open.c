@@ -109,6 +109,9 @@ int kernel_refuse_map(const struct kernel_device *device, const struct vmig_dma_
                          "LimitMEMLOCK= in a systemd unit)",
                          map->size_bytes, map->iova, (uint64_t)limit,
                          device->mapped_bytes + map->size_bytes);
+    if (rc == -EINVAL)
+        remedy = "; the IOMMU cannot take it there: x86 keeps 0xfee00000 to 0xfeefffff for "
+                 "interrupts, and it has a largest address";
     return error_set(err, rc, VMIG_STAGE_NONE, NULL, NULL,
                      "mapping %" PRIu64 " bytes to IOVA 0x%" PRIx64 ": %s%s", map->size_bytes,
                      map->iova, strerror(-rc), remedy);

@@ -158,6 +158,21 @@ static void a_region_that_is_mapped_is_the_devices(void **state)
     assert_int_equal(get_register(f, 4), ~value);
 }
 
+static void the_interrupt_window_and_what_is_too_high_cannot_be_mapped(void **state)
+{
+    struct fixture *f = *state;
+    const uint64_t places[] = { 0xfee00000, UINT64_C(1) << 62 };
+    for (unsigned i = 0; i < 2; i++) {
+        struct vmig_error err = { 0 };
+        struct vmig_dma_map request = {
+            .iova = places[i], .size_bytes = PAGE, .vaddr = f->memory, .fd = -1
+        };
+        assert_int_equal(vmig_device_dma_map(f->device, &request, &err), -EINVAL);
+        assert_non_null(strstr(err.text, "0xfee00000 to 0xfeefffff"));
+        assert_string_equal(err.reason, "");
+    }
+}
+
 /* Raising an interrupt is a write to one register, acknowledging it one to the next. */
 #define EDU_RAISE 0x60
 #define EDU_ACKNOWLEDGE 0x64
@@ -255,6 +270,7 @@ int main(void)
         TEST(the_device_reads_and_writes_the_memory_that_is_mapped),
         TEST(memory_that_was_unmapped_is_out_of_reach),
         TEST(a_region_that_is_mapped_is_the_devices),
+        TEST(the_interrupt_window_and_what_is_too_high_cannot_be_mapped),
         TEST(INTx_comes_through_its_eventfd),
         TEST(MSI_comes_through_its_eventfd),
         TEST(edu_has_no_MSIX),
