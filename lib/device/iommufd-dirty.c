@@ -9,11 +9,6 @@
 
 #define PGSIZE_MIN 4096u
 
-static int request(int fd, unsigned long number, void *argument)
-{
-    return ioctl(fd, number, argument) < 0 ? -errno : 0;
-}
-
 static void set_why(struct backend_iommu_log *log, const char *why)
 {
     snprintf(log->why, sizeof(log->why), "%s", why);
@@ -23,7 +18,7 @@ static void set_why(struct backend_iommu_log *log, const char *why)
 static uint64_t ask_alignment(const struct iommufd_place *place)
 {
     struct uapi_ioas_iova_ranges ranges = { .size = sizeof(ranges), .ioas_id = place->ioas_id };
-    int rc = request(place->fd, UAPI_IOMMU_IOAS_IOVA_RANGES, &ranges);
+    int rc = iommufd_request(place->fd, UAPI_IOMMU_IOAS_IOVA_RANGES, &ranges);
     return rc && rc != -EMSGSIZE ? 0 : ranges.out_iova_alignment;
 }
 
@@ -31,7 +26,7 @@ void iommufd_dirty_info(const struct iommufd_place *place, struct backend_iommu_
 {
     struct uapi_hw_info info = { .size = sizeof(info), .dev_id = place->device_id };
     *ret = (struct backend_iommu_log) { .kind = VMIG_IOMMU_LOG_NONE };
-    int rc = request(place->fd, UAPI_IOMMU_GET_HW_INFO, &info);
+    int rc = iommufd_request(place->fd, UAPI_IOMMU_GET_HW_INFO, &info);
     if (rc == -ENOENT) {
         set_why(ret, "an emulated device has no IOMMU that could tell");
     } else if (rc) {
@@ -54,7 +49,7 @@ int iommufd_dirty_alloc(const struct iommufd_place *place, uint32_t *ret_hwpt_id
         .dev_id = place->device_id,
         .pt_id = place->ioas_id,
     };
-    int rc = request(place->fd, UAPI_IOMMU_HWPT_ALLOC, &alloc);
+    int rc = iommufd_request(place->fd, UAPI_IOMMU_HWPT_ALLOC, &alloc);
     if (!rc)
         *ret_hwpt_id = alloc.out_hwpt_id;
     return rc;
@@ -67,7 +62,7 @@ int iommufd_dirty_switch(int fd, uint32_t hwpt_id, bool on)
         .flags = on ? UAPI_HWPT_DIRTY_TRACKING_ENABLE : 0,
         .hwpt_id = hwpt_id,
     };
-    return request(fd, UAPI_IOMMU_HWPT_SET_DIRTY_TRACKING, &set);
+    return iommufd_request(fd, UAPI_IOMMU_HWPT_SET_DIRTY_TRACKING, &set);
 }
 
 int iommufd_dirty_report(int fd, uint32_t hwpt_id, uint64_t iova, uint64_t size, uint64_t pgsize,
@@ -82,5 +77,5 @@ int iommufd_dirty_report(int fd, uint32_t hwpt_id, uint64_t iova, uint64_t size,
         .page_size = pgsize,
         .data = (uintptr_t)bitmap,
     };
-    return request(fd, UAPI_IOMMU_HWPT_GET_DIRTY_BITMAP, &get);
+    return iommufd_request(fd, UAPI_IOMMU_HWPT_GET_DIRTY_BITMAP, &get);
 }

@@ -4,7 +4,7 @@
 #include "lib/device/iommufd.h"
 #include "lib/device/uapi.h"
 
-static int request(int fd, unsigned long number, void *argument)
+int iommufd_request(int fd, unsigned long number, void *argument)
 {
     return ioctl(fd, number, argument) < 0 ? -errno : 0;
 }
@@ -12,7 +12,7 @@ static int request(int fd, unsigned long number, void *argument)
 int iommufd_ioas_alloc(int fd, uint32_t *ret_id)
 {
     struct uapi_ioas_alloc alloc = { .size = sizeof(alloc) };
-    int rc = request(fd, UAPI_IOMMU_IOAS_ALLOC, &alloc);
+    int rc = iommufd_request(fd, UAPI_IOMMU_IOAS_ALLOC, &alloc);
     if (!rc)
         *ret_id = alloc.out_ioas_id;
     return rc;
@@ -22,14 +22,14 @@ int iommufd_ioas_alloc(int fd, uint32_t *ret_id)
 int iommufd_ioas_check(int fd, uint32_t ioas_id)
 {
     struct uapi_ioas_iova_ranges ranges = { .size = sizeof(ranges), .ioas_id = ioas_id };
-    int rc = request(fd, UAPI_IOMMU_IOAS_IOVA_RANGES, &ranges);
+    int rc = iommufd_request(fd, UAPI_IOMMU_IOAS_IOVA_RANGES, &ranges);
     return rc == -EMSGSIZE ? 0 : rc;
 }
 
 int iommufd_destroy(int fd, uint32_t id)
 {
     struct uapi_iommu_destroy destroy = { .size = sizeof(destroy), .id = id };
-    return request(fd, UAPI_IOMMU_DESTROY, &destroy);
+    return iommufd_request(fd, UAPI_IOMMU_DESTROY, &destroy);
 }
 
 int iommufd_map(const struct iommufd_place *place, const struct vmig_dma_map *map)
@@ -43,7 +43,7 @@ int iommufd_map(const struct iommufd_place *place, const struct vmig_dma_map *ma
         .length = map->size_bytes,
         .iova = map->iova,
     };
-    return request(place->fd, UAPI_IOMMU_IOAS_MAP, &request_map);
+    return iommufd_request(place->fd, UAPI_IOMMU_IOAS_MAP, &request_map);
 }
 
 int iommufd_unmap(const struct iommufd_place *place, uint64_t iova, uint64_t size,
@@ -55,7 +55,7 @@ int iommufd_unmap(const struct iommufd_place *place, uint64_t iova, uint64_t siz
         .iova = iova,
         .length = size,
     };
-    int rc = request(place->fd, UAPI_IOMMU_IOAS_UNMAP, &unmap);
+    int rc = iommufd_request(place->fd, UAPI_IOMMU_IOAS_UNMAP, &unmap);
     if (!rc)
         *ret_bytes = unmap.length;
     return rc;

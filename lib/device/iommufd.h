@@ -15,6 +15,9 @@ struct iommufd_place {
     uint32_t ioas_id;   /* of its address space; 0: none yet */
 };
 
+/* Any of them: an ioctl with an errno for a result. */
+int iommufd_request(int fd, unsigned long number, void *argument);
+
 int iommufd_ioas_alloc(int fd, uint32_t *ret_id);
 /* Is @fd an iommufd, and @ioas_id an address space of it? -ENOTTY, -ENOENT otherwise. */
 int iommufd_ioas_check(int fd, uint32_t ioas_id);

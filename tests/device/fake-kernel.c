@@ -155,6 +155,7 @@ static int ask_device(unsigned long request, void *argument)
         return 0;
     case UAPI_DEVICE_ATTACH_IOMMUFD_PT:
         note("attach");
+        fake_kernel.attached = ((struct uapi_attach_pt *)argument)->pt_id;
         return fake_kernel.attach_errno;
     case UAPI_DEVICE_DETACH_IOMMUFD_PT:
         note("detach");
@@ -164,9 +165,27 @@ static int ask_device(unsigned long request, void *argument)
     }
 }
 
+static int switch_tracking(const struct uapi_hwpt_set_dirty_tracking *set)
+{
+    if (set->hwpt_id != FAKE_KERNEL_TABLE)
+        return ENOENT;
+    fake_kernel.tracking = set->flags & UAPI_HWPT_DIRTY_TRACKING_ENABLE;
+    return 0;
+}
+
 static int ask_iommufd(unsigned long request, void *argument)
 {
     switch (request) {
+    case UAPI_IOMMU_GET_HW_INFO:
+        ((struct uapi_hw_info *)argument)->out_capabilities =
+            fake_kernel.tracks ? UAPI_HW_CAP_DIRTY_TRACKING : 0;
+        return 0;
+    case UAPI_IOMMU_HWPT_ALLOC:
+        note("table");
+        ((struct uapi_hwpt_alloc *)argument)->out_hwpt_id = FAKE_KERNEL_TABLE;
+        return 0;
+    case UAPI_IOMMU_HWPT_SET_DIRTY_TRACKING:
+        return switch_tracking(argument);
     case UAPI_IOMMU_IOAS_ALLOC:
         note("alloc");
         ((struct uapi_ioas_alloc *)argument)->out_ioas_id = FAKE_KERNEL_IOAS;

@@ -18,10 +18,14 @@
 #define FAKE_KERNEL_CAPS 256
 #define FAKE_KERNEL_DEVID 77
 #define FAKE_KERNEL_IOAS 5
+#define FAKE_KERNEL_TABLE 9 /* a page table that tracks writes */
 
 struct fake_kernel {
     int device, iommufd, container, group; /* descriptors */
     bool bound;
+    bool tracks;             /* its IOMMU can tell what it writes */
+    uint32_t attached;       /* to this */
+    bool tracking;           /* the page table is told to */
     char history[300];       /* "bind alloc attach " */
     unsigned calls, fail_at; /* ioctls so far; the one that fails with EIO, from 1; 0: none */
 

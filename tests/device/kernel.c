@@ -255,6 +255,27 @@ static void one_that_was_handed_on_is_left_as_it_is(void **unused)
     assert_string_equal(k->history, "bind alloc attach ");
 }
 
+static void what_its_IOMMU_tells_goes_on_being_told(void **unused)
+{
+    (void)unused;
+    char next[200];
+    uint64_t pgsize = 0;
+    k->tracks = true;
+    struct vmig_device *device = x_open(by_iommufd(""));
+    assert_string_equal(k->history, "bind alloc table attach ");
+    assert_int_equal(k->attached, FAKE_KERNEL_TABLE);
+    assert_int_equal(vmig_device_hand_on(device, next, sizeof(next), NULL), 0);
+    vmig_device_close(device);
+    assert_string_equal(k->history, "bind alloc table attach ");
+    device = x_open(next);
+    assert_int_equal(vmig_device_iommu_log_start(device, &pgsize, &err), 0);
+    assert_true(k->tracking);
+    assert_int_equal(vmig_device_iommu_log_stop(device, NULL), 0);
+    assert_false(k->tracking);
+    x_close(device);
+    assert_string_equal(k->history, "bind alloc table attach destroy ");
+}
+
 static void a_groups_device_leaves_the_container_to_its_owner(void **unused)
 {
     (void)unused;
@@ -606,6 +627,7 @@ int main(void)
         TEST(nor_is_what_was_handed_on_closed_by_a_failure),
         TEST(a_device_that_is_not_RUNNING_is_reset),
         TEST(one_that_was_handed_on_is_left_as_it_is),
+        TEST(what_its_IOMMU_tells_goes_on_being_told),
         TEST(a_groups_device_leaves_the_container_to_its_owner),
         TEST(a_device_that_is_not_PCI_is_refused_by_its_kind),
         TEST(the_old_protocol_is_recognised_and_refused),
