@@ -11,14 +11,11 @@
 #include "lib/device/uapi.h"
 #include "lib/error.h"
 
-struct answer {
-    struct vfio_pci_hot_reset_info header;
-    struct vfio_pci_dependent_device devices[VMIG_HOT_RESET_DEVICES_MAX];
+union answer {
+    struct vfio_pci_hot_reset_info header; /* the array follows it */
+    uint8_t bytes[sizeof(struct vfio_pci_hot_reset_info) +
+                  VMIG_HOT_RESET_DEVICES_MAX * sizeof(struct vfio_pci_dependent_device)];
 };
-_Static_assert(sizeof(struct answer) ==
-                   sizeof(struct vfio_pci_hot_reset_info) +
-                       VMIG_HOT_RESET_DEVICES_MAX * sizeof(struct vfio_pci_dependent_device),
-               "the array follows the header, as in the kernel's structure");
 
 static struct vmig_hot_reset_device translate(const struct kernel_device *device, bool has_dev_ids,
                                               const struct vfio_pci_dependent_device *from)
@@ -40,8 +37,9 @@ static struct vmig_hot_reset_device translate(const struct kernel_device *device
 int kernel_hot_reset_info(void *self, struct vmig_hot_reset_info *ret, struct vmig_error *err)
 {
     struct kernel_device *device = self;
-    struct answer answer = { .header = { .argsz = sizeof(answer) } };
+    union answer answer = { .bytes = { 0 } };
     bool short_of_room = false;
+    answer.header.argsz = sizeof(answer);
     if (ioctl(device->fd, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, &answer)) {
         if (errno == ENOTTY)
             return -ENOTTY;
@@ -61,7 +59,7 @@ int kernel_hot_reset_info(void *self, struct vmig_hot_reset_info *ret, struct vm
     ret->num_devices = answer.header.count;
     ret->all_owned = true;
     for (unsigned i = 0; i < ret->num_devices; i++) {
-        ret->devices[i] = translate(device, has_dev_ids, &answer.devices[i]);
+        ret->devices[i] = translate(device, has_dev_ids, &answer.header.devices[i]);
         ret->all_owned = ret->all_owned && ret->devices[i].owned;
     }
     return 0;

@@ -366,13 +366,21 @@ static void regions_of_other_types_and_in_other_places_are_not_the_old_protocol(
 
 /* ---- regions ---- */
 
-struct sparse {
-    struct vfio_region_info_cap_sparse_mmap head;
-    struct vfio_region_sparse_mmap_area areas[2];
-};
-static const struct sparse two_areas = {
-    .head = { .header = { .id = VFIO_REGION_INFO_CAP_SPARSE_MMAP, .version = 1 }, .nr_areas = 2 },
-    .areas = { { 0, PAGE }, { 3 * PAGE, PAGE } },
+#define AREAS_AT offsetof(struct vfio_region_info_cap_sparse_mmap, areas)
+
+/* Areas at 0 and 3 * PAGE, as behind @head. */
+static void add_two_areas(struct vfio_region_info_cap_sparse_mmap head)
+{
+    const struct vfio_region_sparse_mmap_area areas[2] = { { 0, PAGE }, { 3 * PAGE, PAGE } };
+    uint8_t cap[AREAS_AT + sizeof(areas)];
+    memcpy(cap, &head, AREAS_AT);
+    memcpy(cap + AREAS_AT, areas, sizeof(areas));
+    fake_kernel_add_cap(0, cap, sizeof(cap));
+}
+
+static const struct vfio_region_info_cap_sparse_mmap two_areas = {
+    .header = { .id = VFIO_REGION_INFO_CAP_SPARSE_MMAP, .version = 1 },
+    .nr_areas = 2,
 };
 
 static unsigned count_areas(struct vmig_device *device, struct vmig_region_info *ret)
@@ -388,7 +396,7 @@ static void only_the_areas_of_a_sparse_region_may_be_mapped(void **unused)
     void *first = NULL, *second = NULL;
     make_bar();
     fake_kernel_add_cap(0, &other_type, sizeof(other_type)); /* it is not the first */
-    fake_kernel_add_cap(0, &two_areas, sizeof(two_areas));
+    add_two_areas(two_areas);
     assert_int_equal(ftruncate(k->device, 4 * PAGE), 0);
     assert_int_equal(pwrite(k->device, "second", 6, 3 * PAGE), 6);
     struct vmig_device *device = x_open(by_container(""));
@@ -434,12 +442,12 @@ static void a_chain_of_capabilities_that_makes_no_sense_ends(void **unused)
     const uint32_t places[] = { base, base + 1, base + 4, base + 8, 1, UINT32_MAX, 0x80000000u };
     for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
         struct vmig_region_info bar;
-        struct sparse sparse = two_areas;
+        struct vfio_region_info_cap_sparse_mmap head = two_areas;
         fake_kernel_end();
         fake_kernel_begin();
         make_bar();
-        sparse.head.header = (struct vfio_info_cap_header) { 99, 1, places[i] }; /* no such id */
-        fake_kernel_add_cap(0, &sparse, sizeof(sparse));
+        head.header = (struct vfio_info_cap_header) { 99, 1, places[i] }; /* no such id */
+        add_two_areas(head);
         struct vmig_device *device = x_open(by_container(""));
         count_areas(device, &bar);
         x_close(device);
@@ -450,10 +458,10 @@ static void more_areas_than_there_are_bytes_for_are_left_out(void **unused)
 {
     (void)unused;
     struct vmig_region_info bar;
-    struct sparse sparse = two_areas;
+    struct vfio_region_info_cap_sparse_mmap head = two_areas;
     make_bar();
-    sparse.head.nr_areas = UINT32_MAX;
-    fake_kernel_add_cap(0, &sparse, sizeof(sparse));
+    head.nr_areas = UINT32_MAX;
+    add_two_areas(head);
     struct vmig_device *device = x_open(by_container(""));
     assert_int_equal(count_areas(device, &bar), 2);
     x_close(device);
