@@ -29,7 +29,7 @@ struct tracker_device {
     struct vmig_device *device; /* borrowed */
     bool running;
     uint64_t pgsize;
-    uint64_t *bits; /* one report's; a page aligned buffer, since old kernels err at its edges */
+    uint64_t *bits; /* one report's, in larger pages */
 };
 
 /* ---- from the device's pages to ours ---- */
@@ -58,26 +58,33 @@ static void set_pages(const struct ram_block *block, uint64_t pgsize, const uint
         set_coarse(block, pgsize, bit);
 }
 
+/* Pages of ours: the report ors into the block's bits by itself. What a device says of pages past the
+ * end does not concern us. */
+static int sync_same_pages(struct tracker_device *self, const struct ram_block *block,
+                           struct vmig_error *err)
+{
+    int ret = self->source->report(self->device, block->desc.iova, block->desc.size_bytes,
+                                   RAM_PAGE_SIZE, block->dirty, err);
+
+    if (block->pages % 64)
+        block->dirty[block->pages / 64] &= ~(~UINT64_C(0) << block->pages % 64);
+    return ret;
+}
+
 static int sync_block(struct tracker_device *self, const struct ram_block *block,
                       struct vmig_error *err)
 {
     uint64_t size = block->desc.size_bytes;
     uint64_t count = size / self->pgsize + (size % self->pgsize != 0);
 
+    if (self->pgsize == RAM_PAGE_SIZE)
+        return sync_same_pages(self, block, err);
     memset(self->bits, 0, bitmap_words(count) * sizeof(self->bits[0]));
     int ret =
         self->source->report(self->device, block->desc.iova, size, self->pgsize, self->bits, err);
-    if (ret < 0)
-        return ret;
-    if (self->pgsize != RAM_PAGE_SIZE) {
+    if (ret == 0)
         set_pages(block, self->pgsize, self->bits, count);
-        return 0;
-    }
-    if (count % 64) /* what the device says of pages past the end does not concern us */
-        self->bits[count / 64] &= ~(~UINT64_C(0) << count % 64);
-    for (uint64_t word = 0; word < bitmap_words(count); word++)
-        block->dirty[word] |= self->bits[word];
-    return 0;
+    return ret;
 }
 
 /* ---- operations ---- */
@@ -103,14 +110,11 @@ static int make_buffer(struct tracker_device *self, const struct ram *ram, struc
     for (unsigned i = 0; i < ram->num_blocks; i++)
         if (ram->blocks[i].desc.size_bytes / self->pgsize > most)
             most = ram->blocks[i].desc.size_bytes / self->pgsize;
-    size_t bytes = bitmap_words(most + 1) * sizeof(uint64_t);
-
-    if (posix_memalign((void **)&self->bits, RAM_PAGE_SIZE, bytes)) {
-        self->bits = NULL;
-        return error_set(err, ENOMEM, VMIG_STAGE_SETUP, vmig_device_id(self->device), NULL,
-                         "no memory for %zu bytes of dirty bits", bytes);
-    }
-    return 0;
+    self->bits = bitmap_new(most + 1);
+    if (self->bits)
+        return 0;
+    return error_set(err, ENOMEM, VMIG_STAGE_SETUP, vmig_device_id(self->device), NULL,
+                     "no memory for the dirty bits of %" PRIu64 " pages", most + 1);
 }
 
 /* May fewer ranges, or larger ones, be what it wants? A log that starts and cannot be read is not a
@@ -154,7 +158,7 @@ static int begin(struct tracker_device *self, const struct ram *ram, struct vmig
         ret = error_set(err, EPROTO, VMIG_STAGE_SETUP, vmig_device_id(self->device), NULL,
                         "%s has pages of %" PRIu64 " bytes; it must be a power of two from %u on",
                         self->source->name, self->pgsize, RAM_PAGE_SIZE);
-    if (!ret)
+    if (!ret && self->pgsize != RAM_PAGE_SIZE)
         ret = make_buffer(self, ram, err);
     if (ret < 0)
         tracker_device_stop(&self->tracker);

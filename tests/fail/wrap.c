@@ -94,16 +94,6 @@ FRONT(void *, reallocarray, void *old, size_t count, size_t size)
     return old ? grown : owned(grown);
 }
 
-FRONT(int, posix_memalign, void **ret, size_t alignment, size_t size)
-{
-    if (no_memory("posix_memalign"))
-        return ENOMEM;
-    int rc = __real_posix_memalign(ret, alignment, size);
-    if (rc == 0)
-        owned(*ret);
-    return rc;
-}
-
 FRONT(void *, aligned_alloc, size_t alignment, size_t size)
 {
     return no_memory("aligned_alloc") ? NULL : owned(__real_aligned_alloc(alignment, size));
