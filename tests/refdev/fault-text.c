@@ -226,6 +226,26 @@ static void text_is_79_bytes_at_most(void **arg)
     }
 }
 
+static void sizes_and_times_are_read_as_in_faults(void **state)
+{
+    uint64_t value = 0;
+    (void)state;
+    assert_true(refdev_parse_bytes("4096", &value));
+    assert_int_equal(value, 4096);
+    assert_true(refdev_parse_bytes("3M", &value));
+    assert_int_equal(value, 3 << 20);
+    assert_true(refdev_parse_bytes("0x10K", &value));
+    assert_int_equal(value, 16384);
+    assert_true(refdev_parse_time("2ms", &value));
+    assert_int_equal(value, 2000000);
+    static const char *const no_bytes[] = { "", "M", "1X", "1 M", "-1", "16777216T", "1ms" };
+    for (unsigned i = 0; i < sizeof(no_bytes) / sizeof(no_bytes[0]); i++)
+        assert_false(refdev_parse_bytes(no_bytes[i], &value));
+    assert_false(refdev_parse_time("2", &value));
+    assert_false(refdev_parse_time("2M", &value));
+    assert_false(refdev_parse_time("", &value));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -237,6 +257,7 @@ int main(void)
         cmocka_unit_test(wrong_words_are_named_with_what_there_is),
         cmocka_unit_test(numbers_end_where_they_end),
         cmocka_unit_test(text_is_79_bytes_at_most),
+        cmocka_unit_test(sizes_and_times_are_read_as_in_faults),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -775,6 +775,114 @@ static void removing_an_open_device_asks_for_it_and_waits(void **state)
     instance_create(&f->instance, "default");
 }
 
+/* ---- without memory ---- */
+
+#define FAILSLAB "/sys/kernel/debug/failslab/ignore-gfp-wait"
+#define FAIL_PAGES "/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait"
+
+static void x_write(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    assert_true(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+    close(fd);
+}
+
+/* So that it is made anew. */
+static void close_it(struct fixture *f)
+{
+    close(f->raw.device);
+    x_set(&f->instance, "seed", "1");
+}
+
+static int open_it(struct fixture *f)
+{
+    f->raw.device = ioctl(f->raw.group, VFIO_GROUP_GET_DEVICE_FD, f->instance.uuid);
+    return f->raw.device < 0 ? -errno : 0;
+}
+
+static int take_its_state(struct fixture *f)
+{
+    return raw_set_state(&f->raw, SC, NULL);
+}
+
+static int wire_it(struct fixture *f)
+{
+    const int none[REFDEV_MSIX_VECTORS] = { -1, -1, -1, -1, -1, -1, -1, -1 };
+    return set_irqs(f, WIRE, VFIO_PCI_MSIX_IRQ_INDEX, 0, REFDEV_MSIX_VECTORS, none, sizeof(none));
+}
+
+static int log_it(struct fixture *f)
+{
+    struct vfio_device_feature_dma_logging_range range = { 0x100000, 4096 };
+    struct {
+        struct vfio_device_feature head;
+        struct vfio_device_feature_dma_logging_control control;
+    } start = { .head = { sizeof(start),
+                          VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_DMA_LOGGING_START },
+                .control = { .page_size = 4096, .num_ranges = 1, .ranges = (uintptr_t)&range } };
+    return ioctl(f->raw.device, VFIO_DEVICE_FEATURE, &start) ? -errno : 0;
+}
+
+static int plan_faults(struct fixture *f)
+{
+    return instance_set(&f->instance, "faults", "late:1ms@read");
+}
+
+/* Let the @nth allocation of this thread from now on fail. */
+static int fail_nth(unsigned nth)
+{
+    char text[16];
+    int fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    snprintf(text, sizeof(text), "%u", nth);
+    assert_true(write(fd, text, strlen(text)) > 0);
+    return fd;
+}
+
+/* Was there an @nth one? @take_fd: of fail_nth(). */
+static bool has_failed(int take_fd)
+{
+    char text[16] = "";
+    assert_true(pread(take_fd, text, sizeof(text) - 1, 0) > 0);
+    assert_int_equal(pwrite(take_fd, "0", 1, 0), 1);
+    close(take_fd);
+    return atoi(text) == 0;
+}
+
+static void check_call(struct fixture *f, void (*prepare)(struct fixture *f),
+                       int (*call)(struct fixture *f))
+{
+    bool failed = true;
+    for (unsigned nth = 1; failed; nth++) {
+        assert_true(nth < 1000);
+        if (prepare)
+            prepare(f);
+        int fd = fail_nth(nth), rc = call(f);
+        failed = has_failed(fd);
+        if (rc && rc != -ENOMEM)
+            fail_msg("without allocation %u: %s", nth, strerror(-rc));
+        if (f->raw.device < 0)
+            assert_int_equal(open_it(f), 0);
+        assert_int_equal(ioctl(f->raw.device, VFIO_DEVICE_RESET), 0);
+        assert_int_equal(raw_state(&f->raw), R);
+    }
+}
+
+static void an_allocation_that_fails_breaks_nothing(void **state)
+{
+    struct fixture *f = *state;
+    x_write(FAILSLAB, "N");
+    x_write(FAIL_PAGES, "N");
+    check_call(f, close_it, open_it);
+    check_call(f, NULL, take_its_state);
+    check_call(f, NULL, wire_it);
+    check_call(f, NULL, log_it);
+    check_call(f, NULL, plan_faults);
+    x_write(FAILSLAB, "Y");
+    x_write(FAIL_PAGES, "Y");
+    go(f, SC, NULL);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -812,6 +920,12 @@ int main(void)
         TEST(a_data_fd_outlives_its_device),
         TEST(removing_an_open_device_asks_for_it_and_waits),
     };
+    const struct CMUnitTest memory_tests[] = { TEST(an_allocation_that_fails_breaks_nothing) };
     instances_required();
-    return cmocka_run_group_tests_name("module", tests, NULL, NULL);
+    int failed = cmocka_run_group_tests_name("module", tests, NULL, NULL);
+    if (access(FAILSLAB, F_OK) == 0)
+        failed += cmocka_run_group_tests_name("module without memory", memory_tests, NULL, NULL);
+    else
+        puts("1..0 # SKIP this kernel cannot let allocations fail (CONFIG_FAILSLAB)");
+    return failed;
 }
