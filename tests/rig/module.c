@@ -777,8 +777,8 @@ static void removing_an_open_device_asks_for_it_and_waits(void **state)
 
 /* ---- without memory ---- */
 
-#define FAILSLAB "/sys/kernel/debug/failslab/ignore-gfp-wait"
-#define FAIL_PAGES "/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait"
+#define FAILSLAB "/sys/kernel/debug/failslab"
+#define FAIL_PAGES "/sys/kernel/debug/fail_page_alloc"
 
 static void x_write(const char *path, const char *text)
 {
@@ -871,15 +871,18 @@ static void check_call(struct fixture *f, void (*prepare)(struct fixture *f),
 static void an_allocation_that_fails_breaks_nothing(void **state)
 {
     struct fixture *f = *state;
-    x_write(FAILSLAB, "N");
-    x_write(FAIL_PAGES, "N");
+    /* Those that wait for memory, too; and no word for each in the kernel's log. */
+    x_write(FAILSLAB "/ignore-gfp-wait", "N");
+    x_write(FAIL_PAGES "/ignore-gfp-wait", "N");
+    x_write(FAILSLAB "/verbose", "0");
+    x_write(FAIL_PAGES "/verbose", "0");
     check_call(f, close_it, open_it);
     check_call(f, NULL, take_its_state);
     check_call(f, NULL, wire_it);
     check_call(f, NULL, log_it);
     check_call(f, NULL, plan_faults);
-    x_write(FAILSLAB, "Y");
-    x_write(FAIL_PAGES, "Y");
+    x_write(FAILSLAB "/ignore-gfp-wait", "Y");
+    x_write(FAIL_PAGES "/ignore-gfp-wait", "Y");
     go(f, SC, NULL);
 }
 
