@@ -344,6 +344,46 @@ static void its_log_has_pages_as_large_as_it_was_told(void **state)
     assert_int_equal(bits[1], 0);
 }
 
+/* Something else is mapped in a part of it when it is asked for. */
+static void its_log_keeps_what_was_written_before_an_unmap(void **state)
+{
+    struct machine *m = &((struct fixture *)*state)->source;
+    uint64_t bits[WORDS];
+    x_map(m, 0, 40, true);
+    x_map(m, 40, 60, true);
+    enable(m);
+    if (!x_log_start(m))
+        return;
+    assert_int_equal(fill(m, 3, 2), REFDEV_STATUS_DONE);
+    assert_int_equal(fill(m, 50, 1), REFDEV_STATUS_DONE);
+    x_unmap(m, 0, 40);
+    x_map(m, 10, 5, true);
+    assert_int_equal(fill(m, 12, 1), REFDEV_STATUS_DONE);
+    x_report(m, PAGE, bits);
+    assert_int_equal(bits[0], 3 << 3 | 1 << 12 | UINT64_C(1) << 50);
+    assert_int_equal(bits[1], 0);
+    x_report(m, PAGE, bits);
+    assert_int_equal(bits[0] | bits[1], 0);
+}
+
+static void type1_keeps_what_was_written_before_an_unmap(void **state)
+{
+    struct machine *m = &((struct fixture *)*state)->source;
+    struct vmig_error err = { 0 };
+    uint64_t bits[WORDS] = { 0 }, pgsize = 0;
+    x_map(m, 0, 40, true);
+    x_map(m, 40, 60, true);
+    enable(m);
+    if (vmig_device_iommu_log_start(m->device, &pgsize, &err))
+        fail_msg("starting: %s", err.text);
+    assert_int_equal(fill(m, 3, 2), REFDEV_STATUS_DONE);
+    x_unmap(m, 0, 40);
+    if (vmig_device_iommu_log_report(m->device, IOVA, PAGES * PAGE, PAGE, bits, &err))
+        fail_msg("reporting: %s", err.text);
+    assert_int_equal(bits[0], 3 << 3);
+    assert_int_equal(bits[1], 0);
+}
+
 static void type1_calls_the_pages_dirty_that_it_holds(void **state)
 {
     struct machine *m = &((struct fixture *)*state)->source;
@@ -503,12 +543,14 @@ int main(void)
         test(unmapping_takes_pages_away_and_mapping_gives_new_ones),                               \
         test(unmapping_under_a_device_that_works_is_safe), test(closing_gives_all_pages_back),     \
         test(its_log_has_exactly_the_pages_that_it_wrote),                                         \
+        test(its_log_keeps_what_was_written_before_an_unmap),                                      \
         test(its_log_has_pages_as_large_as_it_was_told),                                           \
         test(it_works_by_itself_where_it_was_told_to),                                             \
         test(a_device_that_works_moves_with_what_it_knows), test(a_device_writes_into_its_peer)
     const struct CMUnitTest group_tests[] = {
         BOTH(GROUP),
         GROUP(type1_calls_the_pages_dirty_that_it_holds),
+        GROUP(type1_keeps_what_was_written_before_an_unmap),
     };
     const struct CMUnitTest cdev_tests[] = { BOTH(CDEV) };
     instances_required();
