@@ -142,15 +142,17 @@ void raw_close(struct raw *raw)
     }
 }
 
+/* struct vfio_device_feature ends with an array, behind which clang wants nothing. */
 struct state_feature {
-    struct vfio_device_feature head;
+    uint32_t argsz, flags;
     struct vfio_device_feature_mig_state state;
 };
 
 int raw_set_state(const struct raw *raw, unsigned state, int *ret_data_fd)
 {
     struct state_feature feature = {
-        .head = { sizeof(feature), VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE },
+        .argsz = sizeof(feature),
+        .flags = VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE,
         .state = { .device_state = state, .data_fd = -1 },
     };
     if (ioctl(raw->device, VFIO_DEVICE_FEATURE, &feature))
@@ -165,7 +167,8 @@ int raw_set_state(const struct raw *raw, unsigned state, int *ret_data_fd)
 unsigned raw_state(const struct raw *raw)
 {
     struct state_feature feature = {
-        .head = { sizeof(feature), VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE },
+        .argsz = sizeof(feature),
+        .flags = VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE,
     };
     assert_int_equal(ioctl(raw->device, VFIO_DEVICE_FEATURE, &feature), 0);
     return feature.state.device_state;

@@ -528,10 +528,10 @@ static void the_size_is_that_of_what_is_read(void **state)
     struct fixture *f = *state;
     static uint8_t buf[2 << 20];
     struct {
-        struct vfio_device_feature head;
+        uint32_t argsz, flags;
         struct uapi_feature_data_size size;
-    } feature = { .head = { sizeof(feature),
-                            VFIO_DEVICE_FEATURE_GET | UAPI_FEATURE_MIG_DATA_SIZE } };
+    } feature = { .argsz = sizeof(feature),
+                  .flags = VFIO_DEVICE_FEATURE_GET | UAPI_FEATURE_MIG_DATA_SIZE };
     int data;
     go(f, SC, &data);
     assert_int_equal(ioctl(f->raw.device, VFIO_DEVICE_FEATURE, &feature), 0);
