@@ -105,14 +105,14 @@ static bool is_target(const struct party *side)
     return side == side->world->target;
 }
 
-static void open_device(struct party *side, unsigned index, uint64_t seed)
+/* Its address, in @ret. */
+static void start_server(struct party *side, unsigned index, uint64_t seed, char *ret, size_t size)
 {
     struct world_plan *plan = &side->world->plan;
     struct host_device *d = &side->devices[index];
     struct refdev_config config = { .local_bytes = plan->local_bytes,
                                     .no_extensions = plan->no_extensions };
     int ends[2];
-    char address[64], id[32];
     const char *profile =
         is_target(side) && plan->target_profile ? plan->target_profile : plan->profile;
     if (plan->profiles[index])
@@ -128,12 +128,24 @@ static void open_device(struct party *side, unsigned index, uint64_t seed)
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
     d->fd = ends[1];
     assert_int_equal(pthread_create(&d->thread, NULL, serve, d), 0);
-    snprintf(address, sizeof(address), "vfio-user:fd:%d", ends[0]);
+    snprintf(ret, size, "vfio-user:fd:%d", ends[0]);
+}
+
+static void open_device(struct party *side, unsigned index, uint64_t seed)
+{
+    struct world_plan *plan = &side->world->plan;
+    struct host_device *d = &side->devices[index];
+    char address[64], id[32];
     snprintf(id, sizeof(id), "device%u", index);
     struct vmig_device_options options = { .size = sizeof(options),
                                            .id = id,
                                            .command_timeout_ms = plan->patience_ms,
                                            .transition_timeout_ms = plan->patience_ms };
+    if (plan->from) {
+        d->device = plan->from->open(side, index, &options);
+        return;
+    }
+    start_server(side, index, seed, address, sizeof(address));
     acting(side->world, side);
     x(vmig_device_open(address, &options, &d->device, &err));
     acting(side->world, NULL);
@@ -237,6 +249,8 @@ static void close_side(struct party *side)
     for (unsigned i = 0; i < side->world->plan.devices; i++) {
         struct host_device *d = &side->devices[i];
         vmig_device_close(d->device);
+        if (!d->server)
+            continue;
         refdev_server_stop(d->server);
         pthread_join(d->thread, NULL);
         refdev_server_free(d->server);
@@ -448,14 +462,21 @@ enum vmig_state party_state(struct party *side, unsigned device)
 void party_fault(struct party *side, unsigned device, const char *text)
 {
     struct refdev_fault fault;
+    const struct world_devices *from = side->world->plan.from;
     if (text && refdev_fault_parse(text, &fault))
         fail_msg("%s is no fault", text);
-    refdev_server_set_faults(side->devices[device].server, &fault, text != NULL);
+    if (from)
+        from->fault(side, device, text);
+    else
+        refdev_server_set_faults(side->devices[device].server, &fault, text != NULL);
 }
 
 void party_await_fault(struct party *side, unsigned device)
 {
-    if (!refdev_server_await_fault(side->devices[device].server, 1, 60000))
+    const struct world_devices *from = side->world->plan.from;
+    if (from)
+        from->await_fault(side, device);
+    else if (!refdev_server_await_fault(side->devices[device].server, 1, 60000))
         fail_msg("the fault at %s's device %u does not happen", side->name, device);
 }
 

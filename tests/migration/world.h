@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The end-to-end tests' vocabulary: a world is a source and a target in this process, each with its
- * own reference devices (served by threads), its own memory and its own workload. A test plans a
- * world, moves, and says who must run.
+ * own devices (reference devices served by threads, unless the plan has others), its own memory and
+ * its own workload. A test plans a world, moves, and says who must run.
  *
  *   struct world w;
  *   world_open(&w, &(struct world_plan) { .devices = 2 });
@@ -34,6 +34,16 @@ enum world_link {
 
 struct party;
 
+/* Devices that are not served here: the kernel's. */
+struct world_devices {
+    /* Opens device @index of that side; the test's assertion when it cannot. */
+    struct vmig_device *(*open)(const struct party *side, unsigned index,
+                                const struct vmig_device_options *options);
+    /* party_fault() and party_await_fault() */
+    void (*fault)(const struct party *side, unsigned index, const char *text);
+    void (*await_fault)(const struct party *side, unsigned index);
+};
+
 /* 0 or NULL everywhere is a sensible world: RAM alone over TCP, one data channel. */
 struct world_plan {
     enum world_link link;
@@ -58,7 +68,8 @@ struct world_plan {
     uint64_t dirty_rate_pages, dma_rate; /* 0: 500 pages a second each */
     /* Told whom the library works for from here on; NULL: for nobody. */
     void (*acting)(const struct party *side);
-    unsigned patience_ms; /* with devices; 0: as long as they are given normally */
+    unsigned patience_ms;             /* with devices; 0: as long as they are given normally */
+    const struct world_devices *from; /* NULL: reference devices, served by threads */
 };
 
 struct party {
@@ -68,7 +79,7 @@ struct party {
     bool has_load;
     struct vmig_migration *m;
     struct host_device {
-        struct refdev_server *server;
+        struct refdev_server *server; /* NULL: served elsewhere */
         struct vmig_device *device;
         pthread_t thread;
         int fd;

@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The engine's promises on the kernel's devices: a workload moves live with two of them, cancelled
+ * and failed moves leave it where it was, and a device that hangs in the kernel is lost and nothing
+ * else is. Each test runs with mtty and with the project's module, over groups and over character
+ * devices. The module does real DMA, so that no page is lost unseen.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/migration/witness.h"
+#include "tests/rig/devices.h"
+#include "tests/rig/instance.h"
+
+#define DEVICES 2
+
+struct kind {
+    const char *backend;
+    const char *profile; /* of the module; NULL: mtty */
+};
+static struct kind mtty_over_group = { "group", NULL }, mtty_over_cdev = { "cdev", NULL };
+static struct kind module_over_group = { "group", "default" },
+                   module_over_cdev = { "cdev", "default" };
+
+/* The kernel's devices of this test: the source's, then the target's. */
+static const struct kind *kind;
+static struct mtty mttys[2 * DEVICES];
+static struct instance instances[2 * DEVICES];
+
+static unsigned number_of(const struct party *side, unsigned index)
+{
+    return side == &side->world->parties[0] ? index : DEVICES + index;
+}
+
+/* ---- what a world takes from here ---- */
+
+static struct vmig_device *open_device(const struct party *side, unsigned index,
+                                       const struct vmig_device_options *options)
+{
+    unsigned number = number_of(side, index);
+    struct vmig_device *device = NULL;
+    struct vmig_device_options with = *options;
+    with.backend = kind->backend;
+    x(vmig_device_open(kind->profile ? instances[number].uuid : mttys[number].uuid, &with, &device,
+                       &err));
+    return device;
+}
+
+static void set_fault(const struct party *side, unsigned index, const char *text)
+{
+    x_set(&instances[number_of(side, index)], "faults", text ? text : "\n");
+}
+
+/* Each line of the attribute ends with how often that one has happened. */
+static void await_fault(const struct party *side, unsigned index)
+{
+    for (unsigned i = 0; i < 6000; i++) {
+        const char *plan = instance_get(&instances[number_of(side, index)], "faults");
+        const char *count = strrchr(plan, ' ');
+        if (count && strtoul(count, NULL, 10))
+            return;
+        nanosleep(&(struct timespec) { .tv_nsec = 10000000 }, NULL);
+    }
+    fail_msg("the fault at the %s's device %u does not happen", side->name, index);
+}
+
+static const struct world_devices kernel = { open_device, set_fault, await_fault };
+
+static int setup(void **state)
+{
+    kind = *state;
+    for (unsigned i = 0; i < 2 * DEVICES; i++) {
+        if (!kind->profile) {
+            mtty_create(&mttys[i], MTTY_TWO_PORTS);
+            continue;
+        }
+        instance_create(&instances[i], kind->profile);
+        x_set(&instances[i], "state_size", "256K");
+    }
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 2 * DEVICES; i++)
+        if (kind->profile)
+            instance_remove(&instances[i]);
+        else
+            mtty_remove(&mttys[i]);
+    return 0;
+}
+
+static void open_world(struct world *w)
+{
+    world_open(w, &(struct world_plan) { .devices = DEVICES, .from = &kernel });
+}
+
+static void set_scratch(struct party *side, uint8_t value)
+{
+    for (unsigned i = 0; !kind->profile && i < DEVICES; i++)
+        x(vmig_device_region_write(side->devices[i].device, 0, MTTY_SCRATCH, &value, 1, &err));
+}
+
+/* The registers of devices that have nothing else to show; others were verified. */
+static void scratch_is(struct party *side, uint8_t value)
+{
+    for (unsigned i = 0; !kind->profile && i < DEVICES; i++) {
+        uint8_t found = 0;
+        x(vmig_device_region_read(side->devices[i].device, 0, MTTY_SCRATCH, &found, 1, &err));
+        assert_int_equal(found, value);
+    }
+}
+
+/* ---- moves ---- */
+
+static void two_devices_move_there_and_back_while_they_work(void **state)
+{
+    (void)state;
+    struct world w;
+    open_world(&w);
+    for (uint8_t value = 0x51; value < 0x53; value++) {
+        set_scratch(w.source, value);
+        world_move(&w);
+        if (w.source->rc || w.target->rc)
+            fail_msg("source %d %s; target %d %s", w.source->rc, w.source->err.text, w.target->rc,
+                     w.target->err.text);
+        assert_true(w.equal);
+        party_is_still(w.source);
+        party_goes_on(w.target);
+        scratch_is(w.target, value);
+        world_turn_round(&w);
+    }
+    world_runs_at(&w, w.source);
+    world_close(&w);
+}
+
+/* Neither on the way nor on the way back: some kernels never return from it. */
+static void STOP_COPY_is_never_left_for_PRE_COPY(void **state)
+{
+    (void)state;
+    static const struct vmig_participant_ops none = { .size = sizeof(none) };
+    struct world w;
+    unsigned count;
+    open_world(&w);
+    witness_side(w.source);
+    /* the target has no such participant: it refuses, as late as it can */
+    x(vmig_migration_add_participant(w.source->m, "late", &none, NULL, &err));
+    world_move(&w);
+    world_runs_at(&w, w.source);
+    const struct witness_step *steps = witness_steps(w.source, &count);
+    enum vmig_state at[DEVICES] = { VMIG_STATE_RUNNING, VMIG_STATE_RUNNING };
+    for (unsigned i = 0; i < count; i++) {
+        bool precopy =
+            steps[i].state == VMIG_STATE_PRE_COPY || steps[i].state == VMIG_STATE_PRE_COPY_P2P;
+        if (!steps[i].end && precopy && at[steps[i].device] == VMIG_STATE_STOP_COPY)
+            fail_msg("device %u was asked", steps[i].device);
+        if (steps[i].end)
+            at[steps[i].device] = steps[i].state;
+    }
+    world_close(&w);
+    witness_done();
+}
+
+/* ---- moves that end early ---- */
+
+static enum vmig_stage when;
+
+static void cancel_then(struct party *side, enum vmig_stage stage)
+{
+    if (stage == when)
+        vmig_migration_cancel(side->m);
+}
+
+static void move_again(struct world *w)
+{
+    world_move(w);
+    world_moved(w);
+}
+
+static void a_cancelled_move_leaves_all_at_the_source_and_is_tried_again(void **state)
+{
+    static const enum vmig_stage stages[] = { VMIG_STAGE_SETUP, VMIG_STAGE_ROUNDS,
+                                              VMIG_STAGE_QUIESCE, VMIG_STAGE_COMPLETE };
+    (void)state;
+    struct world w;
+    open_world(&w);
+    set_scratch(w.source, 0x53);
+    w.source->on_stage = cancel_then;
+    for (size_t i = 0; i < sizeof(stages) / sizeof(stages[0]); i++) {
+        when = stages[i];
+        world_move(&w);
+        assert_int_equal(w.source->rc, -ECANCELED);
+        world_runs_at(&w, w.source);
+        x(workload_go_on(&w.source->load, &err));
+    }
+    w.source->on_stage = NULL;
+    move_again(&w);
+    scratch_is(w.target, 0x53);
+    world_close(&w);
+}
+
+struct fault {
+    bool source;
+    const char *text;
+};
+
+/* Whatever fails before the source gave up: the workload goes on there, and moves when the device
+ * has recovered. */
+static void a_device_that_fails_leaves_all_at_the_source(void **state)
+{
+    static const struct fault faults[] = {
+        { true, "fail:EIO@arc/PRE_COPY" },      { true, "fail:EIO@arc/PRE_COPY_P2P" },
+        { true, "fail:EBUSY@arc/STOP_COPY" },   { true, "fail:EIO@read#2" },
+        { false, "fail:EIO@arc/RESUMING" },     { false, "fail:EIO@write#1" },
+        { false, "fail:EINVAL@arc/STOP#2" },    { true, "corrupt@byte#70000" },
+        { true, "fail:EIO@command/log-start" }, { true, "fail:EIO@command/log-report" },
+    };
+    (void)state;
+    struct world w;
+    open_world(&w);
+    for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+        struct party *side = faults[i].source ? w.source : w.target;
+        print_message("# %s: %s\n", side->name, faults[i].text);
+        party_fault(side, 1, faults[i].text);
+        world_move(&w);
+        assert_true(w.source->rc < 0);
+        party_await_fault(side, 1);
+        party_fault(side, 1, NULL);
+        world_runs_at(&w, w.source);
+        x(workload_go_on(&w.source->load, &err));
+    }
+    move_again(&w);
+    world_close(&w);
+}
+
+/* ---- a device that hangs ---- */
+
+#define PATIENCE_MS 1500
+
+static void a_device_that_hangs_is_lost_when_its_time_is_up(void **state)
+{
+    static const char *const hangs[] = { "hang@arc/STOP_COPY", "hang@read#2" };
+    (void)state;
+    for (size_t i = 0; i < sizeof(hangs) / sizeof(hangs[0]); i++) {
+        struct world w;
+        world_open(&w, &(struct world_plan) {
+                           .devices = DEVICES, .from = &kernel, .patience_ms = PATIENCE_MS });
+        party_fault(w.source, 1, hangs[i]);
+        world_move(&w);
+        party_failed(w.source, -EIO, "device-state-lost", NULL);
+        assert_string_equal(w.source->err.device, "device1");
+        /* its neighbour is as it was, and the workload, which has lost a device, stands still */
+        assert_string_equal(vmig_state_name(party_state(w.source, 0)), "RUNNING");
+        assert_int_equal(vmig_device_health(w.source->devices[1].device), VMIG_HEALTH_LOST);
+        assert_false(w.source->runs);
+        /* the call in the kernel comes back, and closing need not wait any more */
+        party_fault(w.source, 1, NULL);
+        world_close(&w);
+    }
+}
+
+/* ---- DMA ---- */
+
+static int forget_some(struct tracker **tracker)
+{
+    return tracker_forgetful_new(*tracker, 5, tracker);
+}
+
+static void write_more(struct party *side, enum vmig_stage stage)
+{
+    (void)side;
+    if (stage == VMIG_STAGE_QUIESCE)
+        nanosleep(&(struct timespec) { .tv_nsec = 100000000 }, NULL);
+}
+
+/* Or the moves that lost nothing would prove nothing. */
+static void a_log_that_forgets_pages_is_found_out(void **state)
+{
+    (void)state;
+    struct world w;
+    world_open(&w, &(struct world_plan) { .devices = 1, .from = &kernel, .dma_rate = 4000 });
+    w.source->m->wrap_tracker = forget_some;
+    w.source->on_stage = write_more;
+    world_move(&w);
+    assert_int_equal(w.target->rc, 0);
+    struct workload_report r = party_verify(w.target);
+    assert_true(r.device_wrong_pages + r.slot_mismatches > 0);
+    world_close(&w);
+}
+
+int main(void)
+{
+#define ON(test, kind)                                                                             \
+    {                                                                                              \
+#test " (" #kind ")", test, setup, teardown, &kind                                         \
+    }
+#define ON_MODULE(test) ON(test, module_over_group), ON(test, module_over_cdev)
+#define ON_EACH(test) ON(test, mtty_over_group), ON(test, mtty_over_cdev), ON_MODULE(test)
+    const struct CMUnitTest tests[] = {
+        ON_EACH(two_devices_move_there_and_back_while_they_work),
+        ON_EACH(STOP_COPY_is_never_left_for_PRE_COPY),
+        ON_EACH(a_cancelled_move_leaves_all_at_the_source_and_is_tried_again),
+        ON_MODULE(a_device_that_fails_leaves_all_at_the_source),
+        ON_MODULE(a_device_that_hangs_is_lost_when_its_time_is_up),
+        ON_MODULE(a_log_that_forgets_pages_is_found_out),
+    };
+    instances_required();
+    return cmocka_run_group_tests_name("moves", tests, NULL, NULL);
+}
