@@ -79,14 +79,19 @@ static int log_stop(struct vfio_device *vdev)
 static int report_part(struct krefdev *dev, u64 iova, u64 length, struct iova_bitmap *dirty)
 {
     unsigned long pages = DIV_ROUND_UP(length, LOG_PAGE), first, end;
+    const unsigned long *bits = dev->log_bits;
     int rc;
 
     bitmap_zero(dev->log_bits, pages);
     rc = refdev_log_report(dev->model, iova, length, LOG_PAGE, (uint64_t *)dev->log_bits);
     if (rc)
         return rc;
-    for_each_set_bitrange(first, end, dev->log_bits, pages) iova_bitmap_set(
-        dirty, iova + first * LOG_PAGE, min(end * LOG_PAGE, length) - first * LOG_PAGE);
+    for (first = find_first_bit(bits, pages); first < pages;
+         first = find_next_bit(bits, pages, end)) {
+        end = find_next_zero_bit(bits, pages, first);
+        iova_bitmap_set(dirty, iova + first * LOG_PAGE,
+                        min(end * LOG_PAGE, length) - first * LOG_PAGE);
+    }
     return 0;
 }
 
