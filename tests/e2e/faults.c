@@ -77,13 +77,12 @@ static void side_and_device_must_be_there(void **state)
 
 static void vanished_server_ends_and_removes_its_socket_file(void **state)
 {
-    char address[200];
+    char address[200], line[1000];
     (void)state;
     snprintf(address, sizeof(address), "vfio-user:%s", at("gone"));
-    struct process server =
-        start("refdev", "--socket-path", at("gone"), "--fault", "vanish@command/get-state");
-    while (access(at("gone"), F_OK) != 0)
-        usleep(5000);
+    struct process server = start("refdev", "--socket-path", at("gone"), "--json", "--quiet",
+                                  "--fault", "vanish@command/get-state");
+    assert_non_null(fgets(line, sizeof(line), server.from)); /* it listens */
     struct result r = run("probe", address);
     assert_int_not_equal(r.exit_code, 0);
     assert_int_equal(end(&server), 0);
