@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <string.h>
-#include <xxhash.h>
 
+#include "lib/digest.h"
 #include "lib/error.h"
 #include "lib/memory/suspect.h"
 
@@ -12,7 +12,7 @@ void ram_digests(const struct ram_block *block, uint64_t offset_bytes, uint64_t 
     const char *at = (const char *)block->desc.vaddr + offset_bytes;
     for (; pages; ret++) {
         uint64_t run = pages < RAM_RUN_PAGES ? pages : RAM_RUN_PAGES;
-        *ret = XXH3_64bits(at, run * RAM_PAGE_SIZE);
+        *ret = digest_of(at, run * RAM_PAGE_SIZE);
         at += run * RAM_PAGE_SIZE;
         pages -= run;
     }

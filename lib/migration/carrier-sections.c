@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "lib/cleanup.h"
+#include "lib/digest.h"
 #include "lib/error.h"
 #include "lib/migration/migration.h"
 #include "lib/stream/vfio-section.h"
@@ -28,7 +29,7 @@ static int send_vector(struct vmig_migration *m, struct iovec *iov, unsigned cou
         TURN_SCOPE(&m->main_write);
         for (unsigned i = 0; i < count; i += hashed)
             if (iov[i].iov_len)
-                XXH3_64bits_update(m->said, iov[i].iov_base, iov[i].iov_len);
+                digest_update(m->said, iov[i].iov_base, iov[i].iov_len);
         rc = main_write_locked(m, iov, count);
     }
     if (rc < 0 && (cause = run_check(m, err)) < 0)
@@ -154,7 +155,7 @@ static int copy_pages(struct participant *p, struct items *it)
     for (unsigned i = 0; i < it->num_pages; i++) {
         char *copy = (char *)m->page_copies + (size_t)i * RAM_PAGE_SIZE;
         memcpy(copy, it->page[i], RAM_PAGE_SIZE);
-        XXH3_64bits_update(p->digest, copy, RAM_PAGE_SIZE);
+        digest_update(p->digest, copy, RAM_PAGE_SIZE);
         it->page[i] = copy;
     }
     return 0;

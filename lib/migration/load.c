@@ -9,6 +9,7 @@
 
 #include "lib/cleanup.h"
 #include "lib/clock.h"
+#include "lib/digest.h"
 #include "lib/error.h"
 #include "lib/migration/migration.h"
 
@@ -74,7 +75,7 @@ static void name_refusal(struct vmig_error *err)
 
 static int load_one(struct participant *p, const struct inbox_item *item, struct vmig_error *err)
 {
-    XXH3_64bits_update(p->digest, item->buf, item->length_bytes);
+    digest_update(p->digest, item->buf, item->length_bytes);
     p->data_bytes += item->length_bytes;
     int rc = p->ops->load(p->opaque, item->buf, item->length_bytes, err);
     if (rc == 0)

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "lib/digest.h"
 #include "lib/error.h"
 #include "lib/migration/target.h"
 #include "lib/participant/device.h"
@@ -56,7 +57,7 @@ static int on_ram_page(struct target *t, const struct qemu_section *s, struct pa
     reader_bytes(&t->reader, (char *)t->block->desc.vaddr + item->offset, RAM_PAGE_SIZE);
     t->reader.digest = t->m->heard;
     if (t->m->ram_digest || t->m->one_way) /* which does not say beforehand */
-        XXH3_64bits_update(p->digest, (char *)t->block->desc.vaddr + item->offset, RAM_PAGE_SIZE);
+        digest_update(p->digest, (char *)t->block->desc.vaddr + item->offset, RAM_PAGE_SIZE);
     t->m->ram_received_bytes += RAM_PAGE_SIZE;
     return 0;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "lib/digest.h"
 #include "lib/migration/wire.h"
 
 /* Offsets in a packet's header: magic 0, kind 4, digests 6, participant 8, count 12, length 16,
@@ -51,7 +52,7 @@ static uint64_t get64(const uint8_t *at)
 
 static uint64_t body_digest(const void *body, size_t length)
 {
-    return body && length ? XXH3_64bits(body, length) : 0;
+    return body && length ? digest_of(body, length) : 0;
 }
 
 void wire_extent_encode(const struct wire_extent *extent, uint8_t ret[WIRE_EXTENT_BYTES])

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What participants write through: cut into chunks, counted, hashed in the private buffer in which
  * the bytes pass, and given to whatever carries them. */
+#include "lib/digest.h"
 #include "lib/export.h"
 #include "lib/migration/migration.h"
 
@@ -12,7 +13,7 @@ static int put_chunk(struct participant *p, const void *buf, size_t length, stru
         rc = throttle_wait(m, length, err);
     if (rc < 0)
         return rc;
-    XXH3_64bits_update(p->digest, buf, length);
+    digest_update(p->digest, buf, length);
     p->data_bytes += length;
     return m->carrier->data(p, buf, length, err);
 }

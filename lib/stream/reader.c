@@ -3,8 +3,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
+#include "lib/digest.h"
 #include "lib/error.h"
 #include "lib/stream/reader.h"
 
@@ -106,7 +106,7 @@ static int buffer_bytes(struct reader *r, size_t want)
 static void consume(struct reader *r, size_t length)
 {
     if (r->digest && length)
-        XXH3_64bits_update(r->digest, r->buf + r->head, length);
+        digest_update(r->digest, r->buf + r->head, length);
     r->head += length;
     r->offset += length;
     if (r->fill && r->head == r->tail)
@@ -172,7 +172,7 @@ static int take(struct reader *r, uint8_t *to, size_t length)
         if (got <= 0)
             return got < 0 ? (int)got : -ENODATA;
         if (r->digest)
-            XXH3_64bits_update(r->digest, to + n, (size_t)got);
+            digest_update(r->digest, to + n, (size_t)got);
         n += (size_t)got;
         r->offset += (uint64_t)got;
     }
