@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A VFIO device as a participant: which state each step leads to, and the loops that read and write
- * its data. Everything runs on the device's own worker. Where a step leads, and where a device goes
- * that refuses it, is recovery.h's; doing so is vmig_device_set_state()'s.
+ * its data. Everything runs on the device's own worker, but that in the pause a second one reads ahead
+ * while the first hashes and sends. Where a step leads, and where a device goes that refuses it, is
+ * recovery.h's; doing so is vmig_device_set_state()'s.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -26,8 +27,9 @@ struct device_participant {
     bool precopy;      /* in PRE_COPY, with an open stream */
     bool begins_again; /* it was asked to announce new initial bytes */
     bool was_running;
-    bool loaded; /* target: it has the source's state */
-    void *buf;   /* WIRE_CHUNK_BYTES */
+    bool loaded;           /* target: it has the source's state */
+    void *buf;             /* WIRE_CHUNK_BYTES, for the rounds */
+    struct worker *reader; /* source, from setup to cleanup */
     struct participant *self;
     uint64_t told_bytes;            /* its size, when it last told one */
     char why_unknown[WHY_TEXT + 1]; /* why it did not */
@@ -54,6 +56,7 @@ void participant_device_free(void *opaque)
     struct device_participant *d = opaque;
     if (!d)
         return;
+    worker_free(d->reader);
     free(d->buf);
     free(d);
 }
@@ -196,6 +199,10 @@ static int device_prepare(void *opaque, struct vmig_error *err)
 static int device_setup(void *opaque, struct vmig_error *err)
 {
     struct device_participant *d = opaque;
+    d->reader = worker_new(); /* not in the pause, and while nothing has changed yet */
+    if (!d->reader)
+        return error_set(err, ENOMEM, VMIG_STAGE_SETUP, vmig_device_id(d->device), NULL,
+                         "out of memory or threads to read its data; check the limits on both");
     if (!participant_device_will_precopy(d))
         return 0;
     /* only a target that counts: another would take the second announcement for damage */
@@ -278,18 +285,24 @@ static int device_pending(void *opaque, bool exact, struct vmig_pending *ret,
     return 0;
 }
 
+static int read_chunk(struct device_participant *d, void *buf, struct vmig_error *err)
+{
+    asks(d, "giving its data");
+    ssize_t n = vmig_device_data_read(d->device, buf, WIRE_CHUNK_BYTES, err);
+    crew_answered(d->self);
+    return (int)n;
+}
+
 /* Read and send until @limit_bytes were sent (1), the device has nothing now (0), or its data ends
  * (0). */
 static int pump(struct device_participant *d, struct vmig_writer *writer, uint64_t limit_bytes,
                 struct vmig_error *err)
 {
     for (uint64_t sent = 0; sent < limit_bytes;) {
-        asks(d, "giving its data");
-        ssize_t n = vmig_device_data_read(d->device, d->buf, WIRE_CHUNK_BYTES, err);
-        crew_answered(d->self);
+        int n = read_chunk(d, d->buf, err);
         if (n == -ENOMSG || n == 0)
             return 0;
-        int rc = n < 0 ? (int)n : vmig_writer_put(writer, d->buf, (size_t)n, err);
+        int rc = n < 0 ? n : vmig_writer_put(writer, d->buf, (size_t)n, err);
         if (rc < 0)
             return rc;
         sent += (uint64_t)n;
@@ -344,15 +357,82 @@ static int device_stop(void *opaque, struct vmig_error *err)
 /* A device that never ends its data would never end the pause either. */
 #define STATE_BYTES_MAX (UINT64_C(1) << 40)
 
-static int device_complete(void *opaque, struct vmig_writer *writer, struct vmig_error *err)
+static int no_memory(struct vmig_error *err)
+{
+    return error_set(err, ENOMEM, VMIG_STAGE_COMPLETE, NULL, NULL, "out of memory");
+}
+
+/* 1: there is more, 0: that was the end. */
+static int read_ahead(struct device_participant *d, struct inbox *box, struct vmig_error *err)
+{
+    void *buf = inbox_buffer(box);
+    int n = buf ? read_chunk(d, buf, err) : no_memory(err);
+    if (n <= 0)
+        inbox_give_back(box, buf);
+    if (n < 0)
+        return n;
+    if (n > 0)
+        inbox_wait_room(box, (size_t)n, UINT64_MAX);
+    int rc = inbox_put(box, n ? INBOX_DATA : INBOX_END, n ? buf : NULL, (size_t)n);
+    if (rc == -ENOMEM)
+        no_memory(err);
+    return rc < 0 ? rc : n > 0;
+}
+
+/* The reader's job: all that the device has, into the inbox, which only a target needs otherwise. */
+static int read_all(void *opaque, struct vmig_error *err)
 {
     struct device_participant *d = opaque;
-    int rc = pump(d, writer, STATE_BYTES_MAX, err);
-    if (rc != 1)
-        return rc;
+    int rc;
+    do
+        rc = read_ahead(d, &d->self->inbox, err);
+    while (rc > 0);
+    if (rc < 0)
+        inbox_close(&d->self->inbox);
+    return rc;
+}
+
+static int endless(const struct device_participant *d, struct vmig_error *err)
+{
     return error_set(err, EFBIG, VMIG_STAGE_COMPLETE, vmig_device_id(d->device), "vfio-endless",
                      "the device sent more than %" PRIu64 " bytes and did not end its data",
                      STATE_BYTES_MAX);
+}
+
+/* Send what the reader reads. Without text: the inbox was closed. */
+static int send_all(struct device_participant *d, struct vmig_writer *writer,
+                    struct vmig_error *err)
+{
+    struct inbox *box = &d->self->inbox;
+    struct inbox_item item = { .kind = INBOX_DATA };
+    uint64_t sent = 0;
+    int rc = 0;
+    while (rc == 0 && (rc = inbox_take(box, &item)) == 0 && item.kind == INBOX_DATA) {
+        sent += item.length_bytes;
+        rc = sent > STATE_BYTES_MAX ? endless(d, err)
+                                    : vmig_writer_put(writer, item.buf, item.length_bytes, err);
+        inbox_give_back(box, item.buf);
+        inbox_loaded(box);
+    }
+    return rc;
+}
+
+static int device_complete(void *opaque, struct vmig_writer *writer, struct vmig_error *err)
+{
+    struct device_participant *d = opaque;
+    struct vmig_error sending = { 0 }, reading = { 0 };
+    worker_post(d->reader, read_all, d);
+    int rc = send_all(d, writer, &sending);
+    if (rc < 0)
+        inbox_close(&d->self->inbox);
+    worker_wait(d->reader, UINT64_MAX);
+    worker_result(d->reader, &reading);
+    if (rc == 0)
+        return 0;
+    if (sending.code || reading.code)
+        return error_copy(err, sending.code ? &sending : &reading);
+    rc = run_check(d->m, err); /* the end of the run closes the inbox, too */
+    return rc < 0 ? rc : -ECANCELED;
 }
 
 const struct pci_config_state *participant_device_config(const void *opaque)
@@ -474,6 +554,7 @@ static void device_cleanup(void *opaque, bool moved)
 {
     struct device_participant *d = opaque;
     d->precopy = false;
+    d->reader = worker_free(d->reader);
     if (moved)
         go(d, STEP_CLEANUP, NULL);
 }
