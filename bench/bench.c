@@ -49,6 +49,34 @@ double median(double *values, int count)
     return percentile(values, count, 0.5);
 }
 
+bool bench_is_wanted(const char *only, const char *name)
+{
+    return !only || strcmp(only, name) == 0;
+}
+
+void bench_report(const char *name, uint64_t bytes, double *rate, double *base, double *ratio,
+                  int repeat, double wanted)
+{
+    double middle = median(ratio, repeat); /* sorts */
+    printf("{\"bench\": \"%s\", \"mib\": %llu, \"gib_per_s\": %.2f, \"baseline_gib_per_s\": %.2f, "
+           "\"ratio\": %.2f, \"ratio_min\": %.2f, \"ratio_max\": %.2f, \"wanted\": %.2f}\n",
+           name, (unsigned long long)(bytes / MIB), median(rate, repeat), median(base, repeat),
+           middle, ratio[0], ratio[repeat - 1], wanted);
+    fflush(stdout);
+}
+
+void bench_compare(const struct comparison *c, int repeat)
+{
+    double rate[REPEAT_MAX], base[REPEAT_MAX], ratio[REPEAT_MAX];
+    for (int i = 0; i < repeat; i++) {
+        double before = c->limit(c->arg);
+        rate[i] = c->measure(c->arg);
+        base[i] = (before + c->limit(c->arg)) / 2;
+        ratio[i] = rate[i] / base[i];
+    }
+    bench_report(c->name, c->bytes, rate, base, ratio, repeat, c->wanted);
+}
+
 /* ---- memory ---- */
 
 static void fill_random(const struct memory *memory)

@@ -20,6 +20,24 @@ void must(int rc, const struct vmig_error *err);
 double percentile(double *values, int count, double part);
 double median(double *values, int count);
 
+/* With --only NAME that one alone. */
+bool bench_is_wanted(const char *only, const char *name);
+
+/* One JSON object: rates in GiB/s, the median of their ratios, its spread. Sorts all three. */
+void bench_report(const char *name, uint64_t bytes, double *rate, double *base, double *ratio,
+                  int repeat, double wanted);
+
+/* What is measured against what limit, both in GiB/s. */
+struct comparison {
+    const char *name;
+    uint64_t bytes;
+    double (*measure)(void *arg), (*limit)(void *arg);
+    void *arg;
+    double wanted;
+};
+/* The limit is taken before and after each measurement, so that drift shows. */
+void bench_compare(const struct comparison *c, int repeat);
+
 /* ---- memory ---- */
 
 enum contents { UNTOUCHED, ZEROS, RANDOM };

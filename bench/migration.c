@@ -14,17 +14,6 @@
 #include "bench/bench.h"
 #include "lib/clock.h"
 
-static void report(const char *name, uint64_t bytes, double *rate, double *base, double *ratio,
-                   int repeat, double wanted)
-{
-    double middle = median(ratio, repeat); /* sorts */
-    printf("{\"bench\": \"%s\", \"mib\": %llu, \"gib_per_s\": %.2f, \"baseline_gib_per_s\": %.2f, "
-           "\"ratio\": %.2f, \"ratio_min\": %.2f, \"ratio_max\": %.2f, \"wanted\": %.2f}\n",
-           name, (unsigned long long)(bytes / MIB), median(rate, repeat), median(base, repeat),
-           middle, ratio[0], ratio[repeat - 1], wanted);
-    fflush(stdout);
-}
-
 /* ---- memory ---- */
 
 struct ram_move {
@@ -90,7 +79,7 @@ static void run_ram(const char *name, enum contents contents, uint64_t bytes, in
         bench_release(&move.memory[0]);
         bench_release(&move.memory[1]);
     }
-    report(name, bytes, rate, base, ratio, repeat, wanted);
+    bench_report(name, bytes, rate, base, ratio, repeat, wanted);
 }
 
 /* The same memory without and with digests. */
@@ -111,21 +100,28 @@ static void run_digest(const char *name, uint64_t bytes, int repeat, double want
     }
     bench_release(&move.memory[0]);
     bench_release(&move.memory[1]);
-    report(name, bytes, rate, base, ratio, repeat, wanted);
+    bench_report(name, bytes, rate, base, ratio, repeat, wanted);
 }
 
 /* ---- devices ---- */
 
+struct state_move {
+    uint64_t bytes;
+    struct memory memory[2]; /* for the limit */
+};
+
 /* GiB/s of all its state in the pause, from one device through two engines into another. */
-static double live_rate(uint64_t bytes)
+static double live_rate(void *arg)
 {
+    uint64_t bytes = ((struct state_move *)arg)->bytes;
     struct moved moved = bench_move_devices(1, bytes, 0, false);
     return (double)bytes / GIB / (moved.statistics.stage_ms[VMIG_STAGE_COMPLETE] / 1e3);
 }
 
 /* What a program sees that reads one device's state: the client alone. */
-static double client_rate(uint64_t bytes)
+static double client_rate(void *arg)
 {
+    uint64_t bytes = ((struct state_move *)arg)->bytes;
     struct vmig_error err = { 0 };
     struct vmig_device *device;
     char address[64], *buf = malloc(MIB);
@@ -143,25 +139,26 @@ static double client_rate(uint64_t bytes)
     return rate;
 }
 
-static void run_state(const char *name, double (*measure)(uint64_t bytes), uint64_t bytes,
-                      int repeat, double wanted)
+static double loopback_rate(void *arg)
 {
-    double rate[REPEAT_MAX], base[REPEAT_MAX], ratio[REPEAT_MAX];
-    for (int i = 0; i < repeat; i++) {
-        struct memory source = bench_memory(bytes, RANDOM), target = bench_memory(bytes, RANDOM);
-        base[i] = bench_raw_rate(&source, &target);
-        rate[i] = measure(bytes);
-        base[i] = (base[i] + bench_raw_rate(&source, &target)) / 2;
-        ratio[i] = rate[i] / base[i];
-        bench_release(&source);
-        bench_release(&target);
-    }
-    report(name, bytes, rate, base, ratio, repeat, wanted);
+    const struct state_move *move = arg;
+    return bench_raw_rate(&move->memory[0], &move->memory[1]);
 }
 
-static bool is_wanted(const char *only, const char *name)
+static void run_state(const char *name, double (*measure)(void *arg), uint64_t bytes, int repeat)
 {
-    return !only || strcmp(only, name) == 0;
+    struct state_move move = {
+        .bytes = bytes, .memory = { bench_memory(bytes, RANDOM), bench_memory(bytes, RANDOM) }
+    };
+    bench_compare(&(struct comparison) { .name = name,
+                                         .bytes = bytes,
+                                         .measure = measure,
+                                         .limit = loopback_rate,
+                                         .arg = &move,
+                                         .wanted = 0.25 },
+                  repeat);
+    bench_release(&move.memory[0]);
+    bench_release(&move.memory[1]);
 }
 
 int main(int argc, char **argv)
@@ -179,17 +176,17 @@ int main(int argc, char **argv)
     }
     if (repeat < 1 || repeat > REPEAT_MAX || mib < 1)
         return 2;
-    if (is_wanted(only, "ram-incompressible"))
+    if (bench_is_wanted(only, "ram-incompressible"))
         run_ram("ram-incompressible", RANDOM, mib * MIB, repeat, 0.7);
-    if (is_wanted(only, "ram-digest"))
+    if (bench_is_wanted(only, "ram-digest"))
         run_digest("ram-digest", mib * MIB, repeat, 0.7);
-    if (is_wanted(only, "ram-zeros"))
+    if (bench_is_wanted(only, "ram-zeros"))
         run_ram("ram-zeros", ZEROS, mib * MIB, repeat, 0.7);
-    if (is_wanted(only, "ram-never-touched"))
+    if (bench_is_wanted(only, "ram-never-touched"))
         run_ram("ram-never-touched", UNTOUCHED, 16 * mib * MIB, repeat, 40);
-    if (is_wanted(only, "device-state-read"))
-        run_state("device-state-read", client_rate, mib / 2 * MIB, repeat, 0.25);
-    if (is_wanted(only, "device-state-live"))
-        run_state("device-state-live", live_rate, mib / 2 * MIB, repeat, 0.25);
+    if (bench_is_wanted(only, "device-state-read"))
+        run_state("device-state-read", client_rate, mib / 2 * MIB, repeat);
+    if (bench_is_wanted(only, "device-state-live"))
+        run_state("device-state-live", live_rate, mib / 2 * MIB, repeat);
     return 0;
 }
