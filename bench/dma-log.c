@@ -4,7 +4,7 @@
  * pages dirty, against the bare ioctl into memory that is ready for it. The device is the project's own
  * kernel module, so this runs where that is loaded, as root: in the rig.
  *
- *   scripts/rig/run -- build/bench/bench-dma-log [--gib 64] [--repeat 5] [--run 64]
+ *   scripts/rig/run -- build/bench/bench-dma-log [--gib 64] [--repeat 5] [--run 256]
  *
  * --run: how many dirty pages lie side by side. Memory is never there but where the device writes.
  * Prints one JSON object. Exit status 77: no such module here.
@@ -172,7 +172,7 @@ static double sync_ms(struct log *log)
 
 int main(int argc, char **argv)
 {
-    struct log log = { .bytes = UINT64_C(64) << 30, .run_pages = 64 };
+    struct log log = { .bytes = UINT64_C(64) << 30, .run_pages = 256 };
     double bare[REPEAT_MAX], ours[REPEAT_MAX];
     int repeat = 5;
     for (int i = 1; i + 1 < argc; i += 2) {
