@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Bring a device into a state and stay, for the shell tests:
+ * Bring a device into a state and stay, for the shell tests (RIG_BACKEND: how it is opened):
  *   rig-hold DEVICE STATE
  * prints the state when the device is there, and then waits to be killed.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -22,12 +23,14 @@ int main(int argc, char **argv)
 {
     struct vmig_error err = { 0 };
     struct vmig_device *device = NULL;
+    struct vmig_device_options options = { .size = sizeof(options),
+                                           .backend = getenv("RIG_BACKEND") };
     char message[700];
     if (argc != 3 || find_state(argv[2]) == VMIG_STATE_ERROR) {
         fprintf(stderr, "usage: rig-hold DEVICE STATE\n");
         return 2;
     }
-    int rc = vmig_device_open(argv[1], NULL, &device, &err);
+    int rc = vmig_device_open(argv[1], &options, &device, &err);
     if (!rc)
         rc = vmig_device_set_state(device, find_state(argv[2]), VMIG_STATE_RUNNING, &err);
     if (rc) {

@@ -15,18 +15,31 @@ leave_in() {
     true
 }
 
-is_usable_after() {
-    set_register "$mtty" "$2" && leave_in "$mtty" "$1" &&
-        exits 0 "$VFIO_MIGRATE" probe --json "$mtty" &&
-        json 'j["devices"][0]["migration"]["state"] == "RUNNING"' && register_is "$mtty" "$2"
+is_running() { # DEVICE
+    exits 0 "$VFIO_MIGRATE" probe --json --backend "$RIG_BACKEND" "$1" &&
+        json 'j["devices"][0]["migration"]["state"] == "RUNNING"'
+}
+keeps_its_register() { # STATE VALUE
+    set_register "$mtty" "$2" && leave_in "$mtty" "$1" && is_running "$mtty" &&
+        register_is "$mtty" "$2"
+}
+is_saved_afterwards() { # STATE
+    leave_in "$module" "$1" && is_running "$module" &&
+        exits 0 "$VFIO_MIGRATE" save "$module" --backend "$RIG_BACKEND" --to "$scratch/state"
 }
 
 mtty=$(mtty mtty-2)
+module=$(module default)
 value=16
-for state in STOP STOP_COPY PRE_COPY PRE_COPY_P2P RUNNING_P2P RESUMING; do
-    value=$((value + 1))
-    check "a device whose holder was killed in $state is usable, with its registers" \
-        is_usable_after $state "$(printf 0x%02x $value)"
+for RIG_BACKEND in $(backends); do
+    export RIG_BACKEND
+    for state in STOP STOP_COPY PRE_COPY PRE_COPY_P2P RUNNING_P2P RESUMING; do
+        value=$((value + 1))
+        check "an mtty whose holder was killed in $state is usable, with its registers ($RIG_BACKEND)" \
+            keeps_its_register $state "$(printf 0x%02x $value)"
+        check "a device of the module whose holder was killed in $state is saved ($RIG_BACKEND)" \
+            is_saved_afterwards $state
+    done
 done
-mtty_remove "$mtty"
+mdev_remove "$mtty" "$module"
 finish

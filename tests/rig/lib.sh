@@ -74,10 +74,23 @@ mtty() {
     echo "$uuid" >"/sys/class/mdev_bus/mtty/mdev_supported_types/$1/create" && echo "$uuid"
 }
 
-mtty_remove() {
+# module PROFILE: one of the project's module, with little state, and print its UUID.
+module() {
+    local uuid
+    uuid=$(cat /proc/sys/kernel/random/uuid)
+    echo "$uuid" >"/sys/class/mdev_bus/refdev/mdev_supported_types/refdev-$1/create" &&
+        { [ "$1" != default ] || echo 256K >"/sys/bus/mdev/devices/$uuid/refdev/state_size"; } &&
+        echo "$uuid"
+}
+
+mdev_remove() {
     local uuid
     for uuid in "$@"; do echo 1 >"/sys/bus/mdev/devices/$uuid/remove"; done
 }
+mtty_remove() { mdev_remove "$@"; }
+
+# The ways to open a device that this kernel has.
+backends() { [ ! -c /dev/iommu ] && echo group || echo group cdev; }
 
 # The scratch register of an mtty's first port: it keeps what is written there.
 get_register() { "$RIG_BUILD/rig-region" "$1" 0 7; }

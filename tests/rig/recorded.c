@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Streams that QEMU 8.2 recorded from two-port mtty devices (tests/data/streams): the bytes of each
- * VFIO section, in their order, load into a device of ours, which then has exactly that state.
+ * VFIO section, in their order, load into a device of ours, which then has exactly that state; opened by
+ * its group, and by its character device where the kernel has those.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 #include <vfio-migrate.h>
@@ -97,14 +99,15 @@ static size_t save(struct vmig_device *device, uint8_t *buf, size_t size)
     return length;
 }
 
-static void assert_loads(const struct recorded *recorded)
+static void assert_loads(const struct recorded *recorded, const char *backend)
 {
     struct mtty mtty;
     struct vmig_device *device = NULL;
+    struct vmig_device_options options = { .size = sizeof(options), .backend = backend };
     uint8_t state[MTTY_STATE_BYTES + 1];
     assert_int_equal(recorded->length, MTTY_STATE_BYTES);
     mtty_create(&mtty, MTTY_TWO_PORTS);
-    assert_int_equal(vmig_device_open(mtty.uuid, NULL, &device, NULL), 0);
+    assert_int_equal(vmig_device_open(mtty.uuid, &options, &device, NULL), 0);
     load(device, recorded);
     assert_int_equal(save(device, state, sizeof(state)), MTTY_STATE_BYTES);
     assert_memory_equal(state, recorded->data, MTTY_STATE_BYTES);
@@ -121,8 +124,11 @@ static void assert_recording_loads(const char *name, unsigned num_devices)
     if (inspect_memory(r.stream, r.length, &ops, &r, &err))
         fail_msg("%s: %s", name, err.text);
     assert_int_equal(r.num_devices, num_devices);
-    for (unsigned i = 0; i < num_devices; i++)
-        assert_loads(&r.devices[i]);
+    for (unsigned i = 0; i < num_devices; i++) {
+        assert_loads(&r.devices[i], "group");
+        if (access("/dev/iommu", F_OK) == 0)
+            assert_loads(&r.devices[i], "cdev");
+    }
     free(r.stream);
 }
 

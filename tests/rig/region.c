@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Read or write one byte of a device's region, for the shell tests:
+ * Read or write one byte of a device's region, for the shell tests (RIG_BACKEND: how it is opened):
  *   rig-region DEVICE INDEX OFFSET [VALUE]
  */
 #include <stdio.h>
@@ -27,12 +27,14 @@ int main(int argc, char **argv)
 {
     struct vmig_error err = { 0 };
     struct vmig_device *device = NULL;
+    struct vmig_device_options options = { .size = sizeof(options),
+                                           .backend = getenv("RIG_BACKEND") };
     char message[700];
     if (argc < 4 || argc > 5) {
         fprintf(stderr, "usage: rig-region DEVICE INDEX OFFSET [VALUE]\n");
         return 2;
     }
-    int rc = vmig_device_open(argv[1], NULL, &device, &err);
+    int rc = vmig_device_open(argv[1], &options, &device, &err);
     if (!rc)
         rc = access_byte(device, argv + 2, &err);
     vmig_device_close(device);
