@@ -2,7 +2,8 @@
 /*
  * Streams that QEMU 8.2 recorded from two-port mtty devices (tests/data/streams): the bytes of each
  * VFIO section, in their order, load into a device of ours, which then has exactly that state; opened by
- * its group, and by its character device where the kernel has those.
+ * its group, and by its character device where the kernel has those. And what we write of such a device has
+ * the same records in the same order.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -150,12 +151,105 @@ static void the_device_of_a_stream_with_switchover_ack_loads(void **state)
     assert_recording_loads("switchover-ack.src-to-dst.xz", 1);
 }
 
+/* ---- what we write ---- */
+
+/* The records of one device's sections, in order, and how long its blocks of data are. Sections of
+ * rounds in which it had nothing to say tell nothing of their order. */
+struct shape {
+    char section[400], all[4000];
+};
+
+static int take_record(void *opaque, const struct qemu_section *section,
+                       const struct inspect_record *record, struct vmig_error *err)
+{
+    struct shape *shape = opaque;
+    size_t at = strlen(shape->section);
+    uint64_t length_bytes = record->record == QEMU_VFIO_DATA ? record->length_bytes : 0;
+    (void)section;
+    (void)err;
+    snprintf(shape->section + at, sizeof(shape->section) - at, " %d:%llu", (int)record->record,
+             (unsigned long long)length_bytes);
+    return 0;
+}
+
+static int take_section(void *opaque, const struct inspect_section *section, struct vmig_error *err)
+{
+    struct shape *shape = opaque;
+    char nothing[20];
+    size_t at = strlen(shape->all);
+    (void)err;
+    if (section->payload != INSPECT_VFIO)
+        return 0;
+    snprintf(nothing, sizeof(nothing), " %d:0", (int)QEMU_VFIO_END);
+    if (strcmp(shape->section, nothing) != 0)
+        snprintf(shape->all + at, sizeof(shape->all) - at, "%s;", shape->section);
+    shape->section[0] = '\0';
+    return 0;
+}
+
+static void look_at(const void *stream, size_t length, struct shape *ret)
+{
+    const struct inspect_ops ops = { .vfio_record = take_record, .section = take_section };
+    struct vmig_error err = { 0 };
+    *ret = (struct shape) { 0 };
+    if (inspect_memory(stream, length, &ops, ret, &err))
+        fail_msg("%s", err.text);
+}
+
+static size_t send_to_file(const char *backend, uint8_t *buf, size_t size)
+{
+    const char *path = "/dev/shm/rig-recorded";
+    char address[64];
+    struct mtty mtty;
+    struct vmig_device *device = NULL;
+    struct vmig_error err = { 0 };
+    struct vmig_device_options options = { .size = sizeof(options), .backend = backend };
+    struct vmig_host host = { .size = sizeof(host) };
+    mtty_create(&mtty, MTTY_TWO_PORTS);
+    assert_int_equal(vmig_device_open(mtty.uuid, &options, &device, NULL), 0);
+    struct vmig_migration *m = vmig_migration_new(&host, NULL);
+    assert_int_equal(vmig_migration_add_device(m, device, NULL), 0);
+    snprintf(address, sizeof(address), "file:%s", path);
+    if (vmig_migration_send(m, address, &err))
+        fail_msg("%s", err.text);
+    vmig_migration_free(m);
+    vmig_device_close(device);
+    mtty_remove(&mtty);
+    FILE *file = fopen(path, "re");
+    assert_non_null(file);
+    size_t length = fread(buf, 1, size, file);
+    fclose(file);
+    unlink(path);
+    return length;
+}
+
+static void our_stream_of_an_mtty_has_the_shape_of_QEMUs(void **state)
+{
+    static const char *const backends[] = { "group", "cdev" };
+    struct recording theirs = { 0 };
+    struct shape wanted, found;
+    static uint8_t ours[1 << 20];
+    (void)state;
+    unpack(&theirs, "one-device.mig.xz");
+    look_at(theirs.stream, theirs.length, &wanted);
+    assert_non_null(strstr(wanted.all, ":24"));
+    assert_non_null(strstr(wanted.all, ":72"));
+    for (unsigned i = 0; i < 2; i++) {
+        if (i && access("/dev/iommu", F_OK) != 0)
+            continue;
+        look_at(ours, send_to_file(backends[i], ours, sizeof(ours)), &found);
+        assert_string_equal(found.all, wanted.all);
+    }
+    free(theirs.stream);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_device_of_a_file_from_QEMU_loads),
         cmocka_unit_test(both_devices_of_a_file_from_QEMU_load),
         cmocka_unit_test(the_device_of_a_stream_with_switchover_ack_loads),
+        cmocka_unit_test(our_stream_of_an_mtty_has_the_shape_of_QEMUs),
     };
     return cmocka_run_group_tests_name("recorded", tests, NULL, NULL);
 }
