@@ -22,11 +22,13 @@ static bool is_pgsize(uint64_t pgsize)
 struct kept_bits {
     struct kept_bits *next;
     struct iova_bits bits; /* 4 KiB pages */
+    bool edge;             /* a page of the log; not all of it need have been mapped */
 };
 
 void dirty_log_init(struct dirty_log *log)
 {
     pthread_mutex_init(&log->lock, NULL);
+    atomic_store(&log->pgsize, DEVICE_PGSIZE_MIN);
 }
 
 static void forget_kept(struct dirty_log *log)
@@ -57,23 +59,26 @@ static struct kept_bits *find_kept_locked(struct dirty_log *log, uint64_t iova, 
 
 /* Make sure that bits of the range can be kept. */
 static int reserve_kept(struct vmig_device *device, struct dirty_log *log, uint64_t iova,
-                        uint64_t size_bytes, struct vmig_error *err)
+                        uint64_t size_bytes, bool edge, struct vmig_error *err)
 {
     LOCK_SCOPE(&log->lock);
-    if (find_kept_locked(log, iova, size_bytes))
+    struct kept_bits *kept = find_kept_locked(log, iova, size_bytes);
+    if (kept) {
+        kept->edge = kept->edge && edge;
         return 0;
+    }
     if (log->num_kept == DIRTY_LOG_KEPT_MAX)
         return device_refuse(device, err, ENOSPC,
                              "%u different mappings have gone away while its writes were tracked; "
                              "no more can be remembered, end the migration first",
                              log->num_kept);
-    struct kept_bits *kept = calloc(1, sizeof(*kept));
+    kept = calloc(1, sizeof(*kept));
     uint64_t *words = kept ? bitmap_new(size_bytes / DEVICE_PGSIZE_MIN) : NULL;
     if (!words) {
         free(kept);
         return -ENOMEM;
     }
-    *kept = (struct kept_bits) { log->kept, { iova, size_bytes, DEVICE_PGSIZE_MIN, words } };
+    *kept = (struct kept_bits) { log->kept, { iova, size_bytes, DEVICE_PGSIZE_MIN, words }, edge };
     log->kept = kept;
     log->num_kept++;
     return 0;
@@ -108,10 +113,53 @@ static uint64_t kept_until(struct dirty_log *log, uint64_t iova)
     LOCK_SCOPE(&log->lock);
     uint64_t until = iova;
     for (const struct kept_bits *kept = log->kept; kept; kept = kept->next)
-        if (kept->bits.iova <= iova && iova - kept->bits.iova < kept->bits.size_bytes &&
+        if (!kept->edge && kept->bits.iova <= iova &&
+            iova - kept->bits.iova < kept->bits.size_bytes &&
             kept->bits.iova + kept->bits.size_bytes > until)
             until = kept->bits.iova + kept->bits.size_bytes;
     return until;
+}
+
+/* ---- pages of the log that reach beyond what is asked for ---- */
+
+/* The log has one bit for such a page, and it is gone when any part of the page was asked for: who
+ * asks for another part must hear of it as well. At most two, the first and the last page of a
+ * range. */
+static unsigned find_edges(const struct dirty_log *log, uint64_t iova, uint64_t size_bytes,
+                           uint64_t edges[2])
+{
+    uint64_t pgsize = atomic_load(&log->pgsize), last = iova + (size_bytes - 1);
+    uint64_t first_page = iova & -pgsize, last_page = last & -pgsize;
+    bool cut_first = iova != first_page, cut_last = last != (last_page | (pgsize - 1));
+    unsigned count = 0;
+    if (cut_first)
+        edges[count++] = first_page;
+    if (cut_last && !(cut_first && first_page == last_page))
+        edges[count++] = last_page;
+    return count;
+}
+
+static int reserve_edges(struct vmig_device *device, struct dirty_log *log, uint64_t iova,
+                         uint64_t size_bytes, struct vmig_error *err)
+{
+    uint64_t edges[2];
+    unsigned count = find_edges(log, iova, size_bytes, edges);
+    int rc = 0;
+    for (unsigned i = 0; !rc && i < count; i++)
+        rc = reserve_kept(device, log, edges[i], atomic_load(&log->pgsize), true, err);
+    return rc;
+}
+
+static void keep_edges(struct dirty_log *log, const struct iova_bits *bits)
+{
+    uint64_t edges[2], pgsize = atomic_load(&log->pgsize);
+    unsigned count = find_edges(log, bits->iova, bits->size_bytes, edges);
+    for (unsigned i = 0; i < count; i++) {
+        uint64_t word = 0;
+        struct iova_bits page = { edges[i], pgsize, pgsize, &word };
+        iova_bits_or(&page, bits);
+        keep(log, &page);
+    }
 }
 
 /* ---- starting and stopping ---- */
@@ -206,8 +254,9 @@ static int dma_log_start(struct vmig_device *device, const struct vmig_dma_range
         rc = trial_report(device, ranges, num_ranges, chosen, err);
     if (rc)
         return rc;
-    atomic_store(&log->on, true);
     *pgsize = usable_pgsize(chosen);
+    atomic_store(&log->pgsize, *pgsize);
+    atomic_store(&log->on, true);
     return 0;
 }
 
@@ -326,11 +375,30 @@ static int ask(struct vmig_device *device, enum log_source source,
     return rc;
 }
 
+static int ask_cut_pages(struct vmig_device *device, const struct device_mapping *piece,
+                         struct iova_bits *want, struct vmig_error *err)
+{
+    struct dirty_log *log = &device->logs[LOG_DEVICE];
+    CLEANUP_FREE uint64_t *words = bitmap_new(piece->size_bytes / DEVICE_PGSIZE_MIN);
+    struct iova_bits bits = { piece->iova, piece->size_bytes, DEVICE_PGSIZE_MIN, words };
+    int rc = words ? reserve_edges(device, log, bits.iova, bits.size_bytes, err) : -ENOMEM;
+    if (!rc)
+        rc = ask(device, LOG_DEVICE, piece, DEVICE_PGSIZE_MIN, &bits, err);
+    if (rc)
+        return rc;
+    keep_edges(log, &bits);
+    iova_bits_or(want, &bits);
+    return 0;
+}
+
 /* A range need not be made of pages as large as the log's: then it is asked for in the smallest, so
  * that it does not matter which way a device would round. */
 static int ask_device(struct vmig_device *device, const struct device_mapping *piece,
                       struct iova_bits *want, struct vmig_error *err)
 {
+    uint64_t edges[2];
+    if (find_edges(&device->logs[LOG_DEVICE], piece->iova, piece->size_bytes, edges))
+        return ask_cut_pages(device, piece, want, err);
     bool whole_pages = !((piece->iova | piece->size_bytes) & (want->pgsize - 1));
     return ask(device, LOG_DEVICE, piece, whole_pages ? want->pgsize : DEVICE_PGSIZE_MIN, want,
                err);
@@ -348,7 +416,7 @@ static int ask_iommu(struct vmig_device *device, const struct device_mapping *ma
         return ask(device, LOG_IOMMU, mapping, pgsize, want, err);
     CLEANUP_FREE uint64_t *words = bitmap_new(pages);
     struct iova_bits all = { mapping->iova, mapping->size_bytes, DEVICE_PGSIZE_MIN, words };
-    int rc = words ? reserve_kept(device, log, all.iova, all.size_bytes, err) : -ENOMEM;
+    int rc = words ? reserve_kept(device, log, all.iova, all.size_bytes, false, err) : -ENOMEM;
     if (!rc)
         rc = ask(device, LOG_IOMMU, mapping, pgsize, &all, err);
     if (!rc)
@@ -476,6 +544,7 @@ static int unmap_with_device_log(struct vmig_device *device, struct leaving *lea
     if (!rc)
         ask_leaving(device, leaving);
     keep(&device->logs[LOG_DEVICE], &leaving->bits);
+    keep_edges(&device->logs[LOG_DEVICE], &leaving->bits);
     return rc;
 }
 
@@ -516,8 +585,10 @@ int dirty_log_unmap(struct vmig_device *device, const struct device_mapping *map
     for (unsigned i = 0; i < LOG_SOURCES; i++) {
         on[i] = atomic_load(&device->logs[i].on);
         if (!rc && on[i])
-            rc = reserve_kept(device, &device->logs[i], iova, size_bytes, err);
+            rc = reserve_kept(device, &device->logs[i], iova, size_bytes, false, err);
     }
+    if (!rc && on[LOG_DEVICE])
+        rc = reserve_edges(device, &device->logs[LOG_DEVICE], iova, size_bytes, err);
     CLEANUP_FREE uint64_t *words =
         on[LOG_DEVICE] ? bitmap_new(size_bytes / DEVICE_PGSIZE_MIN) : NULL;
     leaving.bits.words = words;

@@ -20,9 +20,10 @@
 struct kept_bits;
 
 struct dirty_log {
-    atomic_bool on;         /* written by who has the device's turn */
-    pthread_mutex_t lock;   /* of what follows; nothing is taken under it */
-    struct kept_bits *kept; /* in pages of 4 KiB; an entry stays until the log stops */
+    atomic_bool on;          /* written by who has the device's turn */
+    _Atomic uint64_t pgsize; /* of the pages that it has bits for */
+    pthread_mutex_t lock;    /* of what follows; nothing is taken under it */
+    struct kept_bits *kept;  /* in pages of 4 KiB; an entry stays until the log stops */
     unsigned num_kept;
 };
 

@@ -192,6 +192,44 @@ static void a_report_need_not_be_whole_pages_of_the_log(void **unused)
                      -EIO);
 }
 
+/* A log has one bit for a large page, and forgets it when any part of the page is asked for. */
+static void the_rest_of_a_large_page_is_dirty_for_who_asks_next(void **unused)
+{
+    (void)unused;
+    uint64_t pgsize = 4096, bitmap = 0;
+    fake.log_pgsize = 0x4000;
+    fake.log_empty = true;
+    assert_int_equal(map_at(0x10000, 0x6000), 0);
+    assert_int_equal(map_at(0x16000, 0x6000), 0);
+    assert_int_equal(start_log(0x10000, 0xc000, &pgsize), 0);
+    fake.log_word = 1 << 5; /* in [0x14000, 0x18000), of which each mapping has a half */
+    assert_int_equal(vmig_device_dma_log_report(device, 0x10000, 0x6000, 4096, &bitmap, NULL), 0);
+    assert_int_equal(bitmap, 0x30);
+    bitmap = 0;
+    assert_int_equal(vmig_device_dma_log_report(device, 0x16000, 0x6000, 4096, &bitmap, NULL), 0);
+    assert_int_equal(bitmap, 0x3);
+    bitmap = 0;
+    assert_int_equal(vmig_device_dma_log_report(device, 0x10000, 0xc000, 4096, &bitmap, NULL), 0);
+    assert_int_equal(bitmap, 0); /* once */
+}
+
+static void a_large_page_is_dirty_beside_a_mapping_that_went_away(void **unused)
+{
+    (void)unused;
+    uint64_t pgsize = 4096, bitmap = 0;
+    fake.log_pgsize = 0x4000;
+    fake.log_empty = true;
+    assert_int_equal(map_at(0x10000, 0x6000), 0);
+    assert_int_equal(map_at(0x16000, 0x1000), 0); /* in the middle of a page */
+    assert_int_equal(start_log(0x10000, 0xc000, &pgsize), 0);
+    fake.log_word = 1;
+    assert_int_equal(vmig_device_dma_unmap(device, 0x16000, 0x1000, NULL), 0);
+    assert_int_equal(vmig_device_dma_log_report(device, 0x10000, 0x6000, 4096, &bitmap, NULL), 0);
+    assert_int_equal(bitmap, 0x30);
+    assert_int_equal(vmig_device_dma_log_report(device, 0x17000, 0x1000, 4096, &bitmap, NULL),
+                     -EINVAL); /* was never mapped */
+}
+
 static void a_log_is_started_once_and_stopped_as_often_as_one_likes(void **unused)
 {
     (void)unused;
@@ -493,6 +531,8 @@ int main(void)
         TEST(a_report_asks_for_mapped_memory_only),
         TEST(a_report_over_several_mappings_asks_for_each),
         TEST(a_report_need_not_be_whole_pages_of_the_log),
+        TEST(the_rest_of_a_large_page_is_dirty_for_who_asks_next),
+        TEST(a_large_page_is_dirty_beside_a_mapping_that_went_away),
         TEST(a_log_is_started_once_and_stopped_as_often_as_one_likes),
         TEST(what_was_written_before_an_unmap_is_in_the_next_report),
         TEST(it_is_also_when_something_else_is_mapped_there_now),
