@@ -178,10 +178,12 @@ static int try_node(const struct kernel_tree *tree, const char *node)
     return faccessat(AT_FDCWD, path, R_OK | W_OK, AT_EACCESS) ? errno : 0;
 }
 
-/* Both nodes of a way have to open. */
-static int try_way(const struct kernel_tree *tree, const char *common, const char *node)
+/* Both nodes of a way have to open. *ret_node: the one that does not. */
+static int try_way(const struct kernel_tree *tree, const char *common, const char *node,
+                   const char **ret_node)
 {
     int rc = try_node(tree, node);
+    *ret_node = rc ? node : common;
     return rc ? rc : try_node(tree, common);
 }
 
@@ -199,8 +201,9 @@ static void look_for_blocks(struct list *list, struct vmig_device_entry *entry)
     if (!entry->vfio || entry->group < 0)
         return;
     const char *foreign = entry->mediated ? "" : find_foreign(list, entry->group);
-    int by_group = try_way(list->tree, "/dev/vfio/vfio", entry->group_node);
-    int by_cdev = try_way(list->tree, "/dev/iommu", entry->cdev_node);
+    const char *group_node, *cdev_node; /* where each way ends */
+    int by_group = try_way(list->tree, "/dev/vfio/vfio", entry->group_node, &group_node);
+    int by_cdev = try_way(list->tree, "/dev/iommu", entry->cdev_node, &cdev_node);
     if (foreign[0])
         sysfs_refuse_group((unsigned)entry->group, foreign, &err);
     else if (!by_group || !by_cdev)
@@ -208,11 +211,11 @@ static void look_for_blocks(struct list *list, struct vmig_device_entry *entry)
     else if (by_group != ENOENT || by_cdev != ENOENT)
         error_set(&err, EACCES, VMIG_STAGE_OPEN, NULL, "no-permission",
                   "opening it needs permission to read and write %s; this is user %u",
-                  by_group != ENOENT ? entry->group_node : entry->cdev_node, (unsigned)geteuid());
+                  by_group != ENOENT ? group_node : cdev_node, (unsigned)geteuid());
     else
         error_set(&err, ENOENT, VMIG_STAGE_OPEN, NULL, "no-device-node",
-                  "%s%s%s is not there; a container must be given it", entry->group_node,
-                  entry->cdev_node[0] ? " or " : "", entry->cdev_node);
+                  "%s%s%s is not there; a container must be given it", group_node,
+                  cdev_node[0] ? " or " : "", cdev_node);
     block(entry, &err);
 }
 

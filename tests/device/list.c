@@ -336,6 +336,22 @@ static void a_node_without_permission(void **unused)
     expect_words(entry->blocked_text, "/dev/vfio/17");
 }
 
+static void the_node_that_is_in_the_way_is_named(void **unused)
+{
+    (void)unused;
+    uid_t user = geteuid();
+    add_pci("0000:03:00.0", MLX5, "mlx5_vfio_pci", "17");
+    make("mkdir -p sys/bus/pci/devices/0000:03:00.0/vfio-dev/vfio2 && "
+         "echo 511:2 >sys/bus/pci/devices/0000:03:00.0/vfio-dev/vfio2/dev && "
+         "touch dev/vfio/devices/vfio2 dev/iommu && chmod 666 dev/vfio/devices/vfio2 && "
+         "chmod 400 dev/iommu");
+    assert_int_equal(user ? 0 : seteuid(65534), 0);
+    const struct vmig_device_entry *entry = only();
+    assert_int_equal(seteuid(user), 0);
+    assert_string_equal(entry->blocked, "no-permission");
+    expect_words(entry->blocked_text, "read and write /dev/iommu;");
+}
+
 static void one_way_to_open_it_is_enough(void **unused)
 {
     (void)unused;
@@ -343,7 +359,8 @@ static void one_way_to_open_it_is_enough(void **unused)
     make("mkdir -p sys/bus/pci/devices/0000:03:00.0/vfio-dev/vfio2 && "
          "echo 511:2 >sys/bus/pci/devices/0000:03:00.0/vfio-dev/vfio2/dev && "
          "touch dev/vfio/devices/vfio2");
-    assert_string_equal(only()->blocked, "no-device-node"); /* its /dev/iommu is missing */
+    assert_string_equal(only()->blocked, "no-device-node");
+    expect_words(only()->blocked_text, "/dev/vfio/17 or /dev/iommu is not there");
     make("touch dev/iommu");
     assert_string_equal(only()->blocked, "");
 }
@@ -465,6 +482,7 @@ int main(void)
         TEST(a_group_shared_with_another_driver_is_blocked),
         TEST(a_node_that_a_container_was_not_given),
         TEST(a_node_without_permission),
+        TEST(the_node_that_is_in_the_way_is_named),
         TEST(one_way_to_open_it_is_enough),
         TEST(nothing_is_bound),
         TEST(vfio_is_not_loaded),
