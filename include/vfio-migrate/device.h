@@ -197,8 +197,10 @@ int vmig_device_dma_map(struct vmig_device *device, const struct vmig_dma_map *m
                         struct vmig_error *err);
 /* Exactly what was mapped. When it returns, the device does not reach it any more. What it wrote
  * there is not lost to a dirty log that is on: the next report of that range has it, whatever is
- * mapped there then; all of it is dirty when the log cannot tell. 0, or -ENOENT: no mapping is
- * exactly that. */
+ * mapped there then; all of it is dirty when the log cannot tell. Only an IOMMU's log through
+ * iommufd misses what is written during this call: have the device stop writing there before.
+ * 0, or -ENOENT: no mapping is exactly that; -ENOSPC: a log is on and remembers 65,536 others that
+ * are gone. */
 int vmig_device_dma_unmap(struct vmig_device *device, uint64_t iova, uint64_t size_bytes,
                           struct vmig_error *err);
 

@@ -354,7 +354,9 @@ static int group_iommu_log_unmap(void *opaque, uint64_t iova, uint64_t size, uin
                                  uint64_t *bitmap, struct vmig_error *err)
 {
     struct group_device *self = opaque;
-    return type1_log_unmap(self->container_fd, iova, size, pgsize, bitmap, err);
+    uint64_t done = 0;
+    int rc = type1_log_unmap(self->container_fd, iova, size, pgsize, bitmap, &done);
+    return kernel_check_unmap(&self->kernel, iova, size, rc, done, err);
 }
 
 const struct backend_ops backend_group = {

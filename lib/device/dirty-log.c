@@ -353,6 +353,15 @@ VMIG_EXPORT int vmig_device_iommu_log_stop(struct vmig_device *device, struct vm
     return stop(device, LOG_IOMMU, err);
 }
 
+void dirty_log_end_with_reset(struct vmig_device *device)
+{
+    struct dirty_log *log = &device->logs[LOG_DEVICE];
+    if (!atomic_exchange(&log->on, false))
+        return;
+    log_call_stop(device, LOG_DEVICE, NULL); /* it may be off already */
+    forget_kept(log);
+}
+
 /* ---- reports ---- */
 
 /* Ask for @piece in pages of @pgsize, and add what comes to @want. */
@@ -570,7 +579,11 @@ static int unmap_with_iommu_log(struct vmig_device *device, struct leaving *leav
     bits.words = memset(words, 0, bytes);
     __auto_type take =
         leaving->mapping.remembered ? device->ops->iommu_log_report : device->ops->iommu_log_unmap;
-    int rc = take(device->backend, iova, bits.size_bytes, pgsize, words, err);
+    int rc = take(device->backend, iova, bits.size_bytes, pgsize, words, NULL);
+    if (rc) { /* what cannot be known is dirty */
+        bitmap_set_range(words, 0, iova_bits_count(&bits));
+        rc = unmap_plain(device, leaving, err);
+    }
     keep(&device->logs[LOG_IOMMU], &bits);
     return rc;
 }

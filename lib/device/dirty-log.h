@@ -4,7 +4,7 @@
  *
  * Bits leave a log in two ways: somebody asks for them, or they would be lost. The second kind (of a
  * mapping that goes away while the log runs, of the rest of a mapping that can only be asked for as
- * a whole) is kept here and comes with the next report of its range.
+ * a whole, of the rest of a page of the log that is larger than what was asked for) is kept here and comes with the next report of its range.
  */
 #ifndef LIB_DEVICE_DIRTY_LOG_H
 #define LIB_DEVICE_DIRTY_LOG_H
@@ -36,6 +36,8 @@ struct device_mapping;
  * found before anything is changed. */
 int dirty_log_unmap(struct vmig_device *device, const struct device_mapping *mapping,
                     struct vmig_error *err);
+/* After a reset, with the device's turn: some devices' own logs end with it, others' go on. */
+void dirty_log_end_with_reset(struct vmig_device *device);
 /* -ENOSPC: the log of the device's IOMMU is on, and cannot report so large a mapping. */
 int dirty_log_may_map(struct vmig_device *device, uint64_t size_bytes, struct vmig_error *err);
 

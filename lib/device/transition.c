@@ -85,6 +85,7 @@ static int reset_to_running(struct vmig_device *device, struct vmig_error *cause
     if (!rc) {
         atomic_store(&device->broken, false);
         set_state_known(device, VMIG_STATE_RUNNING);
+        dirty_log_end_with_reset(device);
     }
     return rc;
 }

@@ -14,7 +14,8 @@ int type1_log_switch(int container_fd, bool on, struct vmig_error *err);
 /* As struct backend_ops has them. */
 int type1_log_report(int container_fd, uint64_t iova, uint64_t size, uint64_t pgsize,
                      uint64_t *bitmap, struct vmig_error *err);
+/* *ret_bytes: what was unmapped. 0 or -errno. */
 int type1_log_unmap(int container_fd, uint64_t iova, uint64_t size, uint64_t pgsize,
-                    uint64_t *bitmap, struct vmig_error *err);
+                    uint64_t *bitmap, uint64_t *ret_bytes);
 
 #endif

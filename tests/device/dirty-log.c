@@ -243,6 +243,16 @@ static void a_log_is_started_once_and_stopped_as_often_as_one_likes(void **unuse
     assert_int_equal(start_log(0, 0x10000, &pgsize), 0);
 }
 
+static void a_reset_ends_a_log_which_may_be_started_again(void **unused)
+{
+    (void)unused;
+    uint64_t pgsize = 4096;
+    assert_int_equal(start_log(0, 0x10000, &pgsize), 0);
+    assert_int_equal(vmig_device_reset(device, NULL), 0);
+    assert_int_equal(fake.num_log_stops, 1); /* there are devices whose log goes on */
+    assert_int_equal(start_log(0, 0x10000, &pgsize), 0);
+}
+
 /* ---- a mapping that goes away ---- */
 
 static uint64_t device_bits(uint64_t iova, uint64_t size)
@@ -438,6 +448,24 @@ static void an_IOMMU_reads_what_it_loses_with_a_mapping(void **unused)
     assert_int_equal(iommu_bits(0x10000, 0x4000), 0);
 }
 
+static void what_an_IOMMU_cannot_tell_of_a_mapping_that_goes_is_dirty(void **unused)
+{
+    (void)unused;
+    uint64_t pgsize;
+    assert_int_equal(map_at(0x10000, 0x4000), 0);
+    assert_int_equal(start_iommu(&pgsize), 0);
+    fake.iommu_report_rc = -EIO;
+    assert_int_equal(vmig_device_dma_unmap(device, 0x10000, 0x4000, &err), 0);
+    assert_int_equal(err.code, 0);
+    assert_non_null(strstr(fake.history, "dma_unmap"));
+    fake.iommu_report_rc = 0;
+    assert_int_equal(iommu_bits(0x10000, 0x4000), 0xf);
+    fake.iommu_report_rc = -EIO;
+    fake.unmap_rc = -EBUSY;
+    assert_int_equal(map_at(0x10000, 0x4000), 0);
+    assert_int_equal(vmig_device_dma_unmap(device, 0x10000, 0x4000, &err), -EBUSY);
+}
+
 static void both_logs_keep_what_is_unmapped(void **unused)
 {
     (void)unused;
@@ -534,6 +562,7 @@ int main(void)
         TEST(the_rest_of_a_large_page_is_dirty_for_who_asks_next),
         TEST(a_large_page_is_dirty_beside_a_mapping_that_went_away),
         TEST(a_log_is_started_once_and_stopped_as_often_as_one_likes),
+        TEST(a_reset_ends_a_log_which_may_be_started_again),
         TEST(what_was_written_before_an_unmap_is_in_the_next_report),
         TEST(it_is_also_when_something_else_is_mapped_there_now),
         TEST(each_report_takes_its_own_part_of_what_was_unmapped),
@@ -548,6 +577,7 @@ int main(void)
         TEST(an_IOMMU_is_asked_for_whole_mappings),
         TEST(large_pages_of_an_IOMMU_are_all_the_pages_in_them),
         TEST(an_IOMMU_reads_what_it_loses_with_a_mapping),
+        TEST(what_an_IOMMU_cannot_tell_of_a_mapping_that_goes_is_dirty),
         TEST(both_logs_keep_what_is_unmapped),
         TEST(a_mapping_larger_than_the_IOMMU_can_report_is_refused),
         TEST(a_report_that_fails_is_told),

@@ -203,12 +203,34 @@ static int ask_iommufd(unsigned long request, void *argument)
     }
 }
 
-static int ask_container(unsigned long request)
+/* Without the capability it can nothing. */
+static int get_container_info(struct vfio_iommu_type1_info *info)
+{
+    struct vfio_iommu_type1_info_cap_migration can = {
+        .header = { .id = VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION, .version = 1 },
+        .pgsize_bitmap = 4096,
+        .max_dirty_bitmap_size = 0x10000000,
+    };
+    uint32_t room = info->argsz;
+    if (!fake_kernel.container_logs)
+        return 0;
+    info->flags = VFIO_IOMMU_INFO_CAPS;
+    info->argsz = sizeof(*info) + sizeof(can);
+    if (room < info->argsz)
+        return 0;
+    info->cap_offset = sizeof(*info);
+    memcpy(info + 1, &can, sizeof(can));
+    return 0;
+}
+
+static int ask_container(unsigned long request, void *argument)
 {
     if (request == VFIO_IOMMU_MAP_DMA)
         return fake_kernel.map_errno;
     if (request == VFIO_IOMMU_GET_INFO)
-        return 0; /* it can nothing */
+        return get_container_info(argument);
+    if (request == VFIO_IOMMU_UNMAP_DMA || request == VFIO_IOMMU_DIRTY_PAGES)
+        return 0;
     return request == VFIO_GET_API_VERSION ? 0 : ENOTTY;
 }
 
@@ -234,7 +256,7 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
     else if (is_same(fd, fake_kernel.iommufd))
         code = ask_iommufd(request, argument);
     else if (is_same(fd, fake_kernel.container))
-        code = ask_container(request);
+        code = ask_container(request, argument);
     else if (is_same(fd, fake_kernel.group))
         code = request == VFIO_GROUP_GET_STATUS ? 0 : ENOTTY;
     else if (fcntl(fd, F_GETFD) < 0)

@@ -30,6 +30,7 @@ struct fake_kernel {
     unsigned calls, fail_at; /* ioctls so far; the one that fails with EIO, from 1; 0: none */
 
     int bind_errno, attach_errno, map_errno; /* 0: it works */
+    bool container_logs;                     /* a type1 container with dirty bitmaps */
     uint32_t info_flags;
     uint64_t migration; /* flags; 0: ENOTTY */
     uint32_t state;

@@ -505,6 +505,26 @@ static void ENOMEM_names_the_limit_only_where_there_is_one(void **unused)
     }
 }
 
+static void what_was_unmapped_while_its_writes_were_tracked_is_not_locked_any_more(void **unused)
+{
+    (void)unused;
+    struct rlimit low, before;
+    uint64_t pgsize;
+    assert_int_equal(getrlimit(RLIMIT_MEMLOCK, &before), 0);
+    low = (struct rlimit) { 2 * PAGE, before.rlim_max };
+    k->container_logs = true;
+    struct vmig_device *device = x_open(by_container(""));
+    assert_int_equal(map(device, 2 * PAGE), 0);
+    assert_int_equal(vmig_device_iommu_log_start(device, &pgsize, &err), 0);
+    assert_int_equal(vmig_device_dma_unmap(device, 0x100000, 2 * PAGE, &err), 0);
+    k->map_errno = ENOMEM;
+    assert_int_equal(setrlimit(RLIMIT_MEMLOCK, &low), 0);
+    assert_int_equal(map(device, 3 * PAGE), -ENOMEM);
+    setrlimit(RLIMIT_MEMLOCK, &before);
+    assert_non_null(strstr(err.text, "needs 12288"));
+    x_close(device);
+}
+
 /* ---- memory that somebody else maps ---- */
 
 static int tell(struct vmig_device *device)
@@ -647,6 +667,7 @@ int main(void)
         TEST(a_chain_of_capabilities_that_makes_no_sense_ends),
         TEST(more_areas_than_there_are_bytes_for_are_left_out),
         TEST(ENOMEM_names_the_limit_only_where_there_is_one),
+        TEST(what_was_unmapped_while_its_writes_were_tracked_is_not_locked_any_more),
         TEST(the_owner_of_an_address_space_tells_what_is_mapped),
         TEST(nobody_else_maps_in_an_address_space_of_our_own),
         TEST(by_device_ids_the_kernel_says_what_is_ours),
