@@ -6,6 +6,7 @@
 #include <linux/bitmap.h>
 #include <linux/interval_tree.h>
 #include <linux/iova_bitmap.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 #include "refdev/kernel/internal.h"
@@ -95,18 +96,30 @@ static int report_part(struct krefdev *dev, u64 iova, u64 length, struct iova_bi
     return 0;
 }
 
-/* A log that is off has no bits to report into; the model then says what is wrong. */
+/* A log that is off has no bits to report into; the model then says what is wrong. The user may ask
+ * for all 64 bits of addresses, with few bits for them. */
 static int report(struct krefdev *dev, u64 iova, u64 length, struct iova_bitmap *dirty)
 {
     uint64_t none;
-    u64 done;
-    int rc = 0;
 
     if (!dev->log_bits)
         return refdev_log_report(dev->model, iova, LOG_PAGE, LOG_PAGE, &none);
-    for (done = 0; !rc && done < length; done += PART_BYTES)
-        rc = report_part(dev, iova + done, min(length - done, PART_BYTES), dirty);
-    return rc;
+    while (length) {
+        u64 part = min(length, PART_BYTES), skip;
+        int rc = report_part(dev, iova, part, dirty);
+
+        if (rc)
+            return rc;
+        if (fatal_signal_pending(current))
+            return -EINTR;
+        cond_resched();
+        iova += part;
+        length -= part;
+        skip = min(refdev_log_next(dev->model, iova) - iova, length);
+        iova += skip;
+        length -= skip;
+    }
+    return 0;
 }
 
 static int log_read_and_clear(struct vfio_device *vdev, unsigned long iova, unsigned long length,

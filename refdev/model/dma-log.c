@@ -2,7 +2,8 @@
 /*
  * The DMA log: which pages the device wrote. Bits live in leaves of 128 MiB each that are made when
  * a page in them is first written, so neither a client's ranges nor its guest's size decide what is
- * allocated. Inside, a bit is always 4 KiB; a coarser page size sets all the bits of its page.
+ * allocated; whoever sends the device all over the address space loses the log, not the machine's
+ * memory. Inside, a bit is always 4 KiB; a coarser page size sets all the bits of its page.
  */
 #include "refdev/model/internal.h"
 
@@ -31,11 +32,14 @@ static struct refdev_leaf *find_leaf(const struct refdev_log *log, uint64_t numb
 static struct refdev_leaf *make_leaf(struct refdev_model *model, uint64_t number)
 {
     struct refdev_leaf **bucket = &model->log.buckets[refdev_mix(number) % REFDEV_LOG_BUCKETS];
-    struct refdev_leaf *leaf = model->ops->alloc(model->door, sizeof(*leaf));
+    struct refdev_leaf *leaf = NULL;
+    if (model->log.leaf_count < REFDEV_LOG_LEAVES_MAX)
+        leaf = model->ops->alloc(model->door, sizeof(*leaf));
     if (!leaf) {
         model->log.lost = true;
         return NULL;
     }
+    model->log.leaf_count++;
     leaf->number = number;
     leaf->next = *bucket;
     *bucket = leaf;
@@ -138,6 +142,7 @@ void refdev_log_stop(struct refdev_model *model)
     log->on = false;
     log->lost = false;
     log->range_count = 0;
+    log->leaf_count = 0;
 }
 
 static bool inside_one_range(const struct refdev_log *log, uint64_t iova, uint64_t length_bytes)
@@ -165,6 +170,30 @@ static void take_word(uint64_t *word, uint64_t word_page, uint64_t first, uint64
     }
 }
 
+static void take_leaf(struct refdev_leaf *leaf, uint64_t first, uint64_t end,
+                      uint64_t pages_per_bit, uint64_t *bitmap)
+{
+    uint64_t page = leaf->number << (REFDEV_LEAF_SHIFT - 12);
+    if (page >= end || first >= page + REFDEV_LEAF_WORDS * 64)
+        return;
+    for (unsigned word = 0; word < REFDEV_LEAF_WORDS; word++)
+        take_word(&leaf->bits[word], page + word * 64ull, first, end, pages_per_bit, bitmap);
+}
+
+uint64_t refdev_log_next(const struct refdev_model *model, uint64_t iova)
+{
+    const struct refdev_log *log = &model->log;
+    uint64_t next = UINT64_MAX;
+    if (model->plan.count || model->profile->log_one_range)
+        return iova;
+    for (unsigned i = 0; i < REFDEV_LOG_BUCKETS; i++)
+        for (const struct refdev_leaf *leaf = log->buckets[i]; leaf; leaf = leaf->next)
+            if (leaf->number >= iova >> REFDEV_LEAF_SHIFT &&
+                leaf->number << REFDEV_LEAF_SHIFT < next)
+                next = leaf->number << REFDEV_LEAF_SHIFT;
+    return next > iova ? next : iova;
+}
+
 int refdev_log_report(struct refdev_model *model, uint64_t iova, uint64_t length_bytes,
                       uint64_t pgsize, uint64_t *bitmap)
 {
@@ -190,13 +219,10 @@ int refdev_log_report(struct refdev_model *model, uint64_t iova, uint64_t length
             bitmap[n / 64] |= 1ull << n % 64;
     if (lies)
         bitmap = NULL;
-    uint64_t first = iova / LOG_PAGE, end = (iova + length_bytes + LOG_PAGE - 1) / LOG_PAGE;
-    const uint64_t leaf_pages = REFDEV_LEAF_WORDS * 64;
-    for (uint64_t number = first / leaf_pages; number <= (end - 1) / leaf_pages; number++) {
-        struct refdev_leaf *leaf = find_leaf(log, number);
-        for (unsigned word = 0; leaf && word < REFDEV_LEAF_WORDS; word++)
-            take_word(&leaf->bits[word], number * leaf_pages + word * 64ull, first, end,
-                      pgsize / LOG_PAGE, bitmap);
-    }
+    uint64_t first = iova / LOG_PAGE, end = (iova + length_bytes - 1) / LOG_PAGE + 1;
+    /* Leaf by leaf: there are more addresses than there is time. */
+    for (unsigned i = 0; i < REFDEV_LOG_BUCKETS; i++)
+        for (struct refdev_leaf *leaf = log->buckets[i]; leaf; leaf = leaf->next)
+            take_leaf(leaf, first, end, pgsize / LOG_PAGE, bitmap);
     return 0;
 }

@@ -27,6 +27,7 @@
 #define REFDEV_LEAF_SHIFT 27 /* IOVA bytes that a leaf covers: 128 MiB, 4 KiB of bits */
 #define REFDEV_LEAF_WORDS 512
 #define REFDEV_LOG_BUCKETS 256
+#define REFDEV_LOG_LEAVES_MAX 16384u /* 2 TiB of guest memory that was written */
 
 struct refdev_leaf {
     struct refdev_leaf *next;
@@ -35,9 +36,10 @@ struct refdev_leaf {
 };
 
 struct refdev_log {
-    bool on, lost; /* lost: no memory for a leaf, so the log is worthless */
+    bool on, lost; /* lost: no leaf for a page, so the log is worthless */
     uint64_t pgsize;
     unsigned range_count; /* 0: everything */
+    unsigned leaf_count;
     struct refdev_range ranges[REFDEV_LOG_RANGES_MAX];
     struct refdev_leaf *buckets[REFDEV_LOG_BUCKETS];
 };

@@ -215,5 +215,8 @@ void refdev_log_stop(struct refdev_model *model);
 /* Read and clear. Sets bits in @bitmap: bit n is page @iova + n * @pgsize. */
 int refdev_log_report(struct refdev_model *model, uint64_t iova, uint64_t length_bytes,
                       uint64_t pgsize, uint64_t *bitmap);
+/* For doors that report a large range in parts: the first address from @iova on of which a report may
+ * have anything to say, UINT64_MAX for none. */
+uint64_t refdev_log_next(const struct refdev_model *model, uint64_t iova);
 
 #endif

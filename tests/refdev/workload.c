@@ -350,6 +350,40 @@ static void log_without_memory_is_an_error_not_a_clean_one(void **arg)
     fake_delete(fake);
 }
 
+static void log_of_all_addresses_is_reported_at_once(void **arg)
+{
+    struct fake *fake = running();
+    uint64_t pgsize = 4096, bits[2] = { 0 };
+    (void)arg;
+    assert_int_equal(refdev_log_start(fake->model, NULL, 0, &pgsize), 0);
+    assert_true(refdev_log_next(fake->model, 0) == UINT64_MAX);
+    run_ms(fake, 3);
+    assert_int_equal(refdev_log_next(fake->model, 4096), 4096); /* written pages are near */
+    assert_true(refdev_log_next(fake->model, 1 << 27) == UINT64_MAX);
+    assert_int_equal(refdev_log_report(fake->model, 0, UINT64_MAX, 1ull << 58, bits), 0);
+    assert_int_equal(bits[0], 1);
+    assert_int_equal(refdev_log_report(fake->model, 0, UINT64_MAX, 1ull << 58, bits + 1), 0);
+    assert_int_equal(bits[1], 0); /* they were cleared */
+    fake_delete(fake);
+}
+
+static void log_of_writes_all_over_the_place_is_lost_before_it_takes_all_memory(void **arg)
+{
+    struct fake *fake = fake_new("default", 1, 4096);
+    uint64_t pgsize = 4096, bits = 0;
+    (void)arg;
+    set_config32(fake, 4, 6);
+    set_reg(fake, REFDEV_REG_COPY_LENGTH, 1);
+    assert_int_equal(refdev_log_start(fake->model, NULL, 0, &pgsize), 0);
+    for (uint64_t n = 0; n < 16385; n++) {
+        set_reg(fake, REFDEV_REG_COPY_TARGET, n << 27);
+        set_reg(fake, REFDEV_REG_COPY_OPERATION, REFDEV_COPY_FILL);
+        run_ms(fake, 1);
+    }
+    assert_int_equal(refdev_log_report(fake->model, GUEST_BASE, 4096, 4096, &bits), -EIO);
+    fake_delete(fake);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -371,6 +405,8 @@ int main(void)
         cmocka_unit_test(log_refuses_what_the_uapi_refuses),
         cmocka_unit_test(log_page_size_is_the_devices_choice),
         cmocka_unit_test(log_without_memory_is_an_error_not_a_clean_one),
+        cmocka_unit_test(log_of_all_addresses_is_reported_at_once),
+        cmocka_unit_test(log_of_writes_all_over_the_place_is_lost_before_it_takes_all_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
