@@ -252,5 +252,6 @@ int krefdev_mmap(struct vfio_device *vdev, struct vm_area_struct *vma)
         offset - region.map_offset > region.map_bytes ||
         length > region.map_bytes - (offset - region.map_offset))
         return -EINVAL;
+    WRITE_ONCE(dev->was_mapped, true);
     return remap_vmalloc_range(vma, dev->shared, (unsigned long)page);
 }

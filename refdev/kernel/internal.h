@@ -91,6 +91,7 @@ struct krefdev {
     struct mutex lock;
     struct refdev_model *model; /* NULL until opened for the first time */
     void *local, *shared;
+    bool was_mapped;    /* @shared, since the device was opened */
     bool info_was_read; /* since it was opened */
     bool gone;          /* a fault took the device away */
     bool closing;       /* whoever sleeps in the device shall give up */

@@ -139,6 +139,22 @@ static int open_model(struct krefdev *dev)
     return dev->gone ? -ENODEV : krefdev_worker_start(dev);
 }
 
+/* Pages that were mapped can be held for longer than the mapping, by pipes or as somebody's DMA
+ * memory. They are not those of the next user. */
+static void renew_shared(struct krefdev *dev)
+{
+    void *shared = dev->was_mapped ? vmalloc_user(REFDEV_SHARED_BYTES) : NULL;
+
+    if (shared) {
+        vfree(dev->shared);
+        dev->shared = shared;
+        refdev_set_shared(dev->model, shared);
+    } else if (dev->was_mapped) {
+        dev->stale = true; /* make all of it anew, or fail */
+    }
+    dev->was_mapped = false;
+}
+
 int krefdev_open(struct vfio_device *vdev)
 {
     struct krefdev *dev = to_krefdev(vdev);
@@ -163,6 +179,7 @@ void krefdev_close(struct vfio_device *vdev)
     krefdev_worker_stop(dev);
     mutex_lock(&dev->lock);
     krefdev_irqs_drop(dev);
+    renew_shared(dev);
     refdev_reset(dev->model);
     krefdev_stream_settle(dev);
     krefdev_log_bits_free(dev);

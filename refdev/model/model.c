@@ -54,6 +54,11 @@ void refdev_done(struct refdev_model *model)
     model->dirty_bits = NULL;
 }
 
+void refdev_set_shared(struct refdev_model *model, void *shared)
+{
+    model->shared = shared;
+}
+
 void refdev_reset(struct refdev_model *model)
 {
     refdev_log_stop(model);

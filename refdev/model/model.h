@@ -108,6 +108,8 @@ bool refdev_knobs_fit(const struct refdev_knobs *knobs, uint64_t local_bytes);
 int refdev_init(struct refdev_model *model, const struct refdev_knobs *knobs, void *local,
                 uint64_t local_bytes, void *shared, const struct refdev_door_ops *ops, void *door);
 void refdev_done(struct refdev_model *model);
+/* Other memory in place of @shared, before a reset; the old is given back. */
+void refdev_set_shared(struct refdev_model *model, void *shared);
 
 /* Do the work that is due at @now_ns. Returns the ns until there is more, UINT64_MAX for none. */
 uint64_t refdev_tick(struct refdev_model *model, uint64_t now_ns);

@@ -17,6 +17,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -179,6 +180,27 @@ static void what_is_written_through_a_mapping_is_in_the_region(void **state)
     assert_int_equal(pwrite(f->raw.device, &value, 8, (off_t)region + 16384 - 8), 8);
     assert_int_equal(mapped[1023], 43);
     munmap(mapped, 8192);
+}
+
+/* A pipe holds the page for longer than the mapping and the device are there. */
+static void a_page_that_was_mapped_is_not_one_of_the_next_user(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t *mapped = map_shared(f, REFDEV_SHARED_MAP_OFFSET, 4096, MAP_SHARED), value = 42;
+    struct iovec held = { mapped, sizeof(value) };
+    int fds[2];
+    assert_true(mapped != MAP_FAILED);
+    assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+    assert_int_equal(vmsplice(fds[1], &held, 1, 0), sizeof(value));
+    munmap(mapped, 4096);
+    raw_close(&f->raw);
+    x_raw_open(&f->instance, &f->raw);
+    off_t at = (off_t)raw_region(&f->raw, REFDEV_BAR_SHARED) + REFDEV_SHARED_MAP_OFFSET;
+    assert_int_equal(pwrite(f->raw.device, &value, sizeof(value), at), sizeof(value));
+    assert_int_equal(read(fds[0], &value, sizeof(value)), sizeof(value));
+    assert_int_equal(value, 0);
+    close(fds[0]);
+    close(fds[1]);
 }
 
 static void mapping_anything_else_is_refused(void **state)
@@ -934,6 +956,7 @@ int main(void)
         TEST(a_reset_clears_registers_and_ends_every_state),
         TEST(a_part_of_one_region_may_be_mapped),
         TEST(what_is_written_through_a_mapping_is_in_the_region),
+        TEST(a_page_that_was_mapped_is_not_one_of_the_next_user),
         TEST(mapping_anything_else_is_refused),
         TEST(an_access_past_a_region_is_refused),
         TEST(each_MSIX_vector_has_its_eventfd),
