@@ -140,8 +140,8 @@ void krefdev_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)
         take(pins, pin, &taken);
     mutex_unlock(&pins->lock);
     /* type1 holds its list of devices here and takes its other lock to unpin, as it demands, and both
-     * in the other order when a device is opened. That is its own affair, and told by lockdep it would
-     * be the last thing that lockdep tells. */
+     * in the other order when a device is opened or another thread unmaps. That is its own affair, and
+     * told by lockdep it would be the last thing that lockdep tells. */
     lockdep_off();
     unpin(dev, &taken);
     lockdep_on();
@@ -160,15 +160,19 @@ static bool is_forbidden(const struct krefdev_pins *pins, unsigned long index)
            time_before(jiffies, pins->unmapped_until);
 }
 
-static void await_permission(struct krefdev_pins *pins, unsigned long index)
+/* -EINTR when the device is being closed: whoever unmaps again and again must not hold that up. */
+static int await_permission(struct krefdev *dev, unsigned long index)
 {
+    struct krefdev_pins *pins = &dev->pins;
+
     await_unmaps(pins);
-    while (is_forbidden(pins, index)) {
+    while (!READ_ONCE(dev->closing) && is_forbidden(pins, index)) {
         mutex_unlock(&pins->lock);
         schedule_timeout_uninterruptible(1);
         mutex_lock(&pins->lock);
         await_unmaps(pins);
     }
+    return READ_ONCE(dev->closing) ? -EINTR : 0;
 }
 
 static int keep(struct krefdev_pins *pins, unsigned long index, struct page *page, int prot)
@@ -211,9 +215,10 @@ static int pin_page(struct krefdev *dev, unsigned long index, int prot)
     struct krefdev_pins *pins = &dev->pins;
     dma_addr_t iova = (dma_addr_t)index << PAGE_SHIFT;
     struct page *page;
-    int n, rc = 0;
+    int n, rc = await_permission(dev, index);
 
-    await_permission(pins, index);
+    if (rc)
+        return rc;
     turn_begins(pins);
     n = vfio_pin_pages(&dev->vdev, iova, 1, prot, &page);
     if (n == 1 && keep_once(pins, index, page, prot, &rc))
