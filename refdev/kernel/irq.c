@@ -2,6 +2,7 @@
 /* Interrupts: what is wired to which eventfd. Everything here is called with the model's lock. */
 #include <linux/bitops.h>
 #include <linux/eventfd.h>
+#include <linux/nospec.h>
 #include <linux/slab.h>
 
 #include "refdev/kernel/internal.h"
@@ -162,10 +163,12 @@ static int set_irqs(struct krefdev *dev, struct vfio_irq_set *set, const u8 __us
         rc = check(set, &info);
     if (rc)
         return rc;
+    set->index = array_index_nospec(set->index, REFDEV_NUM_IRQS);
     if (!set->count) {
         detach_all(dev, set->index);
         return 0;
     }
+    set->start = array_index_nospec(set->start, info.count);
     if (data_bytes)
         data = memdup_user(arg, data_bytes);
     if (IS_ERR(data))

@@ -6,6 +6,7 @@
  */
 #include <linux/eventfd.h>
 #include <linux/ktime.h>
+#include <linux/nospec.h>
 #include <linux/random.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
@@ -16,6 +17,11 @@
 void refdev_breathe(void)
 {
     cond_resched();
+}
+
+unsigned refdev_bounded(unsigned index, unsigned size)
+{
+    return array_index_nospec(index, size);
 }
 
 static uint64_t now_ns(void *door)

@@ -79,6 +79,7 @@ int refdev_region_info(const struct refdev_model *model, unsigned index,
 {
     if (index >= REFDEV_NUM_REGIONS)
         return -EINVAL;
+    index = refdev_bounded(index, REFDEV_NUM_REGIONS);
     return model->profile->regions->info(model, index, ret);
 }
 
@@ -86,6 +87,7 @@ int refdev_irq_info(const struct refdev_model *model, unsigned index, struct ref
 {
     if (index >= REFDEV_NUM_IRQS)
         return -EINVAL;
+    index = refdev_bounded(index, REFDEV_NUM_IRQS);
     return model->profile->regions->irq(model, index, ret);
 }
 
