@@ -28,7 +28,8 @@ void iommufd_dirty_info(const struct iommufd_place *place, struct backend_iommu_
     *ret = (struct backend_iommu_log) { .kind = VMIG_IOMMU_LOG_NONE };
     int rc = iommufd_request(place->fd, UAPI_IOMMU_GET_HW_INFO, &info);
     if (rc == -ENOENT) {
-        set_why(ret, "an emulated device has no IOMMU that could tell");
+        set_why(ret, "an emulated device has no IOMMU that could tell; the container of its "
+                     "group can (backend group)");
     } else if (rc) {
         snprintf(ret->why, sizeof(ret->why), "asking what its IOMMU can: %s", strerror(-rc));
     } else if (!(info.out_capabilities & UAPI_HW_CAP_DIRTY_TRACKING)) {
