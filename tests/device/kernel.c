@@ -369,11 +369,11 @@ static void regions_of_other_types_and_in_other_places_are_not_the_old_protocol(
 #define AREAS_AT offsetof(struct vfio_region_info_cap_sparse_mmap, areas)
 
 /* Areas at 0 and 3 * PAGE, as behind @head. */
-static void add_two_areas(struct vfio_region_info_cap_sparse_mmap head)
+static void add_two_areas(const struct vfio_region_info_cap_sparse_mmap *head)
 {
     const struct vfio_region_sparse_mmap_area areas[2] = { { 0, PAGE }, { 3 * PAGE, PAGE } };
     uint8_t cap[AREAS_AT + sizeof(areas)];
-    memcpy(cap, &head, AREAS_AT);
+    memcpy(cap, head, AREAS_AT);
     memcpy(cap + AREAS_AT, areas, sizeof(areas));
     fake_kernel_add_cap(0, cap, sizeof(cap));
 }
@@ -396,7 +396,7 @@ static void only_the_areas_of_a_sparse_region_may_be_mapped(void **unused)
     void *first = NULL, *second = NULL;
     make_bar();
     fake_kernel_add_cap(0, &other_type, sizeof(other_type)); /* it is not the first */
-    add_two_areas(two_areas);
+    add_two_areas(&two_areas);
     assert_int_equal(ftruncate(k->device, 4 * PAGE), 0);
     assert_int_equal(pwrite(k->device, "second", 6, 3 * PAGE), 6);
     struct vmig_device *device = x_open(by_container(""));
@@ -447,7 +447,7 @@ static void a_chain_of_capabilities_that_makes_no_sense_ends(void **unused)
         fake_kernel_begin();
         make_bar();
         head.header = (struct vfio_info_cap_header) { 99, 1, places[i] }; /* no such id */
-        add_two_areas(head);
+        add_two_areas(&head);
         struct vmig_device *device = x_open(by_container(""));
         count_areas(device, &bar);
         x_close(device);
@@ -461,7 +461,7 @@ static void more_areas_than_there_are_bytes_for_are_left_out(void **unused)
     struct vfio_region_info_cap_sparse_mmap head = two_areas;
     make_bar();
     head.nr_areas = UINT32_MAX;
-    add_two_areas(head);
+    add_two_areas(&head);
     struct vmig_device *device = x_open(by_container(""));
     assert_int_equal(count_areas(device, &bar), 2);
     x_close(device);
