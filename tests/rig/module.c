@@ -731,22 +731,22 @@ static int log_start(struct fixture *f, uint64_t iova, uint64_t length)
 {
     struct vfio_device_feature_dma_logging_range range = { iova, length };
     struct {
-        struct vfio_device_feature head;
+        uint32_t argsz, flags;
         struct vfio_device_feature_dma_logging_control control;
-    } request = { .head = { sizeof(request),
-                            VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_DMA_LOGGING_START },
-                  .control = { .page_size = 4096, .num_ranges = 1, .ranges = (uintptr_t)&range } };
+    } request = { sizeof(request),
+                  VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_DMA_LOGGING_START,
+                  { .page_size = 4096, .num_ranges = 1, .ranges = (uintptr_t)&range } };
     return ioctl(f->raw.device, VFIO_DEVICE_FEATURE, &request) ? errno : 0;
 }
 
 static int log_report(struct fixture *f, uint64_t length, uint64_t page_size, uint64_t *bits)
 {
     struct {
-        struct vfio_device_feature head;
+        uint32_t argsz, flags;
         struct vfio_device_feature_dma_logging_report report;
-    } request = { .head = { sizeof(request),
-                            VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT },
-                  .report = { 0, length, page_size, (uintptr_t)bits } };
+    } request = { sizeof(request),
+                  VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT,
+                  { 0, length, page_size, (uintptr_t)bits } };
     return ioctl(f->raw.device, VFIO_DEVICE_FEATURE, &request) ? errno : 0;
 }
 
@@ -874,14 +874,7 @@ static int wire_it(struct fixture *f)
 
 static int log_it(struct fixture *f)
 {
-    struct vfio_device_feature_dma_logging_range range = { 0x100000, 4096 };
-    struct {
-        struct vfio_device_feature head;
-        struct vfio_device_feature_dma_logging_control control;
-    } start = { .head = { sizeof(start),
-                          VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_DMA_LOGGING_START },
-                .control = { .page_size = 4096, .num_ranges = 1, .ranges = (uintptr_t)&range } };
-    return ioctl(f->raw.device, VFIO_DEVICE_FEATURE, &start) ? -errno : 0;
+    return -log_start(f, 0x100000, 4096);
 }
 
 static int plan_faults(struct fixture *f)
