@@ -26,16 +26,16 @@ static struct gate {
     pthread_cond_t changed;
     struct party *side; /* where it is held, and in what */
     enum step at;
+    const char *name; /* how the engine calls that; NULL: it need not */
     bool held, open, named, late;
-    char text[300];
 } gate = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
 
-static void gate_close(struct party *side, enum step at)
+static void gate_close(struct party *side, enum step at, const char *name)
 {
     gate.side = side;
     gate.at = at;
+    gate.name = name;
     gate.held = gate.open = gate.named = gate.late = false;
-    gate.text[0] = '\0';
 }
 
 static int pass(void *opaque, enum step step)
@@ -138,16 +138,19 @@ static const struct vmig_participant_ops slow_ops = {
     .cleanup = slow_cleanup,
 };
 
+/* On a busy machine whatever a cancel waits for takes long enough to be named; this is the one held. */
+static bool names_the_held(const struct party *side, const struct vmig_event *event)
+{
+    return gate.name && side == gate.side && event->kind == VMIG_EVENT_WAITING &&
+           event->status == VMIG_STATUS_CANCELLING &&
+           strstr(event->text, "cancelling: waiting for slow") && strstr(event->text, gate.name);
+}
+
 /* The engine says that it waits for the one that is held, or that a cancel comes too late. */
 static void listen_for_names(struct party *side, const struct vmig_event *event)
 {
     LOCK_SCOPE(&gate.lock);
-    if (event->kind == VMIG_EVENT_WAITING && strstr(event->text, "cancelling: waiting for slow")) {
-        assert_int_equal(event->status, VMIG_STATUS_CANCELLING);
-        assert_ptr_equal(side, gate.side);
-        snprintf(gate.text, sizeof(gate.text), "%s", event->text);
-        gate.named = true;
-    }
+    gate.named |= names_the_held(side, event);
     if (event->kind == VMIG_EVENT_WARNING && strstr(event->text, "too late to cancel"))
         gate.late = true;
     pthread_cond_broadcast(&gate.changed);
@@ -169,7 +172,7 @@ static void named_while_held(bool at_source, enum step at, const char *name)
     struct world w;
     open_slow(&w, &(struct world_plan) { .devices = 1, .dma_rate = 100 });
     struct party *side = at_source ? w.source : w.target;
-    gate_close(side, at);
+    gate_close(side, at, name);
     if (at == STEP_PREPARE)
         party_start(w.source, true, "tcp:127.0.0.1:9");
     else
@@ -177,7 +180,6 @@ static void named_while_held(bool at_source, enum step at, const char *name)
     gate_await(&gate.held);
     vmig_migration_cancel(side->m);
     gate_await(&gate.named);
-    assert_non_null(strstr(gate.text, name));
     gate_open();
     if (at == STEP_PREPARE)
         party_join(w.source);
@@ -220,7 +222,7 @@ static void what_is_held_at_the_other_side_holds_up_nothing(void **state)
         open_slow(&w, &(struct world_plan) { .devices = 1, .dma_rate = 100 });
         struct party *held = held_before[i].source ? w.source : w.target;
         struct party *cancelled = held_before[i].source ? w.target : w.source;
-        gate_close(held, held_before[i].at);
+        gate_close(held, held_before[i].at, NULL);
         world_begin(&w);
         gate_await(&gate.held);
         vmig_migration_cancel(cancelled->m);
@@ -256,11 +258,10 @@ static void what_holds_up_the_way_back_is_named_too(void **state)
         struct world w;
         open_slow(&w, &(struct world_plan) { .devices = 1, .dma_rate = 100 });
         struct party *side = rows[i].source ? w.source : w.target;
-        gate_close(side, rows[i].at);
+        gate_close(side, rows[i].at, rows[i].name);
         side->on_stage = cancel_in_the_rounds;
         world_begin(&w);
         gate_await(&gate.named);
-        assert_non_null(strstr(gate.text, rows[i].name));
         gate_open();
         world_join(&w);
         party_failed(side, -ECANCELED, "cancelled", NULL);
@@ -294,7 +295,7 @@ static void control_socket_cancels_and_names_what_is_waited_for(void **state)
             continue;
         open_slow(&w, &(struct world_plan) { .devices = 1, .dma_rate = 100, .control = true });
         struct party *side = held_before[i].source ? w.source : w.target;
-        gate_close(side, held_before[i].at);
+        gate_close(side, held_before[i].at, held_before[i].name);
         world_begin(&w);
         gate_await(&gate.held);
         json_t *answer = ask(&w, side, "cancel", &error);
@@ -330,7 +331,7 @@ static void cancel_past_the_point_of_no_return_is_told_so(void **state)
         struct vmig_error error;
         open_slow(&w, &(struct world_plan) { .devices = 1, .dma_rate = 100, .control = true });
         struct party *side = i % 2 ? w.source : w.target;
-        gate_close(w.target, steps[i / 2]);
+        gate_close(w.target, steps[i / 2], NULL);
         world_begin(&w);
         gate_await(&gate.held);
         if (i < COUNT(steps)) {
@@ -672,7 +673,7 @@ static void name_server_that_does_not_answer_holds_up_no_cancel(void **state)
     (void)state;
     struct addrinfo *list = NULL;
     int ends[2];
-    gate_close(NULL, STEP_COUNT);
+    gate_close(NULL, STEP_COUNT, NULL);
     assert_int_equal(pipe(ends), 0);
     assert_int_equal(write(ends[1], "c", 1), 1);
     assert_int_equal(lookup_address(never_answers, "a.name", "1", 0, ends[0], &list),
