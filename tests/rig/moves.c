@@ -219,7 +219,7 @@ static void a_device_that_fails_leaves_all_at_the_source(void **state)
         { true, "fail:EBUSY@arc/STOP_COPY" },   { true, "fail:EIO@read#2" },
         { false, "fail:EIO@arc/RESUMING" },     { false, "fail:EIO@write#1" },
         { false, "fail:EINVAL@arc/STOP#2" },    { true, "corrupt@byte#70000" },
-        { true, "fail:EIO@command/log-start" }, { true, "fail:EIO@command/log-report" },
+        { true, "fail:EIO@command/log-start" }, { true, "fail:EIO@command/log-report#2" },
     };
     (void)state;
     struct world w;
