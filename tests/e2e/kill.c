@@ -21,10 +21,11 @@ static struct process workload(bool is_source)
     char path[200];
     const char *control = at(is_source ? "source.control" : "target.control");
     snprintf(path, sizeof(path), "vfio-user:%s", at(is_source ? "source.device" : "target.device"));
-    struct process p = is_source ? start("workload", "--source", "--memory", "32M", "--device",
-                                         path, "--control", control, "--dirty-rate", "4M")
-                                 : start("workload", "--memory", "32M", "--device", path,
-                                         "--control", control, "--dirty-rate", "4M");
+    struct process p =
+        is_source ? start("workload", "--source", "--memory", "32M", "--device", path, "--control",
+                          control, "--dirty-rate", "4M", "--downtime-limit", "100s")
+                  : start("workload", "--memory", "32M", "--device", path, "--control", control,
+                          "--dirty-rate", "4M");
     json_t *ready = await(&p, "ready");
     assert_non_null(ready);
     assert_string_equal(json_string_value(json_object_get(ready, "event")), "ready");

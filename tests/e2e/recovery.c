@@ -109,7 +109,7 @@ static struct process workload(const char *device, bool first)
     char address[200];
     snprintf(address, sizeof(address), "vfio-user:%s", at(device));
     struct process p = start("workload", "--memory", "32M", "--device", address, "--dirty-rate",
-                             "8M", first ? "--source" : NULL);
+                             "8M", "--downtime-limit", "100s", first ? "--source" : NULL);
     json_t *ready = await(&p, "ready");
     assert_string_equal(json_string_value(json_object_get(ready, "event")), "ready");
     json_decref(ready);

@@ -24,7 +24,7 @@ move_live() { # BACKEND SOURCE SOURCE2 TARGET TARGET2
     receiver=$!
     wait_for grep -q 'listening on' "$scratch/received" || return
     address=$(sed -n 's/.*listening on //p' "$scratch/received")
-    exits 0 "$VFIO_MIGRATE" send --json --backend "$1" --device "$2" --device "$3" "$address" &&
+    exits 0 "$VFIO_MIGRATE" send --downtime-limit 100s --json --backend "$1" --device "$2" --device "$3" "$address" &&
         json 'j["status"] == "completed" and all(
 d["precopy_bytes"] > 0 and d["stop_copy_bytes"] > 0 for d in j["devices"]) and len(j["devices"]) == 2' &&
         kill $receiver && wait $receiver

@@ -43,33 +43,33 @@ is_running() { # DEVICE VALUE: usable, RUNNING, with VALUE in its register
 one_device_over() {
     set_register "$source" "$2" && set_register "$target" 0 &&
         receive "$1" --device "$target" &&
-        exits 0 "$VFIO_MIGRATE" send --json --device "$source" "$address" && json '
+        exits 0 "$VFIO_MIGRATE" send --downtime-limit 100s --json --device "$source" "$address" && json '
 j["status"] == "completed" and j["devices"][0]["precopy_bytes"] == 24
 and j["devices"][0]["stop_copy_bytes"] == 72' &&
         let_go && register_is "$target" "$2"
 }
 one_device_without_precopy() {
     set_register "$source" 0x33 && receive tcp:127.0.0.1:0 --device "$target" &&
-        exits 0 "$VFIO_MIGRATE" send --json --no-pre-copy --device "$source" "$address" && json '
+        exits 0 "$VFIO_MIGRATE" send --downtime-limit 100s --json --no-pre-copy --device "$source" "$address" && json '
 j["devices"][0]["precopy_bytes"] == 0 and j["devices"][0]["stop_copy_bytes"] == 96' &&
         let_go && register_is "$target" 0x33
 }
 two_devices() { # HOW HOW: how those of the source, and of the target, are opened
     set_register "$source" 0x41 && set_register "$source2" 0x42 &&
         receive tcp:127.0.0.1:0 --backend "$2" --device "$target" --device "$target2" &&
-        exits 0 "$VFIO_MIGRATE" send --backend "$1" --device "$source" --device "$source2" "$address" &&
+        exits 0 "$VFIO_MIGRATE" send --downtime-limit 100s --backend "$1" --device "$source" --device "$source2" "$address" &&
         let_go && register_is "$target" 0x41 && register_is "$target2" 0x42
 }
 there_and_back() {
     set_register "$source" 0x51 && receive tcp:127.0.0.1:0 --device "$target" &&
-        exits 0 "$VFIO_MIGRATE" send --device "$source" "$address" && let_go &&
+        exits 0 "$VFIO_MIGRATE" send --downtime-limit 100s --device "$source" "$address" && let_go &&
         set_register "$source" 0 && receive tcp:127.0.0.1:0 --device "$source" &&
-        exits 0 "$VFIO_MIGRATE" send --device "$target" "$address" && let_go &&
+        exits 0 "$VFIO_MIGRATE" send --downtime-limit 100s --device "$target" "$address" && let_go &&
         register_is "$source" 0x51
 }
 without_iommu() { # through its character device
     head -c 4096 /dev/urandom >/dev/shm/source
-    exits 3 "$VFIO_MIGRATE" send --dirty-tracking iommu --device "$source" \
+    exits 3 "$VFIO_MIGRATE" send --downtime-limit 100s --dirty-tracking iommu --device "$source" \
         --ram-file /dev/shm/source@0x100000 "file:$scratch/stream" &&
         says "(iommu: an emulated device has no IOMMU that could tell; the container of its group can" &&
         [ ! -e "$scratch/stream" ]
@@ -80,14 +80,14 @@ with_memory() { # HOW CHOSEN: who tells what the device writes
     rm -f /dev/shm/target && truncate -s $size /dev/shm/target
     set_register "$source" 0x61 &&
         receive tcp:127.0.0.1:0 --device "$target" --ram-file /dev/shm/target@0x100000 &&
-        exits 0 "$VFIO_MIGRATE" send --json --dirty-tracking "device0=$1" --device "$source" \
+        exits 0 "$VFIO_MIGRATE" send --downtime-limit 100s --json --dirty-tracking "device0=$1" --device "$source" \
             --ram-file /dev/shm/source@0x100000 "$address" &&
         json 'j["devices"][0]["dirty_tracking"] == "'"$2"'"' && says "device0: " &&
         let_go && register_is "$target" 0x61 && cmp /dev/shm/source /dev/shm/target
 }
 through_a_file() {
     set_register "$source" 0x71 && set_register "$target" 0 &&
-        exits 0 "$VFIO_MIGRATE" send --device "$source" "file:$scratch/stream" &&
+        exits 0 "$VFIO_MIGRATE" send --downtime-limit 100s --device "$source" "file:$scratch/stream" &&
         { "$VFIO_MIGRATE" receive --json --device "$target" "file:$scratch/stream" \
             >"$scratch/report" 2>"$received" & receiver=$!; } &&
         wait_for grep -q completed "$scratch/report" && let_go && register_is "$target" 0x71
@@ -97,7 +97,7 @@ handed_on() { # HOW it is opened
     set_register "$source" 0x62 && set_register "$target" 0 &&
         receive tcp:127.0.0.1:0 --backend "$1" --device "$target,id=uart" --exec \
             '"$RIG_BUILD/rig-region" "${VFIO_MIGRATE_DEVICES#uart=}" 0 7' &&
-        exits 0 "$VFIO_MIGRATE" send --device "$source,id=uart" "$address" && ends 0 &&
+        exits 0 "$VFIO_MIGRATE" send --downtime-limit 100s --device "$source,id=uart" "$address" && ends 0 &&
         wait_for grep -q '^0x62$' "$scratch/report"
 }
 
@@ -111,7 +111,7 @@ slow_migration_where_dies() {
     yes memory | head -c 32M >/dev/shm/source
     set_register "$source" 0x21 && set_register "$target" 0x22 &&
         receive tcp:127.0.0.1:0 --device "$target" --ram-file /dev/shm/target@0x100000 || return
-    "$VFIO_MIGRATE" send --max-bandwidth 1M --device "$source" \
+    "$VFIO_MIGRATE" send --downtime-limit 100s --max-bandwidth 1M --device "$source" \
         --ram-file /dev/shm/source@0x100000 "$address" >"$scratch/sent" 2>&1 &
     sender=$!
     # Memory arrives: both devices are in the middle of it.
@@ -141,7 +141,7 @@ while count > 0 and (got := peer.recv(count)):
     wait_for grep -q . "$scratch/port" || return
     port=$(cat "$scratch/port")
     set_register "$source" 0x23 &&
-        exits 1 "$VFIO_MIGRATE" send --device "$source" "tcp:127.0.0.1:$port" &&
+        exits 1 "$VFIO_MIGRATE" send --downtime-limit 100s --device "$source" "tcp:127.0.0.1:$port" &&
         is_running "$source" 0x23
 }
 
