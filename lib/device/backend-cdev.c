@@ -288,7 +288,7 @@ static void cdev_give_back(void *opaque)
     struct uapi_detach_pt detach = { .argsz = sizeof(detach) };
     if (!self->given)
         return;
-    if (self->inherited) { /* all of it was handed on */
+    if (self->kernel.inherited) { /* all of it was handed on */
         fd_address_release((int *[]) { &self->kernel.fd, &self->place.fd }, 2);
         self->hwpt_id = 0;
     } else {
@@ -308,8 +308,8 @@ static int open_by_descriptors(const char *address, struct cdev_device *self,
     snprintf(self->node, sizeof(self->node), "file descriptor %d", fds.device);
     begin(self, fds.device);
     self->given = true;
-    self->inherited = fds.established;
-    self->shared = fds.established || fds.ioas;
+    self->kernel.inherited = fds.established;
+    self->kernel.shared = fds.established || fds.ioas;
     rc = take_iommufd(self, &fds, err);
     if (!rc)
         rc = fds.established ? go_on(self, &fds, err) : walk(self, device_steps, err);
@@ -342,21 +342,6 @@ static int cdev_hand_on(void *opaque, char *ret, size_t size, struct vmig_error 
     self->own_ioas = false;
     self->hwpt_id = 0; /* the device goes on using it, and its next owner */
     return 0;
-}
-
-/* The kernel does not tell what is mapped: it must judge itself. */
-static bool cdev_inherits(void *opaque, uint64_t iova, uint64_t size)
-{
-    const struct cdev_device *self = opaque;
-    (void)iova;
-    (void)size;
-    return self->inherited;
-}
-
-static bool cdev_shares_memory(void *opaque)
-{
-    const struct cdev_device *self = opaque;
-    return self->shared;
 }
 
 /* ---- the handle ---- */
@@ -448,6 +433,6 @@ const struct backend_ops backend_cdev = {
     .iommu_log_report = cdev_iommu_log_report,
     .iommu_log_unmap = cdev_iommu_log_unmap,
     .hand_on = cdev_hand_on,
-    .inherits = cdev_inherits,
-    .shares_memory = cdev_shares_memory,
+    .inherits = kernel_inherits,
+    .shares_memory = kernel_shares_memory,
 };

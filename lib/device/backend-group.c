@@ -33,8 +33,6 @@ struct group_device {
     char name[SYSFS_NAME_MAX];
     unsigned group;
     int container_fd, group_fd;
-    bool inherited; /* opened by another process, which may have left DMA mappings */
-    bool shared;    /* so may whoever gave us the container */
     bool no_mmap;
 };
 _Static_assert(offsetof(struct group_device, kernel) == 0,
@@ -175,9 +173,9 @@ static int take_container(const struct fd_address *fds, struct group_device *sel
 static void group_give_back(void *opaque)
 {
     struct group_device *self = opaque;
-    if (!self->shared)
+    if (!self->kernel.shared)
         return;
-    if (self->inherited)
+    if (self->kernel.inherited)
         fd_address_release((int *[]) { &self->kernel.fd, &self->group_fd, &self->container_fd }, 3);
     self->kernel.fd = -1;
 }
@@ -200,8 +198,8 @@ static int take_descriptors(const char *address, struct group_device *self, stru
     self->group_fd = fds.group;
     if (self->name[0] && !sysfs_find_group("/sys", self->name, &self->group, NULL))
         self->kernel.group = (int)self->group;
-    self->inherited = fds.established;
-    self->shared = true;
+    self->kernel.inherited = fds.established;
+    self->kernel.shared = true;
     if (!fds.established)
         rc = kernel_check_pci(&self->kernel, err);
     if (!rc)
@@ -231,21 +229,6 @@ static int group_hand_on(void *opaque, char *ret, size_t size, struct vmig_error
     kernel_drop_stream(&self->kernel);
     fd_address_release((int *[]) { &self->kernel.fd, &self->group_fd, &self->container_fd }, 3);
     return 0;
-}
-
-/* The kernel does not tell what is mapped: it must judge itself. */
-static bool group_inherits(void *opaque, uint64_t iova, uint64_t size)
-{
-    const struct group_device *self = opaque;
-    (void)iova;
-    (void)size;
-    return self->inherited;
-}
-
-static bool group_shares_memory(void *opaque)
-{
-    const struct group_device *self = opaque;
-    return self->shared;
 }
 
 /* ---- the handle ---- */
@@ -394,6 +377,6 @@ const struct backend_ops backend_group = {
     .iommu_log_report = group_iommu_log_report,
     .iommu_log_unmap = group_iommu_log_unmap,
     .hand_on = group_hand_on,
-    .inherits = group_inherits,
-    .shares_memory = group_shares_memory,
+    .inherits = kernel_inherits,
+    .shares_memory = kernel_shares_memory,
 };

@@ -14,8 +14,6 @@ struct cdev_device {
     bool opened;                 /* kernel is initialised */
     bool own_ioas;               /* we made it: destroyed at the end */
     bool given;                  /* its descriptor came with the address */
-    bool inherited;              /* another owner may have left DMA mappings */
-    bool shared;                 /* so may whoever gave us the address space */
     bool no_mmap;
     char name[SYSFS_NAME_MAX]; /* in sysfs; "": not known */
     char node[SYSFS_NAME_MAX]; /* /dev/vfio/devices/vfioN, "fd N" */

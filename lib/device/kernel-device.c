@@ -67,6 +67,20 @@ int kernel_info(void *self, struct vmig_device_info *ret, struct vmig_error *err
     return 0;
 }
 
+bool kernel_inherits(void *self, uint64_t iova, uint64_t size)
+{
+    const struct kernel_device *device = self;
+    (void)iova;
+    (void)size;
+    return device->inherited;
+}
+
+bool kernel_shares_memory(void *self)
+{
+    const struct kernel_device *device = self;
+    return device->shared;
+}
+
 /* ---- regions ---- */
 
 /* Region info with its capabilities in *ret, which the caller frees. */

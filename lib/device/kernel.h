@@ -18,6 +18,8 @@ struct kernel_stream;
 struct kernel_device {
     int fd;
     bool no_mmap;
+    bool inherited;          /* opened by another process, which may have left DMA mappings */
+    bool shared;             /* so may whoever gave us the address space */
     char name[64];           /* in sysfs */
     struct kernel_map *maps; /* unmapped at the end */
     uint64_t mapped_bytes;   /* memory shown to it through this handle */
@@ -72,6 +74,9 @@ int kernel_region_map(void *self, unsigned index, const struct vmig_region_area 
 int kernel_irq_info(void *self, unsigned index, struct vmig_irq_info *ret, struct vmig_error *err);
 int kernel_set_irqs(void *self, unsigned index, unsigned start, unsigned count, const int *eventfds,
                     struct vmig_error *err);
+/* The kernel does not tell what is mapped: it must judge itself. */
+bool kernel_inherits(void *self, uint64_t iova, uint64_t size);
+bool kernel_shares_memory(void *self);
 /* Does one of its regions belong to the migration protocol of before Linux 5.18? */
 bool kernel_has_v1_region(struct kernel_device *device);
 
