@@ -7,5 +7,6 @@
 #include <vfio-migrate/device.h>
 #include <vfio-migrate/participant.h>
 #include <vfio-migrate/migration.h>
+#include <vfio-migrate/vmstate.h>
 
 #endif

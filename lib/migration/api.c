@@ -140,6 +140,7 @@ void migration_unref(struct vmig_migration *m)
         return;
     for (unsigned i = 0; i < m->num_participants; i++)
         free_participant(m->participants[i]);
+    vmstates_done(&m->vmstates);
     ram_free(m->ram);
     close_eventfds(m);
     XXH3_freeState(m->said);

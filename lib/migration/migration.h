@@ -33,6 +33,7 @@
 #include "lib/migration/listeners.h"
 #include "lib/migration/parameters.h"
 #include "lib/migration/turnstile.h"
+#include "lib/migration/vmstates.h"
 #include "lib/migration/wire.h"
 #include "lib/participant/tracking.h"
 #include "lib/stream/manifest.h"
@@ -212,6 +213,7 @@ struct vmig_migration {
     struct ram *ram;
     unsigned num_participants;
     struct participant *participants[PARTICIPANTS_MAX];
+    struct vmstates vmstates; /* who adds or removes has the lock; a run needs none */
     uint64_t parameters[PARAMETER_COUNT];
     char *control_path;
     struct control *control;

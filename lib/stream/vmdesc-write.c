@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <jansson.h>
+
+#include "lib/cleanup.h"
+#include "lib/stream/qemu.h"
+#include "lib/stream/vmdesc-write.h"
+
+static void raw(struct writer *text, const char *s)
+{
+    writer_bytes(text, s, strlen(s));
+}
+
+static void quoted(struct writer *text, const char *s)
+{
+    json_t *value = json_string(s);
+    CLEANUP_FREE char *encoded = json_dumps(value, JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
+    json_decref(value);
+    if (encoded)
+        raw(text, encoded);
+    else if (!text->error)
+        text->error = -EILSEQ;
+}
+
+/* A comma, unless this is the first of its kind; then the key. */
+static void begin(struct writer *text, const char *key)
+{
+    bool first = !text->length || strchr("{[", text->buf[text->length - 1]);
+    if (!first)
+        raw(text, ", ");
+    if (key) {
+        quoted(text, key);
+        raw(text, ": ");
+    }
+}
+
+void vmdesc_open(struct writer *text, const char *key, char bracket)
+{
+    begin(text, key);
+    writer_u8(text, (uint8_t)bracket);
+}
+
+void vmdesc_close(struct writer *text, char bracket)
+{
+    writer_u8(text, (uint8_t)bracket);
+}
+
+void vmdesc_string(struct writer *text, const char *key, const char *value)
+{
+    begin(text, key);
+    quoted(text, value);
+}
+
+void vmdesc_number(struct writer *text, const char *key, uint64_t value)
+{
+    char digits[24];
+    begin(text, key);
+    snprintf(digits, sizeof(digits), "%" PRIu64, value);
+    raw(text, digits);
+}
+
+void vmdesc_add_opaque(struct writer *text, const char *idstr, uint32_t instance_id,
+                       uint64_t length_bytes)
+{
+    vmdesc_open(text, NULL, '{');
+    vmdesc_string(text, "name", idstr);
+    vmdesc_number(text, "instance_id", instance_id);
+    vmdesc_number(text, "size", length_bytes);
+    vmdesc_open(text, "fields", '[');
+    vmdesc_open(text, NULL, '{');
+    vmdesc_string(text, "name", "data");
+    vmdesc_number(text, "size", length_bytes);
+    vmdesc_string(text, "type", "buffer");
+    vmdesc_close(text, '}');
+    vmdesc_close(text, ']');
+    vmdesc_close(text, '}');
+}
+
+static bool misleads(uint32_t length)
+{
+    const uint8_t bytes[4] = { (uint8_t)(length >> 24), (uint8_t)(length >> 16),
+                               (uint8_t)(length >> 8), (uint8_t)length };
+    bool brace = false;
+    for (unsigned i = 0; i < 4; i++)
+        brace = bytes[i] && (brace || bytes[i] == '{');
+    return brace;
+}
+
+void vmdesc_finish(struct writer *w, const struct writer *text)
+{
+    uint32_t length = (uint32_t)text->length, spaces = 0;
+    while (misleads(length + spaces))
+        spaces++;
+    writer_u8(w, QEMU_VMDESCRIPTION);
+    writer_u32(w, length + spaces);
+    writer_bytes(w, text->buf, text->length);
+    for (; spaces; spaces--)
+        writer_u8(w, ' ');
+    if (text->error && !w->error)
+        w->error = text->error;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The text of a VMDESCRIPTION, written in order into a growing buffer, with QEMU's spacing. It is text
+ * and no json_t: a list's field has the same keys once for each element, which no tree of values holds.
+ */
+#ifndef LIB_STREAM_VMDESC_WRITE_H
+#define LIB_STREAM_VMDESC_WRITE_H
+
+#include "lib/stream/writer.h"
+
+/* '{' or '[', as the value of @key or, with NULL, as an element. */
+void vmdesc_open(struct writer *text, const char *key, char bracket);
+void vmdesc_close(struct writer *text, char bracket);
+/* A name that is no UTF-8 fails the writer with -EILSEQ. */
+void vmdesc_string(struct writer *text, const char *key, const char *value);
+void vmdesc_number(struct writer *text, const char *key, uint64_t value);
+
+/* What has a length and no table: a FULL section of which @length_bytes are opaque. */
+void vmdesc_add_opaque(struct writer *text, const char *idstr, uint32_t instance_id,
+                       uint64_t length_bytes);
+
+/* The record: type byte, length, text; @text is closed. Readers look for its beginning as the first
+ * brace after the last zero byte, so a length that has a brace of its own after a zero byte is avoided
+ * by a space at the end. */
+void vmdesc_finish(struct writer *w, const struct writer *text);
+
+#endif
