@@ -7,7 +7,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static struct pci_config_state state; /* large; one thread */
+    static struct vmig_pci_state state; /* large; one thread */
     struct reader reader;
     struct writer w;
     reader_init_memory(&reader, data, size);

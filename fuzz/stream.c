@@ -85,7 +85,7 @@ static int on_data(void *opaque, const struct qemu_section *section, const void 
 }
 
 static int on_config(void *opaque, const struct qemu_section *section,
-                     const struct pci_config_state *config, struct vmig_error *err)
+                     const struct vmig_pci_state *config, struct vmig_error *err)
 {
     (void)section;
     (void)err;

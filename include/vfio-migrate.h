@@ -6,6 +6,7 @@
 #include <vfio-migrate/error.h>
 #include <vfio-migrate/device.h>
 #include <vfio-migrate/participant.h>
+#include <vfio-migrate/pci.h>
 #include <vfio-migrate/migration.h>
 #include <vfio-migrate/vmstate.h>
 

@@ -55,7 +55,7 @@ static const enum manifest_kind manifest_kinds[] = {
 };
 
 /* Nothing else would notice a damaged config record: most of its bytes may have any value. */
-static int add_config_digest(const struct pci_config_state *config, uint64_t *digest,
+static int add_config_digest(const struct vmig_pci_state *config, uint64_t *digest,
                              struct vmig_error *err)
 {
     struct writer w;
@@ -69,7 +69,7 @@ static int add_config_digest(const struct pci_config_state *config, uint64_t *di
     return rc;
 }
 
-static const struct pci_config_state *config_of(const struct participant *p)
+static const struct vmig_pci_state *config_of(const struct participant *p)
 {
     return p->kind == PARTICIPANT_DEVICE ? participant_device_config(p->opaque) : NULL;
 }
@@ -102,7 +102,7 @@ static int add_entry(struct manifest *list, struct participant *p, const char *i
 
 static int write_config(struct participant *p, struct writer *w, struct vmig_error *err)
 {
-    const struct pci_config_state *config = config_of(p);
+    const struct vmig_pci_state *config = config_of(p);
     if (!config)
         return 0;
     qemu_write_full(w, p->section_id, p->idstr, 0, VFIO_VERSION);

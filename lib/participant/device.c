@@ -33,8 +33,11 @@ struct device_participant {
     struct participant *self;
     uint64_t told_bytes;            /* its size, when it last told one */
     char why_unknown[WHY_TEXT + 1]; /* why it did not */
-    struct pci_config_state config;
+    struct config_view view;
+    struct vmig_pci_state config; /* the source's */
     bool has_config;
+    struct vmig_pci_state local; /* target: what its guest would see before anything is loaded */
+    bool has_local;
 };
 
 void *participant_device_new(struct vmig_migration *m, struct vmig_device *device)
@@ -49,6 +52,11 @@ void *participant_device_new(struct vmig_migration *m, struct vmig_device *devic
         return d;
     free(d);
     return NULL;
+}
+
+void participant_device_set_view(void *opaque, const struct config_view *view)
+{
+    ((struct device_participant *)opaque)->view = *view;
 }
 
 void participant_device_free(void *opaque)
@@ -336,7 +344,7 @@ static int device_quiesce(void *opaque, struct vmig_error *err)
 {
     struct device_participant *d = opaque;
     /* while the device still answers: some refuse region access once they are stopped */
-    int rc = config_collect(d->device, &d->config, err);
+    int rc = config_collect(d->device, &d->view, &d->config, err);
     d->has_config = rc == 1;
     if (rc < 0 || !d->was_running)
         return rc < 0 ? rc : 0;
@@ -435,7 +443,7 @@ static int device_complete(void *opaque, struct vmig_writer *writer, struct vmig
     return rc < 0 ? rc : -ECANCELED;
 }
 
-const struct pci_config_state *participant_device_config(const void *opaque)
+const struct vmig_pci_state *participant_device_config(const void *opaque)
 {
     const struct device_participant *d = opaque;
     return d->has_config ? &d->config : NULL;
@@ -489,7 +497,9 @@ static int device_load_setup(void *opaque, struct vmig_error *err)
     find_self(d);
     d->was_running = true;
     d->has_config = d->loaded = false;
-    return go(d, STEP_LOAD_SETUP, err);
+    rc = config_collect(d->device, &d->view, &d->local, err);
+    d->has_local = rc == 1;
+    return rc < 0 ? rc : go(d, STEP_LOAD_SETUP, err);
 }
 
 static int device_load(void *opaque, const void *buf, size_t length_bytes, struct vmig_error *err)
@@ -506,7 +516,9 @@ int participant_device_read_config(void *opaque, struct reader *r, struct vmig_e
     struct device_participant *d = opaque;
     int rc = pci_config_read(r, 0, &d->config, err);
     if (rc == 0)
-        rc = config_check(d->device, &d->config, err);
+        rc = config_check_identity(d->device, &d->config, err);
+    if (rc == 0 && d->has_local)
+        rc = config_check(d->device, &d->view, &d->local, &d->config, err);
     d->has_config = rc == 0;
     return rc;
 }
@@ -521,7 +533,7 @@ static int device_load_complete(void *opaque, struct vmig_error *err)
         rc = go(d, STEP_LOAD_COMPLETE, err);
     d->loaded = rc == 0;
     if (rc == 0 && d->has_config)
-        rc = config_apply(d->device, &d->config, err);
+        rc = config_apply(d->device, &d->view, &d->config, &d->local, err);
     return rc;
 }
 

@@ -4,6 +4,7 @@
 #define LIB_PARTICIPANT_DEVICE_H
 
 #include <vfio-migrate/migration.h>
+#include "lib/participant/config.h"
 #include "lib/stream/config.h"
 
 extern const struct vmig_participant_ops participant_device_ops;
@@ -12,8 +13,10 @@ struct forecast_arcs;
 
 void *participant_device_new(struct vmig_migration *m, struct vmig_device *device);
 void participant_device_free(void *opaque);
+/* Copied; without it the device itself is what the guest sees. Not while a migration runs. */
+void participant_device_set_view(void *opaque, const struct config_view *view);
 
-/* What must be the same on both sides: "1b36:0005 1af4:1100 class 020000", cut to @size. */
+/* What must be the same on both sides: "1b36:0005 1af4:1100", cut to @size. */
 int participant_device_identity(struct vmig_device *device, char *ret, size_t size,
                                 struct vmig_error *err);
 /* After setup: the arcs in each step of the pause, for a device of the same kind at the target. */
@@ -27,7 +30,7 @@ const char *participant_device_why_unknown(const void *opaque);
 uint64_t participant_device_flags(const void *opaque);
 
 /* Source, once the workload stands still: the device's config space; NULL when it has none. */
-const struct pci_config_state *participant_device_config(const void *opaque);
+const struct vmig_pci_state *participant_device_config(const void *opaque);
 /* Target: read the source's from @r and check that it fits this device; it is applied when the
  * device's data was taken over. */
 int participant_device_read_config(void *opaque, struct reader *r, struct vmig_error *err);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <inttypes.h>
-#include <linux/pci_regs.h>
 #include <string.h>
 
 #include "lib/error.h"
@@ -11,30 +10,18 @@
 #define DEVICE_VERSION 2u /* of the PCI device in QEMU's format, the body's first field */
 #define DISPLAY_NAME "VFIOPCIDevice/VFIODisplay"
 #define DISPLAY_VERSION 1u
-/* Capabilities are 4-byte aligned after the 64-byte header; a longer list goes in circles. */
-#define CAPABILITIES_MAX ((PCI_CONFIG_SMALL - PCI_STD_HEADER_SIZEOF) / 4)
-
-static unsigned le16(const uint8_t *bytes)
-{
-    return bytes[0] | (unsigned)bytes[1] << 8;
-}
 
 int pci_config_msix_vectors(const uint8_t config[PCI_CONFIG_SMALL])
 {
-    if (!(le16(config + PCI_STATUS) & PCI_STATUS_CAP_LIST))
+    uint8_t list[PCI_CAPABILITIES_MAX];
+    if (pci_capabilities(config, list) < 0)
+        return -EINVAL;
+    unsigned at = pci_find_capability(config, PCI_CAP_ID_MSIX);
+    if (!at)
         return 0;
-    unsigned at = config[PCI_CAPABILITY_LIST] & ~3u;
-    for (unsigned i = 0; at != 0; i++) {
-        if (at < PCI_STD_HEADER_SIZEOF || i == CAPABILITIES_MAX)
-            return -EINVAL;
-        if (config[at + PCI_CAP_LIST_ID] == PCI_CAP_ID_MSIX) {
-            if (at + PCI_CAP_MSIX_SIZEOF > PCI_CONFIG_SMALL)
-                return -EINVAL;
-            return (int)(le16(config + at + PCI_MSIX_FLAGS) & PCI_MSIX_FLAGS_QSIZE) + 1;
-        }
-        at = config[at + PCI_CAP_LIST_NEXT] & ~3u;
-    }
-    return 0;
+    if (at + PCI_CAP_MSIX_SIZEOF > PCI_CONFIG_SMALL)
+        return -EINVAL;
+    return (int)(pci_get16(config + at + PCI_MSIX_FLAGS) & PCI_MSIX_FLAGS_QSIZE) + 1;
 }
 
 static uint32_t pending_bytes(unsigned num_vectors)
@@ -45,7 +32,7 @@ static uint32_t pending_bytes(unsigned num_vectors)
 /* What follows the config bytes, without display. */
 static uint32_t rest_bytes(unsigned num_vectors)
 {
-    return 4 * 4 + num_vectors * PCI_MSIX_ENTRY_BYTES + pending_bytes(num_vectors);
+    return 4 * 4 + num_vectors * PCI_VECTOR_BYTES + pending_bytes(num_vectors);
 }
 
 uint32_t pci_config_body_bytes(uint32_t config_bytes, unsigned num_vectors)
@@ -55,12 +42,12 @@ uint32_t pci_config_body_bytes(uint32_t config_bytes, unsigned num_vectors)
 
 /* ---- writing ---- */
 
-static int check_state(const struct pci_config_state *state, struct vmig_error *err)
+static int check_state(const struct vmig_pci_state *state, struct vmig_error *err)
 {
-    if (state->size != PCI_CONFIG_SMALL && state->size != PCI_CONFIG_LARGE)
+    if (state->config_bytes != PCI_CONFIG_SMALL && state->config_bytes != PCI_CONFIG_LARGE)
         return error_set(err, EINVAL, VMIG_STAGE_NONE, NULL, NULL,
-                         "a config space of %" PRIu32 " bytes; it has %u or %u", state->size,
-                         PCI_CONFIG_SMALL, PCI_CONFIG_LARGE);
+                         "a config space of %" PRIu32 " bytes; it has %u or %u",
+                         state->config_bytes, PCI_CONFIG_SMALL, PCI_CONFIG_LARGE);
     int vectors = pci_config_msix_vectors(state->config);
     if (vectors < 0 || (unsigned)vectors != state->num_vectors)
         return error_set(err, EINVAL, VMIG_STAGE_NONE, NULL, NULL,
@@ -75,27 +62,43 @@ static int check_state(const struct pci_config_state *state, struct vmig_error *
     return 0;
 }
 
-static void write_display(struct writer *w, const struct pci_config_state *state)
+void pci_device_write(struct writer *w, const struct vmig_pci_state *state)
 {
-    writer_u8(w, QEMU_SUBSECTION);
-    writer_str8(w, DISPLAY_NAME);
-    writer_u32(w, DISPLAY_VERSION);
-    writer_bytes(w, state->ramfb, sizeof(state->ramfb));
+    writer_u32(w, DEVICE_VERSION);
+    writer_bytes(w, state->config, state->config_bytes);
+    for (unsigned i = 0; i < 4; i++)
+        writer_u32(w, state->irq_state[i]);
 }
 
-int pci_config_write(struct writer *w, const struct pci_config_state *state, struct vmig_error *err)
+void pci_msix_write(struct writer *w, const struct vmig_pci_state *state)
+{
+    writer_bytes(w, state->msix_table, state->num_vectors * PCI_VECTOR_BYTES);
+    writer_bytes(w, state->msix_pending, pending_bytes(state->num_vectors));
+}
+
+void ramfb_write(struct writer *w, const struct vmig_ramfb *ramfb)
+{
+    writer_u64(w, ramfb->addr);
+    writer_u32(w, ramfb->fourcc);
+    writer_u32(w, ramfb->flags);
+    writer_u32(w, ramfb->width);
+    writer_u32(w, ramfb->height);
+    writer_u32(w, ramfb->stride_bytes);
+}
+
+int pci_config_write(struct writer *w, const struct vmig_pci_state *state, struct vmig_error *err)
 {
     int rc = check_state(state, err);
     if (rc < 0)
         return rc;
-    writer_u32(w, DEVICE_VERSION);
-    writer_bytes(w, state->config, state->size);
-    for (unsigned i = 0; i < 4; i++)
-        writer_u32(w, state->irq_state[i]);
-    writer_bytes(w, state->msix_table, state->num_vectors * PCI_MSIX_ENTRY_BYTES);
-    writer_bytes(w, state->msix_pending, pending_bytes(state->num_vectors));
-    if (state->has_ramfb)
-        write_display(w, state);
+    pci_device_write(w, state);
+    pci_msix_write(w, state);
+    if (!state->has_ramfb)
+        return 0;
+    writer_u8(w, QEMU_SUBSECTION);
+    writer_str8(w, DISPLAY_NAME);
+    writer_u32(w, DISPLAY_VERSION);
+    ramfb_write(w, &state->ramfb);
     return 0;
 }
 
@@ -119,7 +122,7 @@ static bool is_small(struct reader *r, unsigned num_vectors)
     return end || memcmp(bytes + rest, display, sizeof(display)) == 0;
 }
 
-static void read_irq_state(struct reader *r, struct pci_config_state *ret)
+static void read_irq_state(struct reader *r, struct vmig_pci_state *ret)
 {
     for (unsigned i = 0; i < 4; i++) {
         uint64_t at = r->offset;
@@ -129,7 +132,17 @@ static void read_irq_state(struct reader *r, struct pci_config_state *ret)
     }
 }
 
-static void read_display(struct reader *r, struct pci_config_state *ret)
+void ramfb_read(struct reader *r, struct vmig_ramfb *ret)
+{
+    ret->addr = reader_u64(r);
+    ret->fourcc = reader_u32(r);
+    ret->flags = reader_u32(r);
+    ret->width = reader_u32(r);
+    ret->height = reader_u32(r);
+    ret->stride_bytes = reader_u32(r);
+}
+
+static void read_display(struct reader *r, struct vmig_pci_state *ret)
 {
     char name[256];
     uint64_t at = r->offset;
@@ -140,11 +153,11 @@ static void read_display(struct reader *r, struct pci_config_state *ret)
     at = r->offset;
     if (reader_u32(r) != DISPLAY_VERSION)
         reader_fail_at(r, at, -EOPNOTSUPP);
-    reader_bytes(r, ret->ramfb, sizeof(ret->ramfb));
+    ramfb_read(r, &ret->ramfb);
     ret->has_ramfb = !reader_failed(r);
 }
 
-static void read_config_space(struct reader *r, uint32_t config_bytes, struct pci_config_state *ret)
+static void read_config_space(struct reader *r, uint32_t config_bytes, struct vmig_pci_state *ret)
 {
     uint64_t at = r->offset;
     reader_bytes(r, ret->config, PCI_CONFIG_SMALL);
@@ -156,25 +169,36 @@ static void read_config_space(struct reader *r, uint32_t config_bytes, struct pc
     ret->num_vectors = (unsigned)vectors;
     if (!config_bytes)
         config_bytes = is_small(r, ret->num_vectors) ? PCI_CONFIG_SMALL : PCI_CONFIG_LARGE;
-    ret->size = config_bytes;
+    ret->config_bytes = config_bytes;
     reader_bytes(r, ret->config + PCI_CONFIG_SMALL, config_bytes - PCI_CONFIG_SMALL);
 }
 
-int pci_config_read(struct reader *r, uint32_t config_bytes, struct pci_config_state *ret,
-                    struct vmig_error *err)
+void pci_device_read(struct reader *r, uint32_t config_bytes, struct vmig_pci_state *ret)
 {
-    memset(ret, 0, sizeof(*ret));
-    if (config_bytes && config_bytes != PCI_CONFIG_SMALL && config_bytes != PCI_CONFIG_LARGE)
-        return error_set(err, EINVAL, VMIG_STAGE_NONE, NULL, NULL,
-                         "a config space of %" PRIu32 " bytes; it has %u or %u", config_bytes,
-                         PCI_CONFIG_SMALL, PCI_CONFIG_LARGE);
     uint64_t at = r->offset;
     if (reader_u32(r) != DEVICE_VERSION)
         reader_fail_at(r, at, -EINVAL);
     read_config_space(r, config_bytes, ret);
     read_irq_state(r, ret);
-    reader_bytes(r, ret->msix_table, ret->num_vectors * PCI_MSIX_ENTRY_BYTES);
+}
+
+void pci_msix_read(struct reader *r, struct vmig_pci_state *ret)
+{
+    reader_bytes(r, ret->msix_table, ret->num_vectors * PCI_VECTOR_BYTES);
     reader_bytes(r, ret->msix_pending, pending_bytes(ret->num_vectors));
+}
+
+int pci_config_read(struct reader *r, uint32_t config_bytes, struct vmig_pci_state *ret,
+                    struct vmig_error *err)
+{
+    memset(ret, 0, sizeof(*ret));
+    ret->size = sizeof(*ret);
+    if (config_bytes && config_bytes != PCI_CONFIG_SMALL && config_bytes != PCI_CONFIG_LARGE)
+        return error_set(err, EINVAL, VMIG_STAGE_NONE, NULL, NULL,
+                         "a config space of %" PRIu32 " bytes; it has %u or %u", config_bytes,
+                         PCI_CONFIG_SMALL, PCI_CONFIG_LARGE);
+    pci_device_read(r, config_bytes, ret);
+    pci_msix_read(r, ret);
     if (reader_peek(r) == QEMU_SUBSECTION)
         read_display(r, ret);
     return reader_error(r, "VFIO config record", err);

@@ -8,25 +8,12 @@
 #ifndef LIB_STREAM_CONFIG_H
 #define LIB_STREAM_CONFIG_H
 
+#include <vfio-migrate/pci.h>
+#include "lib/stream/pci-space.h"
 #include "lib/stream/reader.h"
 #include "lib/stream/writer.h"
 
-#define PCI_CONFIG_SMALL 256u
-#define PCI_CONFIG_LARGE 4096u
-#define PCI_MSIX_VECTORS_MAX 2048u /* 11 bits in the capability */
-#define PCI_MSIX_ENTRY_BYTES 16u
-#define PCI_RAMFB_BYTES 28u
-
-struct pci_config_state {
-    uint32_t size; /* of config: PCI_CONFIG_SMALL or _LARGE */
-    uint8_t config[PCI_CONFIG_LARGE];
-    uint32_t irq_state[4]; /* INTA to INTD, 0 or 1 */
-    unsigned num_vectors;  /* as the config bytes say; 0: no MSI-X */
-    uint8_t msix_table[PCI_MSIX_VECTORS_MAX * PCI_MSIX_ENTRY_BYTES];
-    uint8_t msix_pending[PCI_MSIX_VECTORS_MAX / 8];
-    bool has_ramfb;
-    uint8_t ramfb[PCI_RAMFB_BYTES]; /* as the guest wrote it */
-};
+#define PCI_VECTOR_BYTES 16u
 
 /* Walk the capability list: the number of MSI-X vectors, 0 without MSI-X. -EINVAL: the list leaves
  * the config space or does not end. */
@@ -35,13 +22,26 @@ int pci_config_msix_vectors(const uint8_t config[PCI_CONFIG_SMALL]);
 /* Bytes of the body, without display. */
 uint32_t pci_config_body_bytes(uint32_t config_bytes, unsigned num_vectors);
 
-/* -EINVAL, nothing written: size, num_vectors not as the config bytes say, irq_state. */
-int pci_config_write(struct writer *w, const struct pci_config_state *state,
-                     struct vmig_error *err);
+/* What every PCI device has in QEMU's streams, a struct PCIDevice version 2: its version, config bytes,
+ * interrupt lines. Reading leaves the rest of @ret alone; whoever reads asks @r for errors. */
+void pci_device_write(struct writer *w, const struct vmig_pci_state *state);
+void pci_device_read(struct reader *r, uint32_t config_bytes, struct vmig_pci_state *ret);
+
+/* The MSI-X table and its pending bits, of @state->num_vectors. */
+void pci_msix_write(struct writer *w, const struct vmig_pci_state *state);
+void pci_msix_read(struct reader *r, struct vmig_pci_state *ret);
+
+/* A ramfb's configuration, RAMFB_BYTES as the guest wrote them: big-endian. */
+#define RAMFB_BYTES 28u
+void ramfb_write(struct writer *w, const struct vmig_ramfb *ramfb);
+void ramfb_read(struct reader *r, struct vmig_ramfb *ret);
+
+/* -EINVAL, nothing written: config_bytes, num_vectors not as the config bytes say, irq_state. */
+int pci_config_write(struct writer *w, const struct vmig_pci_state *state, struct vmig_error *err);
 
 /* Read a body up to, but without, END_OF_STATE. @config_bytes: as the local device has it, or 0 to
  * find out from the stream. @ret is large: 37 KiB. */
-int pci_config_read(struct reader *r, uint32_t config_bytes, struct pci_config_state *ret,
+int pci_config_read(struct reader *r, uint32_t config_bytes, struct vmig_pci_state *ret,
                     struct vmig_error *err);
 
 #endif

@@ -28,7 +28,7 @@ struct walk {
     unsigned num_blocks;
     struct qemu_ram_block *blocks;      /* QEMU_RAM_BLOCKS_MAX of them */
     const struct qemu_ram_block *block; /* of the last page item; survives sections */
-    struct pci_config_state *config;    /* room for one */
+    struct vmig_pci_state *config;      /* room for one */
     uint8_t *piece;                     /* PIECE_BYTES */
     XXH3_state_t *digest;               /* of all but the pages: the manifest ends with it */
 };
@@ -370,7 +370,7 @@ int inspect_stream(struct reader *reader, const struct vmdesc *desc, const struc
 {
     struct walk w = { .reader = reader, .desc = desc, .ops = ops, .opaque = opaque, .err = err };
     CLEANUP_FREE struct qemu_ram_block *blocks = calloc(QEMU_RAM_BLOCKS_MAX, sizeof(*blocks));
-    CLEANUP_FREE struct pci_config_state *config = malloc(sizeof(*config));
+    CLEANUP_FREE struct vmig_pci_state *config = malloc(sizeof(*config));
     CLEANUP_FREE uint8_t *piece = malloc(PIECE_BYTES);
     w.digest = XXH3_createState();
     if (!blocks || !config || !piece || !w.digest) {

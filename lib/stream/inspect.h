@@ -54,7 +54,7 @@ struct inspect_ops {
     int (*vfio_data)(void *opaque, const struct qemu_section *section, const void *buf,
                      size_t length_bytes, struct vmig_error *err);
     int (*vfio_config)(void *opaque, const struct qemu_section *section,
-                       const struct pci_config_state *config, struct vmig_error *err);
+                       const struct vmig_pci_state *config, struct vmig_error *err);
     int (*manifest)(void *opaque, const struct manifest *manifest, struct vmig_error *err);
     int (*section)(void *opaque, const struct inspect_section *section, struct vmig_error *err);
     int (*command)(void *opaque, const struct qemu_section *section, const void *data,

@@ -199,7 +199,7 @@ static void target_enters_resuming_from_running_in_one_request(void **state)
 
 static void config_section(struct writer *w, uint16_t command)
 {
-    struct pci_config_state config = { .size = PCI_CONFIG_SMALL };
+    struct vmig_pci_state config = { .config_bytes = PCI_CONFIG_SMALL };
     memcpy(config.config, fake.config, sizeof(fake.config));
     config.config[4] = (uint8_t)command;
     config.config[5] = (uint8_t)(command >> 8);

@@ -19,10 +19,11 @@ static void make_space(uint8_t *config, unsigned vectors, unsigned at)
     }
 }
 
-static struct pci_config_state *make_state(uint32_t size, unsigned vectors, bool ramfb)
+static struct vmig_pci_state *make_state(uint32_t size, unsigned vectors, bool ramfb)
 {
-    struct pci_config_state *s = calloc(1, sizeof(*s));
-    s->size = size;
+    struct vmig_pci_state *s = calloc(1, sizeof(*s));
+    s->size = sizeof(*s);
+    s->config_bytes = size;
     s->num_vectors = vectors;
     s->has_ramfb = ramfb;
     make_space(s->config, vectors, 0x50);
@@ -33,7 +34,7 @@ static struct pci_config_state *make_state(uint32_t size, unsigned vectors, bool
     for (unsigned i = 0; i < (vectors + 7) / 8; i++)
         s->msix_pending[i] = (uint8_t)(i + 0x80);
     if (ramfb)
-        memcpy(s->ramfb, "0123456789abcdefghijklmnopqr", 28);
+        s->ramfb = (struct vmig_ramfb) { 0x123456789a, 0x34325258, 1, 1024, 768, 4096 };
     return s;
 }
 
@@ -88,8 +89,8 @@ static void the_longest_list_is_walked(void **state)
 
 static void check_round_trip(uint32_t size, unsigned vectors, bool ramfb, uint32_t told)
 {
-    struct pci_config_state *s = make_state(size, vectors, ramfb);
-    struct pci_config_state *got = malloc(sizeof(*got));
+    struct vmig_pci_state *s = make_state(size, vectors, ramfb);
+    struct vmig_pci_state *got = malloc(sizeof(*got));
     struct vmig_error err;
     struct writer w;
     struct reader r;
@@ -135,8 +136,8 @@ static void sizes_without_msix_are_276_and_4116(void **state)
 static void a_body_cut_anywhere_is_refused(void **state)
 {
     (void)state;
-    struct pci_config_state *s = make_state(256, 9, true);
-    struct pci_config_state *got = malloc(sizeof(*got));
+    struct vmig_pci_state *s = make_state(256, 9, true);
+    struct vmig_pci_state *got = malloc(sizeof(*got));
     struct vmig_error err;
     struct writer w;
     writer_init(&w);
@@ -160,7 +161,7 @@ static void a_body_cut_anywhere_is_refused(void **state)
 static void refuse_body(const struct writer *w, size_t at, uint8_t byte, int code,
                         const char *fragment)
 {
-    struct pci_config_state *got = malloc(sizeof(*got));
+    struct vmig_pci_state *got = malloc(sizeof(*got));
     struct vmig_error err;
     struct reader r;
     uint8_t before = w->buf[at];
@@ -174,7 +175,7 @@ static void refuse_body(const struct writer *w, size_t at, uint8_t byte, int cod
 static void wrong_fields_are_refused_where_they_stand(void **state)
 {
     (void)state;
-    struct pci_config_state *s = make_state(256, 1, true);
+    struct vmig_pci_state *s = make_state(256, 1, true);
     struct vmig_error err;
     struct writer w;
     writer_init(&w);
@@ -196,7 +197,7 @@ static void wrong_fields_are_refused_where_they_stand(void **state)
 static void a_state_that_contradicts_itself_is_not_written(void **state)
 {
     (void)state;
-    struct pci_config_state *s = make_state(256, 2, false);
+    struct vmig_pci_state *s = make_state(256, 2, false);
     struct vmig_error err;
     struct writer w;
     writer_init(&w);
@@ -207,7 +208,7 @@ static void a_state_that_contradicts_itself_is_not_written(void **state)
     s->irq_state[3] = 2;
     assert_refused(pci_config_write(&w, s, &err), &err, EINVAL, "interrupt line 3 is 2");
     s->irq_state[3] = 0;
-    s->size = 257;
+    s->config_bytes = 257;
     assert_refused(pci_config_write(&w, s, &err), &err, EINVAL, "257 bytes");
     assert_int_equal(w.length, 0);
     writer_done(&w);

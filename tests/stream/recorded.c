@@ -23,7 +23,7 @@ struct told {
     uint8_t record_section[RECORDS_MAX];
     uint8_t data[2][256]; /* of the devices, in the order of their START */
     size_t data_length[2];
-    struct pci_config_state config;
+    struct vmig_pci_state config;
     unsigned num_configs, num_commands;
     uint16_t commands[8];
 };
@@ -114,7 +114,7 @@ static int on_data(void *opaque, const struct qemu_section *section, const void 
 }
 
 static int on_config(void *opaque, const struct qemu_section *section,
-                     const struct pci_config_state *config, struct vmig_error *err)
+                     const struct vmig_pci_state *config, struct vmig_error *err)
 {
     (void)section;
     (void)err;
@@ -441,9 +441,9 @@ static void check_records(const struct told *t, const char *device,
     assert_int_equal(n, count);
 }
 
-static void check_mtty_config(const struct pci_config_state *config)
+static void check_mtty_config(const struct vmig_pci_state *config)
 {
-    assert_int_equal(config->size, 4096);
+    assert_int_equal(config->config_bytes, 4096);
     assert_int_equal(config->num_vectors, 0);
     assert_false(config->has_ramfb);
     assert_memory_equal(config->config, "\x48\x43\x53\x32", 4); /* mtty: vendor 4348, device 3253 */

@@ -72,9 +72,9 @@ static void live_ends(struct writer *w)
 
 static void device_config(struct writer *w)
 {
-    static struct pci_config_state state; /* tests have one thread */
+    static struct vmig_pci_state state; /* tests have one thread */
     memset(&state, 0, sizeof(state));
-    state.size = PCI_CONFIG_SMALL;
+    state.config_bytes = PCI_CONFIG_SMALL;
     state.num_vectors = 3;
     state.has_ramfb = true;
     state.config[6] = 0x10; /* a capability list ... */
