@@ -186,10 +186,25 @@ int vmig_migration_wait_resolved(struct vmig_migration *migration, struct vmig_e
 
 #define VMIG_DEVICES_MAX 64
 
+/* One device's bytes and times, by phase: its data while the workload runs and in the pause, and what
+ * each step took. At the source load_ms and resume_ms are what the target said. */
 struct vmig_device_statistics {
     char id[64];
-    uint64_t precopy_bytes, stop_copy_bytes; /* of device data */
+    uint64_t precopy_bytes, stop_copy_bytes; /* of device data: given, at the target taken */
+    /* Entering PRE_COPY or RESUMING; to the P2P state; to STOP_COPY; giving the rest of its data; out of
+     * RESUMING, having checked its data; to RUNNING, at a source that failed as well. */
     double setup_ms, quiesce_ms, stop_ms, complete_ms, load_ms, resume_ms;
+};
+/* More of the same device. */
+struct vmig_device_progress {
+    enum vmig_state state; /* where our last request left it */
+    const char *step;      /* what it is doing: "iterate"; "" when nothing. Static string */
+    uint64_t
+        remaining_bytes; /* source: what it said it has, less what it gave since; 100 GiB where it
+                                 does not tell */
+    double iterate_ms;   /* source: giving its data in all rounds */
+    double loading_ms;   /* target: taking its data */
+    double cleanup_ms;   /* after the pause */
 };
 /* What a pause is made of; the terms together are its length. */
 struct vmig_pause {
@@ -208,13 +223,14 @@ struct vmig_statistics {
     size_t size; /* in: sizeof(struct vmig_statistics) */
     enum vmig_status status;
     double total_ms, downtime_ms, predicted_downtime_ms;
-    /* Time of each stage and bytes on the wire in it, by enum vmig_stage. */
+    /* Time of each stage and bytes on the wire in it, sent or at the target received, by enum
+     * vmig_stage. */
     double stage_ms[VMIG_STAGE_COUNT];
     uint64_t stage_bytes[VMIG_STAGE_COUNT];
     unsigned rounds;
     uint64_t ram_bytes;                       /* total size */
-    uint64_t ram_sent_bytes;                  /* of pages with content */
-    uint64_t ram_zero_pages, ram_dirty_pages; /* dirty_pages: sent after the first round */
+    uint64_t ram_sent_bytes;                  /* of pages with content; at the target received */
+    uint64_t ram_zero_pages, ram_dirty_pages; /* dirty_pages: sent after the first round; source */
     double bandwidth_bytes_per_s;
     unsigned num_devices;
     struct vmig_device_statistics devices[VMIG_DEVICES_MAX];
@@ -222,9 +238,37 @@ struct vmig_statistics {
     struct vmig_pause predicted, measured;
     /* Source: of devices[i], what was chosen; AUTO: nothing was, yet or because no memory moves. */
     enum vmig_dirty_tracking dirty_tracking[VMIG_DEVICES_MAX];
+
+    /* All bytes on all channels, framing included: sent, at the target received. The two parts are
+     * those while the workload ran and those while it stood still; the target learns from the end of a
+     * participant's data that it does, and until then counts everything as pre-copy. */
+    uint64_t transferred_bytes, precopy_bytes, downtime_bytes;
+    uint64_t data_channel_bytes; /* of them, on data channels */
+    uint64_t vfio_bytes;         /* device data: the sum over all devices and both phases */
+    /* Source: what is left of all that moves, of memory and of devices, as told when it was looked
+     * last, less what was sent since. 0 when completed. */
+    uint64_t remaining_bytes, ram_remaining_bytes;
+    uint64_t page_size_bytes;
+    uint64_t
+        ram_normal_pages; /* with content: ram_sent_bytes is these; ram_zero_pages are the others */
+    /* Source: how often it was asked what was written: in setup, before and after each round, in the
+     * pause. Without memory 0. */
+    uint64_t dirty_syncs;
+    double dirty_pages_per_s; /* source: written by the workload and its devices between two looks;
+                                 older ones weigh less. 0 when completed */
+    /* In the last tenth of a second or more; once it has ended, of all of it. Pages with and without
+     * content; mbps is 1,000,000 bits a second. */
+    double mbps, pages_per_s;
+    double setup_ms; /* until the rounds begin: the stages prepare and setup */
+    double
+        expected_downtime_ms; /* source: predicted_downtime_ms, or downtime-limit before there is one */
+    /* Why it failed, was cancelled or hangs; code 0: nothing of the kind. While devices go back to
+     * RUNNING that is known already. */
+    struct vmig_error error;
+    struct vmig_device_progress progress[VMIG_DEVICES_MAX]; /* of devices[i] */
 };
-/* Any thread. While a migration runs, devices are left out (num_devices 0): their figures are complete
- * when it has ended. */
+/* Any thread; never waits for a device or a peer. While a migration runs everything is as of now, and
+ * parts add up to their sum: the stages' bytes (stage_bytes) and times, too. */
 void vmig_migration_query(struct vmig_migration *migration, struct vmig_statistics *ret);
 
 #ifdef __cplusplus

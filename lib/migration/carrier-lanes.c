@@ -41,7 +41,7 @@ static int send_packet(struct lane *lane, struct iovec *iov, unsigned count, str
                                "data channel %u failed after %llu bytes in total: %s", lane->index,
                                (unsigned long long)atomic_load(&m->sent_bytes), strerror(-rc));
     }
-    atomic_fetch_add(&m->sent_bytes, length);
+    statistics_sent(m, length, true);
     return 0;
 }
 

@@ -40,7 +40,7 @@ static int send_vector(struct vmig_migration *m, struct iovec *iov, unsigned cou
             "writing the stream after %llu bytes: %s; the source keeps its devices, make "
             "room or look at the reader and send again",
             (unsigned long long)atomic_load(&m->sent_bytes), strerror(-rc));
-    atomic_fetch_add(&m->sent_bytes, length);
+    statistics_sent(m, length, false);
     return 0;
 }
 

@@ -79,6 +79,7 @@ static void learn_device(struct participant *p, double ms)
 static void look_at(struct participant *p, double ms)
 {
     uint64_t bytes = convergence_bytes(p);
+    statistics_left(p, bytes);
     if (ms > 0 && p->kind == PARTICIPANT_RAM)
         learn_ram(p, ms);
     else if (ms > 0)
@@ -89,6 +90,13 @@ static void look_at(struct participant *p, double ms)
         p->learned.bytes_max = bytes;
 }
 
+static void note_dirty_rate(struct vmig_migration *m, const struct participant *ram)
+{
+    double bytes = rate_of(&ram->learned.by_workload) + rate_of(&ram->learned.by_itself);
+    LOCK_SCOPE(&m->lock);
+    m->statistics.dirty_pages_per_s = bytes * 1e3 / RAM_PAGE_SIZE;
+}
+
 void convergence_look(struct vmig_migration *m, double since_ms)
 {
     for (unsigned i = 0; i < m->num_participants; i++) {
@@ -97,6 +105,7 @@ void convergence_look(struct vmig_migration *m, double since_ms)
         if (p->kind != PARTICIPANT_RAM)
             continue;
         m->model.sync_ms = participant_ram_sync_ms(p->opaque);
+        note_dirty_rate(m, p);
         p->learned.bytes_max = ram_size_bytes(m->ram);
     }
 }

@@ -74,7 +74,8 @@ static bool has_complete(const struct participant *p)
 
 static int call_complete(struct participant *p, struct vmig_error *err)
 {
-    p->precopy_bytes = p->data_bytes;
+    p->precopy_bytes = atomic_load(&p->data_bytes);
+    p->switched = true;
     int rc = p->ops->complete(p->opaque, &p->writer, err);
     if (rc == 0)
         rc = run_check(p->migration, err); /* abandoned meanwhile, it finds no channel any more */
@@ -172,7 +173,9 @@ static int run_step(void *arg, struct vmig_error *err)
 {
     struct participant *p = arg;
     enum step step = p->step;
+    atomic_store(&p->doing, steps[step].name);
     int rc = steps[step].call(p, err);
+    atomic_store(&p->doing, NULL);
     if (rc >= 0)
         return rc;
     error_set(err, rc, steps[step].stage, p->id, NULL, "%s: %s", steps[step].name, strerror(-rc));
@@ -350,6 +353,8 @@ static bool is_idle(struct participant *p)
 static int take_result(struct participant *p, enum step step, struct vmig_error *err)
 {
     p->step_ms[step] = worker_last_ms(p->worker);
+    if (step == STEP_ITERATE)
+        p->iterate_ms = p->iterate_ms + p->step_ms[step];
     p->step_rc = worker_result(p->worker, err);
     note_health(p, step);
     return p->step_rc;

@@ -152,6 +152,7 @@ static int check_participant(struct vmig_migration *m, json_t *entry, unsigned i
     struct participant *other = m->participants[index];
     if (index > p->index)
         return refuse(err, id, "layout-mismatch", "the source lists \"%.60s\" twice", id);
+    LOCK_SCOPE(&m->lock); /* somebody may ask how it goes */
     m->participants[p->index] = other;
     other->index = p->index;
     m->participants[index] = p;

@@ -34,6 +34,7 @@ static int send_hello(struct lane *lane, struct vmig_error *err)
     if (rc < 0)
         return error_set(err, rc, VMIG_STAGE_PREPARE, NULL, "connection-lost",
                          "data channel %u: %s", lane->index, strerror(-rc));
+    statistics_sent(m, sizeof(head) + sizeof(m->identity), true);
     return 0;
 }
 
@@ -85,6 +86,7 @@ static int read_exact(struct lane *lane, void *buf, size_t length, struct vmig_e
     if (rc < 0)
         return error_set(err, rc, lane->migration->stage, NULL, "connection-lost",
                          "data channel %u ended: %s", lane->index, strerror(-rc));
+    statistics_received(lane->migration, length, true);
     return 0;
 }
 
@@ -119,6 +121,7 @@ static int on_zero(struct lane *lane, const struct wire_packet *packet, const ui
             return rc;
         if (block->suspect)
             bitmap_clear_range(block->suspect, e.offset_bytes / RAM_PAGE_SIZE, e.pages);
+        atomic_fetch_add(&lane->migration->counters.zero_pages, e.pages);
     }
     return 0;
 }
@@ -170,9 +173,8 @@ static int on_ram(struct lane *lane, const struct wire_packet *packet, const uin
                          "data channel %u ended inside memory: %s", lane->index, strerror(-rc));
     for (unsigned i = 0, digest = 0; packet->digests && i < packet->count; i++)
         digest += compare_extent(lane, packet, list, i, digest);
-    pthread_mutex_lock(&lane->migration->ram_lock);
-    lane->migration->ram_received_bytes += total;
-    pthread_mutex_unlock(&lane->migration->ram_lock);
+    statistics_received(lane->migration, total, true);
+    atomic_fetch_add(&lane->migration->counters.normal_pages, total / RAM_PAGE_SIZE);
     return 0;
 }
 
@@ -210,6 +212,8 @@ static int on_mark(struct lane *lane, const struct wire_packet *packet, const ui
 {
     (void)list;
     struct participant *p = lane->migration->participants[packet->participant];
+    if (packet->kind == WIRE_PACKET_END)
+        statistics_switched(p);
     if (p->kind == PARTICIPANT_RAM)
         return 0; /* its end is the last barrier */
     return load_mark(p, packet->kind == WIRE_PACKET_END ? INBOX_END : INBOX_INITIAL, err);
@@ -226,6 +230,7 @@ static int on_barrier(struct lane *lane, const struct wire_packet *packet, const
     if (++m->lanes_at_barrier == m->num_lanes) {
         m->lanes_at_barrier = 0;
         m->barrier_round++;
+        statistics_round(m);
         pthread_cond_broadcast(&m->changed);
     }
     while (m->barrier_round < packet->sequence && !m->aborted)
@@ -268,6 +273,7 @@ static int read_packet(struct lane *lane, struct vmig_error *err)
                    : read_exact(lane, head + 1, sizeof(head) - 1, err);
     if (rc < 0)
         return rc;
+    statistics_received(lane->migration, 1, true);
     rc = wire_packet_decode(head, &packet);
     if (rc == -EBADMSG)
         return changed(lane, NULL, "a packet's header", err);
@@ -340,6 +346,7 @@ static int accept_hello(struct vmig_migration *m, struct channel *channel, unsig
                          "data channel %u does not belong to this migration; is another source "
                          "using the same address?",
                          index);
+    statistics_received(m, sizeof(bytes), true);
     return 0;
 }
 

@@ -77,7 +77,9 @@ static int load_one(struct participant *p, const struct inbox_item *item, struct
 {
     digest_update(p->digest, item->buf, item->length_bytes);
     p->data_bytes += item->length_bytes;
+    uint64_t start = clock_ns();
     int rc = p->ops->load(p->opaque, item->buf, item->length_bytes, err);
+    p->loading_ms = p->loading_ms + clock_ms_since(start);
     if (rc == 0)
         rc = run_check(p->migration, err); /* abandoned meanwhile, it finds no channel any more */
     return rc < 0 ? rc : give_credit(p, item->length_bytes, err);

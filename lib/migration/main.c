@@ -33,7 +33,7 @@ static int sent(struct vmig_migration *m, int rc, size_t length, struct vmig_err
     if (rc < 0)
         return lost(m, rc, err);
     if (m->side == SIDE_SOURCE)
-        atomic_fetch_add(&m->sent_bytes, length);
+        statistics_sent(m, length, false);
     return 0;
 }
 

@@ -32,6 +32,7 @@
 #include "lib/migration/inbox.h"
 #include "lib/migration/listeners.h"
 #include "lib/migration/parameters.h"
+#include "lib/migration/statistics.h"
 #include "lib/migration/turnstile.h"
 #include "lib/migration/vmstates.h"
 #include "lib/migration/wire.h"
@@ -117,7 +118,13 @@ struct participant {
     enum step step; /* being or last done */
     bool wanted;    /* takes part in the step that runs */
     int step_rc;    /* of that step, once it was waited for */
-    double step_ms[STEP_COUNT];
+    /* any thread reads these: what it does (static string; NULL: nothing), what that took, with all
+     * rounds in one, and at the target with all calls that take data */
+    _Atomic(const char *) doing;
+    _Atomic double step_ms[STEP_COUNT], iterate_ms, loading_ms;
+    /* what it had when it was looked at last, and how much it had sent then */
+    _Atomic uint64_t left_bytes, left_sent_bytes;
+    atomic_bool switched; /* precopy_bytes is final */
 
     /* source */
     struct vmig_writer writer;
@@ -138,7 +145,8 @@ struct participant {
 
     /* both: this participant's data in order, as sent or as received */
     XXH3_state_t *digest;
-    uint64_t data_bytes, precopy_bytes, sequence;
+    _Atomic uint64_t data_bytes, precopy_bytes;
+    uint64_t sequence;
     /* under lock: it has initial bytes; may announce new ones; how often they were announced (or
      * received), and acknowledged */
     bool precopy, begins_again;
@@ -190,7 +198,7 @@ extern const struct carrier_ops carrier_lanes;    /* carrier-lanes.c */
 struct time_model {
     double sync_ms, round_trip_ms;
     struct recent link;
-    bool link_measured;                 /* by itself */
+    atomic_bool link_measured;          /* by itself */
     uint64_t looked_ns;                 /* 0: not yet */
     char link_kind[HISTORY_KIND_BYTES]; /* whom it leads to */
     double past[HISTORY_TERMS];         /* of that kind and HISTORY_HOST */
@@ -229,7 +237,8 @@ struct vmig_migration {
     bool yielded;    /* rule R1 of the hand-over: the other side may run */
     int resolved_rc; /* of running here after a resolution */
     struct vmig_error resolved_error;
-    struct vmig_statistics statistics;
+    struct vmig_statistics statistics; /* what is not in counters */
+    struct rate_window rate;
     uint64_t stage_start_ns;
     /* source: what the return path said */
     bool link_dead, peer_ready, peer_loaded, peer_running;
@@ -271,13 +280,11 @@ struct vmig_migration {
     struct lane lanes[LANES_MAX];
     pthread_t return_path;
     bool return_path_running;
-    pthread_mutex_t ram_lock; /* touched and suspect bitmaps; and */
-    uint64_t ram_received_bytes;
-    void *page_copies;  /* WIRE_RAM_BYTES_MAX, or NULL: carrier-sections.c */
-    bool suspects_told; /* source: since the RAM worker looked last */
+    pthread_mutex_t ram_lock; /* touched and suspect bitmaps */
+    void *page_copies;        /* WIRE_RAM_BYTES_MAX, or NULL: carrier-sections.c */
+    bool suspects_told;       /* source: since the RAM worker looked last */
     atomic_uint_fast64_t sent_bytes;
-    /* what was left when the engine looked last, and how much it had sent then */
-    atomic_uint_fast64_t looked_bytes, looked_sent_bytes;
+    struct counters counters;
     _Atomic enum vmig_stage stage; /* the engine's; others name it in errors */
     struct throttle {
         pthread_mutex_t lock;
@@ -292,7 +299,7 @@ struct vmig_migration {
     char *history_path;      /* NULL: nothing is remembered */
     struct history *history; /* what was remembered when this run began, or NULL */
     uint64_t history_now_s;
-    unsigned round;
+    atomic_uint round;
     bool set_up, workload_stopped, completing;
     const struct participant *told_unknown; /* its size is not known, and the host was told */
     /* What tests take away to prove that verification notices; NULL and false otherwise. */

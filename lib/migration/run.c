@@ -18,7 +18,6 @@
 /* Everything that one run leaves behind is put back here, so that a second attempt starts clean. */
 static void reset_participant(struct participant *p)
 {
-    memset(p->step_ms, 0, sizeof(p->step_ms));
     p->pending = (struct vmig_pending) { 0 };
     p->pending_exact = p->moved = p->end_open = p->initial_due = p->ended = p->precopy =
         p->begins_again = false;
@@ -29,7 +28,7 @@ static void reset_participant(struct participant *p)
         device_accept_reset(p->device);
     p->next_warning_ns = 0;
     p->credit_bytes = 0;
-    p->data_bytes = p->precopy_bytes = p->sequence = 0;
+    p->sequence = 0;
     memset(&p->learned, 0, sizeof(p->learned));
     memset(&p->forecast, 0, sizeof(p->forecast));
     XXH3_64bits_reset(p->digest);
@@ -45,7 +44,7 @@ static void reset_run(struct vmig_migration *m)
     m->peer_error = (struct vmig_error) { 0 };
     m->first_error = (struct vmig_error) { 0 };
     m->handover = HANDOVER_NONE;
-    m->statistics = (struct vmig_statistics) { .size = sizeof(m->statistics) };
+    statistics_reset_locked(m);
     m->link_dead = m->peer_ready = m->peer_loaded = m->peer_running = false;
     m->peer_hello = false;
     m->round_loaded = m->lanes_at_barrier = m->barrier_round = 0;
@@ -56,8 +55,6 @@ static void reset_run(struct vmig_migration *m)
     m->num_lanes = 0;
     XXH3_64bits_reset(m->said);
     XXH3_64bits_reset(m->heard);
-    m->sent_bytes = m->looked_bytes = m->looked_sent_bytes = 0;
-    m->ram_received_bytes = 0;
     m->suspects_told = false;
     m->throttle.next_ns = 0;
     m->model = (struct time_model) { 0 };
@@ -202,7 +199,7 @@ void run_stage(struct vmig_migration *m, enum vmig_stage stage)
 {
     {
         LOCK_SCOPE(&m->lock);
-        uint64_t now = clock_ns(), sent = atomic_load(&m->sent_bytes);
+        uint64_t now = clock_ns(), sent = statistics_transferred(m);
         m->statistics.stage_ms[m->stage] += (double)(now - m->stage_start_ns) / 1e6;
         uint64_t before = 0;
         for (unsigned i = 0; i < VMIG_STAGE_COUNT; i++)
@@ -223,14 +220,6 @@ void run_status(struct vmig_migration *m, enum vmig_status status)
     run_event(m, VMIG_EVENT_STATUS, NULL);
 }
 
-/* A guess between two looks: what was sent since then is not left any more. */
-static uint64_t remaining(struct vmig_migration *m)
-{
-    uint64_t since = atomic_load(&m->sent_bytes) - atomic_load(&m->looked_sent_bytes);
-    uint64_t looked = atomic_load(&m->looked_bytes);
-    return looked > since ? looked - since : 0;
-}
-
 unsigned run_rounds(const struct vmig_migration *m)
 {
     return m->round - m->model.link_measured;
@@ -243,13 +232,14 @@ void run_event(struct vmig_migration *m, enum vmig_event_kind kind, const char *
         .stage = m->stage,
         .round = run_rounds(m),
         .sent_bytes = atomic_load(&m->sent_bytes),
-        .remaining_bytes = remaining(m),
+        .remaining_bytes = statistics_remaining(m),
         .text = text,
         .lead_ms = kind == VMIG_EVENT_QUIESCE_NOTICE ? m->notice.lead_ms : 0,
     };
     {
         LOCK_SCOPE(&m->lock);
         event.status = m->statistics.status;
+        statistics_tick_locked(m);
     }
     listeners_tell(&m->listeners, &event);
     if (m->host.event)
@@ -295,6 +285,7 @@ int participant_add(struct vmig_migration *m, const struct participant *desc,
     p->digest = digest;
     p->writer = (struct vmig_writer) { .migration = m, .participant = p };
     inbox_init(&p->inbox, WIRE_WINDOW_BYTES);
+    LOCK_SCOPE(&m->lock); /* somebody may ask how it goes */
     m->participants[m->num_participants++] = p;
     return 0;
 }

@@ -91,7 +91,8 @@ static int add_entry(struct manifest *list, struct participant *p, const char *i
     bool target = p->migration->side == SIDE_TARGET;
     struct manifest_entry entry = {
         .kind = manifest_kinds[p->kind],
-        .length_bytes = ram && target ? p->migration->ram_received_bytes : p->data_bytes,
+        .length_bytes =
+            ram && target ? p->migration->counters.normal_pages * RAM_PAGE_SIZE : p->data_bytes,
         .digest = digest_of(p),
     };
     snprintf(entry.id, sizeof(entry.id), "%s", id);

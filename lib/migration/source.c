@@ -248,8 +248,6 @@ static int look(struct vmig_migration *m, struct vmig_error *err)
     int rc = crew_run(m, STEP_PENDING, err);
     m->model.looked_ns = now;
     convergence_look(m, before ? (double)(now - before) / 1e6 : 0);
-    atomic_store(&m->looked_bytes, convergence_remaining(m));
-    atomic_store(&m->looked_sent_bytes, atomic_load(&m->sent_bytes));
     run_event(m, VMIG_EVENT_ROUND, NULL);
     if (rc == 0)
         tell_unknown(m);
@@ -389,6 +387,7 @@ static int let_run(struct vmig_migration *m, struct vmig_error *err)
     if (rc == 0 && m->host.start)
         rc = m->host.start(m->host.opaque, err);
     m->workload_stopped = rc != 0;
+    statistics_pause(m, m->workload_stopped);
     return rc;
 }
 
@@ -396,6 +395,7 @@ static int stop_workload(struct vmig_migration *m, struct vmig_error *err)
 {
     m->pause_start_ns = clock_ns();
     m->workload_stopped = true;
+    statistics_pause(m, true);
     cancel_waiting(m, "the host to stop the workload");
     int rc = m->host.stop ? m->host.stop(m->host.opaque, err) : 0;
     cancel_waits_no_more(m);
@@ -525,6 +525,7 @@ static int source_fail(struct vmig_migration *m, struct vmig_error *err)
     bool cancelled = err->code == -ECANCELED;
     enum recovery_point point = recovery_point(m);
     run_abort(m, err);
+    statistics_error(m, err);
     run_status(m, cancelled ? VMIG_STATUS_CANCELLING : VMIG_STATUS_FAILED);
     run_stage(m, VMIG_STAGE_RESUME);
     say_abort(m, err);
@@ -541,6 +542,7 @@ static int source_fail(struct vmig_migration *m, struct vmig_error *err)
         crew_run(m, STEP_CLEANUP, NULL);
     if (cancelled)
         say_cancelled(m, err);
+    statistics_error(m, err);
     run_status(m, cancelled ? VMIG_STATUS_CANCELLED : VMIG_STATUS_FAILED);
     return err->code;
 }
@@ -585,6 +587,7 @@ VMIG_EXPORT int vmig_migration_send(struct vmig_migration *m, const char *addres
         rc = run_stages(m, &where, &first);
     if (rc == -EUCLEAN && m->handover == HANDOVER_GAVE_UP) {
         error_copy(err, &first);
+        statistics_error(m, &first);
         return run_hold(m);
     }
     if (rc == -ECANCELED) { /* whatever was interrupted by it */

@@ -50,6 +50,7 @@ static int on_ram_page(struct target *t, const struct qemu_section *s, struct pa
     if (item->flags & QEMU_RAM_ZERO) {
         if (item->fill)
             return target_damaged(t, s, err, "a filled page whose byte is not zero");
+        atomic_fetch_add(&t->m->counters.zero_pages, 1);
         return ram_load_zero(t->block, item->offset, RAM_PAGE_SIZE, err);
     }
     bitmap_set(t->block->touched, item->offset / RAM_PAGE_SIZE);
@@ -58,7 +59,7 @@ static int on_ram_page(struct target *t, const struct qemu_section *s, struct pa
     t->reader.digest = t->m->heard;
     if (t->m->ram_digest || t->m->one_way) /* which does not say beforehand */
         digest_update(p->digest, (char *)t->block->desc.vaddr + item->offset, RAM_PAGE_SIZE);
-    t->m->ram_received_bytes += RAM_PAGE_SIZE;
+    atomic_fetch_add(&t->m->counters.normal_pages, 1);
     return 0;
 }
 

@@ -41,6 +41,14 @@ void target_wait(struct target *t)
     t->inside = true;
 }
 
+static ssize_t read_main(struct vmig_migration *m, void *buf, size_t size)
+{
+    ssize_t n = channel_read(m->main, buf, size);
+    if (n > 0)
+        statistics_received(m, (size_t)n, false);
+    return n;
+}
+
 /* Reads end with the run, whatever stands behind the channel. Once LOADED was said a cancel does not
  * end it: the source may have given up since (rule L2). */
 static ssize_t fill(void *opaque, void *buf, size_t size)
@@ -57,7 +65,7 @@ static ssize_t fill(void *opaque, void *buf, size_t size)
         if (n > 0 && p[1].revents)
             return -ECANCELED;
         if (n > 0 && p[0].revents)
-            return channel_read(t->m->main, buf, size);
+            return read_main(t->m, buf, size);
         cancel_name(t->m, false);
         crew_watch(t->m);
         t->stalled = !may_stall(t) && clock_ms_since(start_ns) >= t->m->stall_ms;
@@ -403,6 +411,8 @@ static int on_participant(struct target *t, const struct qemu_section *s, struct
         if (rc < 0)
             return rc;
     }
+    if (s->type == QEMU_SECTION_END)
+        statistics_switched_at(p, s->offset);
     return p->kind == PARTICIPANT_RAM ? target_load_ram(t, s, p, err)
                                       : target_load_device(t, s, p, err);
 }
@@ -510,6 +520,7 @@ static void target_fail(struct vmig_migration *m, struct vmig_error *err)
     enum recovery_point point = recovery_point(m);
     struct vmig_error recovery = { 0 };
     run_abort(m, err);
+    statistics_error(m, err);
     run_status(m, cancelled ? VMIG_STATUS_CANCELLING : VMIG_STATUS_FAILED);
     say_failed(m, err);
     lanes_end(m);
@@ -531,6 +542,7 @@ static void target_fail(struct vmig_migration *m, struct vmig_error *err)
         snprintf(err->text, sizeof(err->text), "cancelled; %s",
                  m->set_up ? "what was loaded here is dropped and the source goes on"
                            : "nothing had been touched here");
+    statistics_error(m, err);
     run_status(m, cancelled ? VMIG_STATUS_CANCELLED : VMIG_STATUS_FAILED);
 }
 
@@ -566,6 +578,7 @@ VMIG_EXPORT int vmig_migration_receive(struct vmig_migration *m, const char *add
         rc = receive(m, &where, &first);
     if (rc == -EUCLEAN && m->handover == HANDOVER_LOADED) {
         error_copy(err, &first);
+        statistics_error(m, &first);
         return run_hold(m);
     }
     if (rc < 0) {

@@ -14,8 +14,10 @@ static int put_chunk(struct participant *p, const void *buf, size_t length, stru
     if (rc < 0)
         return rc;
     digest_update(p->digest, buf, length);
-    p->data_bytes += length;
-    return m->carrier->data(p, buf, length, err);
+    rc = m->carrier->data(p, buf, length, err);
+    if (rc == 0)
+        p->data_bytes += length;
+    return rc;
 }
 
 VMIG_EXPORT int vmig_writer_put(struct vmig_writer *writer, const void *buf, size_t length_bytes,

@@ -159,6 +159,7 @@ static int sync_dirty(struct ram_participant *r, struct vmig_error *err)
 {
     uint64_t start = clock_ns();
     int rc = 0;
+    atomic_fetch_add(&r->m->counters.dirty_syncs, 1);
     take_suspects(r);
     for (unsigned i = 0; rc == 0 && i < r->num_trackers; i++) {
         rc = sync_tracker(r, i, err);
@@ -174,6 +175,7 @@ static int look(struct ram_participant *r, struct vmig_error *err)
     unsigned cpu = r->m->parameters[PARAMETER_TRACKER] != TRACKER_CPU_NONE;
     uint64_t start = clock_ns(), before = 0;
     int rc = 0;
+    atomic_fetch_add(&r->m->counters.dirty_syncs, 1);
     take_suspects(r);
     if (!cpu)
         before = ram_dirty_pages(r->m->ram);
@@ -220,6 +222,7 @@ static int ram_setup(void *opaque, struct vmig_error *err)
         rc = start_trackers(r, err);
     if (rc == 0)
         rc = ram_mark_populated(r->m->ram, err);
+    atomic_fetch_add(&r->m->counters.dirty_syncs, 1);
     r->populated_pages = ram_dirty_pages(r->m->ram);
     if (rc < 0)
         stop_trackers(r);
@@ -253,15 +256,10 @@ static int send_batch(struct ram_participant *r, struct participant *p, struct v
     if (rc < 0)
         return rc;
     uint64_t pages = r->batch_bytes / RAM_PAGE_SIZE;
-    struct vmig_statistics *s = &r->m->statistics;
-    pthread_mutex_lock(&r->m->lock);
-    if (zero)
-        s->ram_zero_pages += pages;
-    else
-        s->ram_sent_bytes += r->batch_bytes;
+    struct counters *c = &r->m->counters;
+    atomic_fetch_add(zero ? &c->zero_pages : &c->normal_pages, pages);
     if (!r->first_round)
-        s->ram_dirty_pages += pages;
-    pthread_mutex_unlock(&r->m->lock);
+        atomic_fetch_add(&c->dirty_pages, pages);
     if (!zero)
         p->data_bytes += r->batch_bytes;
     r->num_batch = 0;

@@ -11,8 +11,8 @@
 
 struct tracking {
     enum vmig_dirty_tracking wanted;
-    enum vmig_dirty_tracking chosen; /* AUTO: nothing yet */
-    char why_not[500];               /* what was tried before that, and why it is not that; or "" */
+    _Atomic enum vmig_dirty_tracking chosen; /* AUTO: nothing yet. Any thread reads it */
+    char why_not[500]; /* what was tried before that, and why it is not that; or "" */
 };
 
 /* Start a tracker of @device from that source, DEVICE or IOMMU. */
