@@ -9,6 +9,7 @@
 #include "fuzz/fuzz.h"
 #include "lib/error.h"
 #include "lib/migration/migration.h"
+#include "lib/migration/participants.h"
 
 #define RAM_BYTES 65536u
 

@@ -9,5 +9,6 @@
 #include <vfio-migrate/pci.h>
 #include <vfio-migrate/migration.h>
 #include <vfio-migrate/vmstate.h>
+#include <vfio-migrate/settings.h>
 
 #endif

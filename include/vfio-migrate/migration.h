@@ -72,6 +72,7 @@ struct vmig_event {
     uint64_t sent_bytes, remaining_bytes;
     const char *text; /* borrowed for the call; NULL where there is none */
     unsigned lead_ms; /* QUIESCE_NOTICE: until the workload stops, 0 when that is called off */
+    const char *code; /* WARNING: stable, see vfio-migrate(7); borrowed as text. Else NULL */
 };
 
 /* The embedding program. NULL members are skipped. */

@@ -115,6 +115,9 @@ bool device_is_mapped(struct vmig_device *device, uint64_t iova, uint64_t size_b
  * (UINT64_MAX: nowhere). Any thread. */
 void device_find_mapping(struct vmig_device *device, uint64_t iova, struct device_mapping *ret);
 
+/* 0: nothing is mapped. Any thread. */
+uint64_t device_largest_mapping(struct vmig_device *device);
+
 /* "Input/output error" for -EIO. Static string. */
 const char *device_errno_text(int rc);
 

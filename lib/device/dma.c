@@ -49,6 +49,16 @@ bool device_is_mapped(struct vmig_device *device, uint64_t iova, uint64_t size_b
     return at->iova <= iova && size_bytes <= at->iova + at->size_bytes - iova;
 }
 
+uint64_t device_largest_mapping(struct vmig_device *device)
+{
+    LOCK_SCOPE(&device->lock);
+    uint64_t largest = 0;
+    for (unsigned i = 0; i < device->num_mappings; i++)
+        if (device->mappings[i].size_bytes > largest)
+            largest = device->mappings[i].size_bytes;
+    return largest;
+}
+
 void device_find_mapping(struct vmig_device *device, uint64_t iova, struct device_mapping *ret)
 {
     LOCK_SCOPE(&device->lock);

@@ -166,7 +166,7 @@ void aftermath_remember(struct vmig_migration *m)
     note_host(m, news);
     note_link(m, news);
     if (history_save(m->history_path, m->history_now_s, news, &err) < 0)
-        run_event(m, VMIG_EVENT_WARNING, err.text);
+        run_warning(m, err.reason, err.text);
 }
 
 void aftermath_recall(struct vmig_migration *m, const struct address *address)
@@ -181,7 +181,7 @@ void aftermath_recall(struct vmig_migration *m, const struct address *address)
         return;
     m->history = history_new();
     if (m->history && history_load(m->history_path, m->history_now_s, m->history, &err) < 0)
-        run_event(m, VMIG_EVENT_WARNING, err.text);
+        run_warning(m, err.reason, err.text);
 }
 
 VMIG_EXPORT int vmig_migration_set_history(struct vmig_migration *m, const char *path,

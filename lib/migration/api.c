@@ -13,7 +13,7 @@
 #include "lib/clock.h"
 #include "lib/migration/control.h"
 #include "lib/migration/migration.h"
-#include "lib/participant/device.h"
+#include "lib/migration/participants.h"
 #include "lib/participant/ram.h"
 
 static const char *const status_names[] = {
@@ -107,15 +107,6 @@ VMIG_EXPORT struct vmig_migration *vmig_migration_new(const struct vmig_host *ho
     return m;
 }
 
-static void free_participant(struct participant *p)
-{
-    if (p->free_opaque)
-        p->free_opaque(p->opaque);
-    XXH3_freeState(p->digest);
-    inbox_done(&p->inbox);
-    free(p);
-}
-
 VMIG_EXPORT struct vmig_migration *vmig_migration_free(struct vmig_migration *m)
 {
     if (!m)
@@ -138,8 +129,8 @@ void migration_unref(struct vmig_migration *m)
 {
     if (atomic_fetch_sub(&m->refs, 1) != 1)
         return;
-    for (unsigned i = 0; i < m->num_participants; i++)
-        free_participant(m->participants[i]);
+    participants_free(m);
+    blockers_done(&m->own_blockers);
     vmstates_done(&m->vmstates);
     ram_free(m->ram);
     close_eventfds(m);
@@ -197,55 +188,6 @@ VMIG_EXPORT int vmig_migration_add_ram(struct vmig_migration *m, const struct vm
     if (rc < 0)
         ram_drop_last(m->ram); /* so that it can be added once more */
     return rc;
-}
-
-VMIG_EXPORT int vmig_migration_add_device(struct vmig_migration *m, struct vmig_device *device,
-                                          struct vmig_error *err)
-{
-    struct participant p = {
-        .kind = PARTICIPANT_DEVICE,
-        .ops = &participant_device_ops,
-        .device = device,
-        .free_opaque = participant_device_free,
-    };
-    snprintf(p.id, sizeof(p.id), "%s", vmig_device_id(device));
-    snprintf(p.idstr, sizeof(p.idstr), "%s/vfio", p.id);
-    int rc = refuse_running(m, p.id, err);
-    if (rc == 0)
-        rc = participant_device_identity(device, p.identity, sizeof(p.identity), err);
-    if (rc < 0)
-        return rc;
-    p.opaque = participant_device_new(m, device);
-    if (!p.opaque)
-        return error_set(err, ENOMEM, VMIG_STAGE_PREPARE, p.id, NULL, "out of memory");
-    rc = participant_add(m, &p, err);
-    if (rc < 0)
-        participant_device_free(p.opaque);
-    return rc;
-}
-
-VMIG_EXPORT int vmig_migration_set_dirty_tracking(struct vmig_migration *m, const char *device_id,
-                                                  enum vmig_dirty_tracking how,
-                                                  struct vmig_error *err)
-{
-    bool found = !device_id;
-    if ((unsigned)how >= VMIG_DIRTY_COUNT)
-        return error_set(err, EINVAL, VMIG_STAGE_NONE, device_id, NULL,
-                         "no dirty tracking has the number %d", (int)how);
-    LOCK_SCOPE(&m->lock);
-    if (m->side != SIDE_NONE)
-        return error_set(err, EBUSY, VMIG_STAGE_NONE, device_id, "migration-running",
-                         "dirty tracking cannot be changed while a migration runs");
-    for (unsigned i = 0; i < m->num_participants; i++) {
-        struct participant *p = m->participants[i];
-        if (p->kind == PARTICIPANT_DEVICE && (!device_id || strcmp(p->id, device_id) == 0)) {
-            p->tracking.wanted = how;
-            found = true;
-        }
-    }
-    return found ? 0
-                 : error_set(err, ENOENT, VMIG_STAGE_NONE, device_id, NULL,
-                             "no device of this migration has this id");
 }
 
 VMIG_EXPORT int vmig_migration_add_participant(struct vmig_migration *m, const char *id,

@@ -217,10 +217,10 @@ static void tell_late(struct vmig_migration *m)
         m->told_late = true;
         drain(m->watch.late_fd);
     }
-    run_event(m, VMIG_EVENT_WARNING,
-              m->side == SIDE_SOURCE
-                  ? "too late to cancel: the source has given up and the target is to run"
-                  : "too late to cancel: all has arrived here and the source may have given up");
+    run_warning(m, "too-late",
+                m->side == SIDE_SOURCE
+                    ? "too late to cancel: the source has given up and the target is to run"
+                    : "too late to cancel: all has arrived here and the source may have given up");
 }
 
 void cancel_name(struct vmig_migration *m, bool slow)

@@ -25,6 +25,7 @@
 #include "lib/error.h"
 #include "lib/migration/control.h"
 #include "lib/migration/migration.h"
+#include "lib/migration/participants.h"
 #include "lib/participant/device.h"
 
 static const char *const kind_names[] = {

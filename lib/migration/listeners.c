@@ -68,6 +68,8 @@ static char *line_of(const struct vmig_event *event)
                   (json_int_t)event->remaining_bytes);
     if (json && event->text)
         json_object_set_new(json, "text", text_json(event->text));
+    if (json && event->code)
+        json_object_set_new(json, "code", text_json(event->code));
     if (json && event->kind == VMIG_EVENT_QUIESCE_NOTICE)
         json_object_set_new(json, "lead_ms", json_integer(event->lead_ms));
     CLEANUP_FREE char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;

@@ -24,9 +24,11 @@
 #include <stdatomic.h>
 #include <xxhash.h>
 #include <vfio-migrate/migration.h>
+#include <vfio-migrate/settings.h>
 #include "lib/channel/channel.h"
 #include "lib/memory/ram.h"
 #include "lib/memory/tracker.h"
+#include "lib/migration/blockers.h"
 #include "lib/migration/forecast.h"
 #include "lib/migration/history.h"
 #include "lib/migration/inbox.h"
@@ -103,12 +105,15 @@ struct participant {
     enum participant_kind kind;
     const struct vmig_participant_ops *ops;
     void *opaque;
-    void (*free_opaque)(void *opaque); /* NULL: the host's */
-    struct vmig_device *device;        /* DEVICE */
-    struct tracking tracking;          /* DEVICE; source: RAM's worker chooses, in setup */
+    void (*free_opaque)(void *opaque);    /* NULL: the host's */
+    struct vmig_device *device;           /* DEVICE */
+    struct vmig_device_settings settings; /* DEVICE */
+    unsigned warned;          /* DEVICE; the warnings (bits of enum obstacle) that were told */
+    struct tracking tracking; /* DEVICE; source: RAM's worker chooses, in setup */
     struct worker *worker;
-    bool lost;               /* its worker was abandoned */
-    enum vmig_health health; /* RESET, LOST: its state is gone; crew_health() knows all */
+    bool lost;                        /* its worker was abandoned */
+    struct participant *next_retired; /* of those that were removed and are lost */
+    enum vmig_health health;          /* RESET, LOST: its state is gone; crew_health() knows all */
     /* What its worker asks a device for at the moment, and which: whoever waits can name it. NULL:
      * nothing. Any thread. */
     _Atomic(const char *) asks, asked;
@@ -251,6 +256,9 @@ struct vmig_migration {
     bool committed; /* a one-way stream is durable under its name: nothing takes that back */
     bool cancelled_late, told_late;
     struct waiting waiting;
+    struct own_blockers own_blockers;
+    bool only_migratable;
+    struct participant *retired;
     /* ---- */
 
     int cancel_fd;     /* eventfd: somebody cancelled; the watch reads it */
@@ -343,7 +351,10 @@ void migration_ref(struct vmig_migration *m);
 void migration_unref(struct vmig_migration *m);
 
 /* ---- run.c: what both sides do at the beginning and at the end, status, failure ---- */
-int run_begin(struct vmig_migration *m, enum side side, struct vmig_error *err);
+/* Take the handle for @side and put back what the last run left. Refused (busy, lost, blocked) nothing
+ * has changed and nobody was told of anything; else run_begin() follows, and run_end() in any case. */
+int run_enter(struct vmig_migration *m, enum side side, struct vmig_error *err);
+int run_begin(struct vmig_migration *m, struct vmig_error *err);
 void run_end(struct vmig_migration *m);
 /* The control socket tells it meanwhile. */
 void run_set_identity(struct vmig_migration *m, const uint8_t identity[16]);
@@ -356,6 +367,8 @@ int run_check(struct vmig_migration *m, struct vmig_error *err);
 void run_stage(struct vmig_migration *m, enum vmig_stage stage);
 void run_status(struct vmig_migration *m, enum vmig_status status);
 void run_event(struct vmig_migration *m, enum vmig_event_kind kind, const char *text);
+/* @code: stable, see vfio-migrate(7). */
+void run_warning(struct vmig_migration *m, const char *code, const char *text);
 /* Rounds so far that carried something: all but the one that measured the link. */
 unsigned run_rounds(const struct vmig_migration *m);
 /* Wait on m->changed, lock held, once, until @deadline_ns at the latest; UINT64_MAX: none. Whoever
@@ -363,9 +376,6 @@ unsigned run_rounds(const struct vmig_migration *m);
 void run_wait_locked(struct vmig_migration *m, uint64_t deadline_ns);
 /* The same also when the run has ended. */
 void run_sleep_locked(struct vmig_migration *m, uint64_t deadline_ns);
-struct participant *participant_find(struct vmig_migration *m, const char *id);
-int participant_add(struct vmig_migration *m, const struct participant *desc,
-                    struct vmig_error *err);
 
 /* ---- cancel.c ---- */
 /* From here on cancelling is heeded at once, until cancel_unwatch(). */

@@ -62,6 +62,23 @@ static int unknown(const char *name, struct vmig_error *err)
                      "no parameter is called \"%.60s\"; vfio-migrate(7) lists them", name);
 }
 
+/* What it was before, where the change would bring up a blocker that must not be. */
+static int change(struct vmig_migration *m, enum parameter which, uint64_t value,
+                  struct vmig_error *err)
+{
+    LOCK_SCOPE(&m->lock);
+    uint64_t before = m->parameters[which];
+    if (m->side != SIDE_NONE)
+        return error_set(err, EBUSY, VMIG_STAGE_NONE, NULL, "migration-running",
+                         "%s cannot be changed while a migration runs",
+                         parameter_table[which].name);
+    m->parameters[which] = value;
+    int rc = blockers_refuse_new_locked(m, err);
+    if (rc < 0)
+        m->parameters[which] = before;
+    return rc;
+}
+
 VMIG_EXPORT int vmig_migration_set(struct vmig_migration *m, const char *name, uint64_t value,
                                    struct vmig_error *err)
 {
@@ -73,12 +90,10 @@ VMIG_EXPORT int vmig_migration_set(struct vmig_migration *m, const char *name, u
         return error_set(err, ERANGE, VMIG_STAGE_NONE, NULL, "parameter-range",
                          "%s is %" PRIu64 " to %" PRIu64 " %s, not %" PRIu64, name, row->min,
                          row->max, row->unit, value);
-    LOCK_SCOPE(&m->lock);
-    if (m->side != SIDE_NONE)
-        return error_set(err, EBUSY, VMIG_STAGE_NONE, NULL, "migration-running",
-                         "%s cannot be changed while a migration runs", name);
-    m->parameters[which] = value;
-    return 0;
+    int rc = change(m, which, value, err);
+    if (rc == 0)
+        blockers_warn(m);
+    return rc;
 }
 
 VMIG_EXPORT int vmig_migration_get(struct vmig_migration *m, const char *name, uint64_t *ret,

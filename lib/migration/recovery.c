@@ -188,8 +188,8 @@ static void stand_still(struct vmig_migration *m)
         return;
     m->workload_stopped = true;
     if (m->host.stop && m->host.stop(m->host.opaque, &err) < 0)
-        run_event(m, VMIG_EVENT_WARNING,
-                  "the host could not stop the workload, which has lost a device's state");
+        run_warning(m, "workload-not-stopped",
+                    "the host could not stop the workload, which has lost a device's state");
 }
 
 static int stay_stopped(struct vmig_migration *m, const struct participant *casualty,
@@ -270,5 +270,5 @@ void recovery_after_cleanup(struct vmig_migration *m)
     snprintf(text, sizeof(text),
              "%s: the device %s after its state had moved; reset it before it is used again",
              worst->id, what_happened(worst));
-    run_event(m, VMIG_EVENT_WARNING, text);
+    run_warning(m, "device-state-lost", text);
 }

@@ -7,12 +7,12 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
-#include <jansson.h>
 
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/device/device.h"
 #include "lib/error.h"
+#include "lib/migration/blockers.h"
 #include "lib/migration/migration.h"
 
 /* Everything that one run leaves behind is put back here, so that a second attempt starts clean. */
@@ -22,6 +22,7 @@ static void reset_participant(struct participant *p)
     p->pending_exact = p->moved = p->end_open = p->initial_due = p->ended = p->precopy =
         p->begins_again = false;
     p->initial_sent = p->initial_acked = 0;
+    p->tracking.chosen = VMIG_DIRTY_AUTO;
     p->wanted = false;
     p->health = VMIG_HEALTH_OK;
     if (p->device)
@@ -84,24 +85,30 @@ void run_set_identity(struct vmig_migration *m, const uint8_t identity[16])
     memcpy(m->identity, identity, sizeof(m->identity));
 }
 
-int run_begin(struct vmig_migration *m, enum side side, struct vmig_error *err)
+int run_enter(struct vmig_migration *m, enum side side, struct vmig_error *err)
 {
-    if (refuse_lost(m, err) < 0)
-        return -EBUSY;
-    {
-        LOCK_SCOPE(&m->lock);
-        if (m->side != SIDE_NONE)
-            return error_set(err, EBUSY, VMIG_STAGE_PREPARE, NULL, "migration-running",
-                             "a migration with this handle runs already");
-        m->side = side;
-        reset_run(m);
-        m->start_ns = m->stage_start_ns = clock_ns();
-        m->statistics.ram_bytes = ram_size_bytes(m->ram);
-    }
+    LOCK_SCOPE(&m->lock);
+    if (m->side != SIDE_NONE)
+        return error_set(err, EBUSY, VMIG_STAGE_PREPARE, NULL, "migration-running",
+                         "a migration with this handle runs already");
+    int rc = refuse_lost(m, err);
+    if (rc == 0)
+        rc = blockers_refuse_run_locked(m, side == SIDE_TARGET, err);
+    if (rc < 0)
+        return rc;
+    m->side = side;
+    reset_run(m);
+    m->start_ns = m->stage_start_ns = clock_ns();
+    m->statistics.ram_bytes = ram_size_bytes(m->ram);
+    return 0;
+}
+
+int run_begin(struct vmig_migration *m, struct vmig_error *err)
+{
     for (unsigned i = 0; i < m->num_participants; i++)
         reset_participant(m->participants[i]);
     uint8_t identity[16] = { 0 };
-    int rc = side == SIDE_SOURCE ? manifest_new_identity(identity, err) : 0;
+    int rc = m->side == SIDE_SOURCE ? manifest_new_identity(identity, err) : 0;
     if (rc < 0)
         return rc;
     run_set_identity(m, identity);
@@ -225,7 +232,8 @@ unsigned run_rounds(const struct vmig_migration *m)
     return m->round - m->model.link_measured;
 }
 
-void run_event(struct vmig_migration *m, enum vmig_event_kind kind, const char *text)
+static void tell(struct vmig_migration *m, enum vmig_event_kind kind, const char *code,
+                 const char *text)
 {
     struct vmig_event event = {
         .kind = kind,
@@ -235,6 +243,7 @@ void run_event(struct vmig_migration *m, enum vmig_event_kind kind, const char *
         .remaining_bytes = statistics_remaining(m),
         .text = text,
         .lead_ms = kind == VMIG_EVENT_QUIESCE_NOTICE ? m->notice.lead_ms : 0,
+        .code = code,
     };
     {
         LOCK_SCOPE(&m->lock);
@@ -246,46 +255,12 @@ void run_event(struct vmig_migration *m, enum vmig_event_kind kind, const char *
         m->host.event(m->host.opaque, &event);
 }
 
-struct participant *participant_find(struct vmig_migration *m, const char *id)
+void run_event(struct vmig_migration *m, enum vmig_event_kind kind, const char *text)
 {
-    for (unsigned i = 0; i < m->num_participants; i++)
-        if (strcmp(m->participants[i]->id, id) == 0)
-            return m->participants[i];
-    return NULL;
+    tell(m, kind, NULL, text);
 }
 
-int participant_add(struct vmig_migration *m, const struct participant *desc,
-                    struct vmig_error *err)
+void run_warning(struct vmig_migration *m, const char *code, const char *text)
 {
-    json_t *text = json_string(desc->id); /* checks that it is UTF-8 */
-    bool sound = text && desc->id[0];
-    json_decref(text);
-    if (!sound)
-        return error_set(
-            err, EINVAL, VMIG_STAGE_PREPARE, NULL, "bad-id",
-            "an id must be UTF-8 and not empty, for it goes to the other side; give the "
-            "device another one");
-    if (participant_find(m, desc->id))
-        return error_set(err, EEXIST, VMIG_STAGE_PREPARE, desc->id, "id-taken",
-                         "two participants are called \"%s\"; give each its own id", desc->id);
-    if (m->num_participants == PARTICIPANTS_MAX)
-        return error_set(err, ENOSPC, VMIG_STAGE_PREPARE, desc->id, NULL,
-                         "at most %u participants can move at once", PARTICIPANTS_MAX);
-    struct participant *p = malloc(sizeof(*p));
-    XXH3_state_t *digest = XXH3_createState();
-    if (!p || !digest) {
-        free(p);
-        XXH3_freeState(digest);
-        return error_set(err, ENOMEM, VMIG_STAGE_PREPARE, desc->id, NULL, "out of memory");
-    }
-    *p = *desc;
-    p->migration = m;
-    p->index = m->num_participants;
-    p->section_id = p->index + 1;
-    p->digest = digest;
-    p->writer = (struct vmig_writer) { .migration = m, .participant = p };
-    inbox_init(&p->inbox, WIRE_WINDOW_BYTES);
-    LOCK_SCOPE(&m->lock); /* somebody may ask how it goes */
-    m->participants[m->num_participants++] = p;
-    return 0;
+    tell(m, VMIG_EVENT_WARNING, code, text);
 }

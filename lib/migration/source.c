@@ -15,33 +15,13 @@
 #include "lib/error.h"
 #include "lib/export.h"
 #include "lib/migration/migration.h"
+#include "lib/migration/participants.h"
 #include "lib/migration/recovery.h"
 #include "lib/migration/sections.h"
 #include "lib/participant/device.h"
 #include "lib/participant/ram.h"
 
 /* ---- prepare ---- */
-
-/* Several devices may write into each other; only P2P states quiesce them without a hole. */
-static int check_neighbours(struct vmig_migration *m, struct vmig_error *err)
-{
-    unsigned devices = 0;
-    const struct participant *without = NULL;
-    for (unsigned i = 0; i < m->num_participants; i++) {
-        const struct participant *p = m->participants[i];
-        if (p->kind != PARTICIPANT_DEVICE)
-            continue;
-        devices++;
-        if (!(participant_device_flags(p->opaque) & VMIG_MIGRATION_P2P))
-            without = p;
-    }
-    if (devices < 2 || !without)
-        return 0;
-    return error_set(err, EOPNOTSUPP, VMIG_STAGE_PREPARE, without->id, "vfio-multiple-without-p2p",
-                     "one of %u devices has no P2P state, so they cannot be stopped safely "
-                     "together; move it alone, or detach it first",
-                     devices);
-}
 
 static int open_channel(struct vmig_migration *m, const struct address *address,
                         struct vmig_error *err)
@@ -107,8 +87,6 @@ static int source_prepare(struct vmig_migration *m, const struct address *addres
                           struct vmig_error *err)
 {
     int rc = crew_run(m, STEP_PREPARE, err);
-    if (rc == 0)
-        rc = check_neighbours(m, err);
     aftermath_recall(m, address);
     if (rc == 0)
         rc = open_channel(m, address, err);
@@ -237,7 +215,7 @@ static void tell_unknown(struct vmig_migration *m)
              "%s: the size of its state is not known (%s), so there is no switch for now; "
              "device-state-size can tell it",
              p->id, convergence_why_unknown(p));
-    run_event(m, VMIG_EVENT_WARNING, text);
+    run_warning(m, "device-size-unknown", text);
 }
 
 static int look(struct vmig_migration *m, struct vmig_error *err)
@@ -375,7 +353,7 @@ static int back_to_rounds(struct vmig_migration *m, struct vmig_error *err)
     char text[160];
     snprintf(text, sizeof(text), "%s: new initial bytes at the last moment; the switch is put off",
              p->id);
-    run_event(m, VMIG_EVENT_WARNING, text);
+    run_warning(m, "switch-put-off", text);
     notice_call_off(m);
     return BACK_TO_ROUNDS;
 }
@@ -580,9 +558,10 @@ VMIG_EXPORT int vmig_migration_send(struct vmig_migration *m, const char *addres
     int rc = address_parse(address, &where, err);
     if (rc < 0)
         return rc;
-    rc = run_begin(m, SIDE_SOURCE, &first);
-    if (rc == -EBUSY)
-        return error_copy(err, &first);
+    rc = run_enter(m, SIDE_SOURCE, err);
+    if (rc < 0)
+        return rc;
+    rc = run_begin(m, &first);
     if (rc == 0)
         rc = run_stages(m, &where, &first);
     if (rc == -EUCLEAN && m->handover == HANDOVER_GAVE_UP) {

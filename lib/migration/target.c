@@ -111,8 +111,8 @@ static int accept_source(struct target *t, struct channel **ret, struct vmig_err
         int rc = channel_accept(t->listen_fd, t->m->end_fd, ret, err);
         if (rc < 0 || is_source(t->m, *ret))
             return rc;
-        run_event(t->m, VMIG_EVENT_WARNING,
-                  "somebody connected who is no source, and was turned away; still listening");
+        run_warning(t->m, "not-a-source",
+                    "somebody connected who is no source, and was turned away; still listening");
         *ret = channel_free(*ret);
     }
 }
@@ -127,8 +127,8 @@ static int listen_and_accept(struct target *t, const struct address *address,
     if (rc < 0)
         return rc;
     if (public)
-        run_event(
-            t->m, VMIG_EVENT_WARNING,
+        run_warning(
+            t->m, "listening-in-the-clear",
             "listening beyond this host without TLS: anybody who can connect can send a state");
     run_event(t->m, VMIG_EVENT_LISTENING, name);
     rc = accept_source(t, &channel, err);
@@ -571,9 +571,10 @@ VMIG_EXPORT int vmig_migration_receive(struct vmig_migration *m, const char *add
     int rc = address_parse(address, &where, err);
     if (rc < 0)
         return rc;
-    rc = run_begin(m, SIDE_TARGET, &first);
-    if (rc == -EBUSY)
-        return error_copy(err, &first);
+    rc = run_enter(m, SIDE_TARGET, err);
+    if (rc < 0)
+        return rc;
+    rc = run_begin(m, &first);
     if (rc == 0)
         rc = receive(m, &where, &first);
     if (rc == -EUCLEAN && m->handover == HANDOVER_LOADED) {

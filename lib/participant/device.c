@@ -157,19 +157,6 @@ static void find_self(struct device_participant *d)
 
 /* ---- source ---- */
 
-static int check_support(struct device_participant *d, struct vmig_error *err)
-{
-    int rc = vmig_device_migration_info(d->device, &d->info, err);
-    if (rc < 0)
-        return rc;
-    if (d->info.flags & VMIG_MIGRATION_STOP_COPY)
-        return 0;
-    return error_set(err, EOPNOTSUPP, VMIG_STAGE_PREPARE, vmig_device_id(d->device),
-                     d->info.reason[0] ? d->info.reason : "vfio-no-migration",
-                     "the device cannot migrate: %s",
-                     d->info.remedy[0] ? d->info.remedy : "its driver does not offer it");
-}
-
 /* One that never tells need not be asked round after round. */
 static int check_size(struct device_participant *d, struct vmig_error *err)
 {
@@ -185,7 +172,7 @@ static int device_prepare(void *opaque, struct vmig_error *err)
 {
     struct device_participant *d = opaque;
     enum vmig_state state;
-    int rc = check_support(d, err);
+    int rc = vmig_device_migration_info(d->device, &d->info, err);
     if (rc == 0)
         rc = check_size(d, err);
     if (rc == 0)
@@ -491,7 +478,7 @@ static int device_resume(void *opaque, struct vmig_error *err)
 static int device_load_setup(void *opaque, struct vmig_error *err)
 {
     struct device_participant *d = opaque;
-    int rc = check_support(d, err);
+    int rc = vmig_device_migration_info(d->device, &d->info, err);
     if (rc < 0)
         return rc;
     find_self(d);

@@ -16,6 +16,7 @@
 #include "lib/memory/suspect.h"
 #include "lib/memory/tracker.h"
 #include "lib/migration/migration.h"
+#include "lib/migration/participants.h"
 #include "lib/participant/device.h"
 #include "lib/participant/ram.h"
 #include "lib/participant/tracking.h"
@@ -99,8 +100,9 @@ static int start_source(void *opaque, struct vmig_device *device, enum vmig_dirt
 static int start_device_tracker(struct ram_participant *r, struct participant *p,
                                 struct vmig_error *err)
 {
-    int rc = tracking_begin(p->device, &p->tracking, r->m->parameters[PARAMETER_ALL_DIRTY],
-                            start_source, r, err);
+    bool all_dirty =
+        r->m->parameters[PARAMETER_ALL_DIRTY] || p->settings.enable_migration == VMIG_ON;
+    int rc = tracking_begin(p->device, &p->tracking, all_dirty, start_source, r, err);
     if (rc == 0 && p->tracking.chosen == VMIG_DIRTY_NONE)
         r->untracked = p->device;
     return rc;
@@ -191,21 +193,6 @@ static int look(struct ram_participant *r, struct vmig_error *err)
 }
 
 /* ---- source ---- */
-
-/* What cannot work can be refused before anything is touched. */
-static int ram_prepare(void *opaque, struct vmig_error *err)
-{
-    struct ram_participant *r = opaque;
-    int rc = 0;
-    for (unsigned i = 0; rc == 0 && i < r->m->num_participants; i++) {
-        struct participant *p = r->m->participants[i];
-        p->tracking.chosen = VMIG_DIRTY_AUTO;
-        if (p->device && p->device->migration.flags)
-            rc = tracking_may_begin(p->device, &p->tracking, r->m->parameters[PARAMETER_ALL_DIRTY],
-                                    err);
-    }
-    return rc;
-}
 
 static int ram_setup(void *opaque, struct vmig_error *err)
 {
@@ -343,7 +330,6 @@ static int ram_load_setup(void *opaque, struct vmig_error *err)
 
 const struct vmig_participant_ops participant_ram_ops = {
     .size = sizeof(struct vmig_participant_ops),
-    .prepare = ram_prepare,
     .setup = ram_setup,
     .pending = ram_pending,
     .iterate = ram_iterate,

@@ -25,19 +25,22 @@ VMIG_EXPORT const char *vmig_dirty_tracking_name(enum vmig_dirty_tracking how)
 /* ---- who can tell, in order ---- */
 
 /* Each: NULL when it may work, else why it does not. */
-static const char *device_cannot(const struct vmig_device *device)
+static const char *device_cannot(const struct vmig_device *device, const struct tracking *tracking)
 {
+    if (tracking->viommu)
+        return "a vIOMMU stands in front of it";
     return device->migration.has_dma_logging ? NULL : "the device cannot log its DMA";
 }
 
-static const char *iommu_cannot(const struct vmig_device *device)
+static const char *iommu_cannot(const struct vmig_device *device, const struct tracking *tracking)
 {
+    (void)tracking;
     return device->iommu_log.kind == VMIG_IOMMU_LOG_TRUE ? NULL : device->iommu_log.why;
 }
 
 static const struct source {
     enum vmig_dirty_tracking how;
-    const char *(*cannot)(const struct vmig_device *device);
+    const char *(*cannot)(const struct vmig_device *device, const struct tracking *tracking);
 } sources[] = {
     { VMIG_DIRTY_DEVICE, device_cannot },
     { VMIG_DIRTY_IOMMU, iommu_cannot },
@@ -58,31 +61,15 @@ static void add_reason(char *why_not, size_t size, const struct source *source, 
              reason);
 }
 
-static int refuse(struct vmig_device *device, const char *why_not, struct vmig_error *err)
+void tracking_explain(const struct vmig_device *device, const struct tracking *tracking, char *ret,
+                      size_t size)
 {
-    return error_set(err, EOPNOTSUPP, VMIG_STAGE_PREPARE, vmig_device_id(device),
-                     "vfio-no-dirty-tracking",
-                     "nobody tells what the device writes to memory, so it would be lost (%.330s); "
-                     "all-dirty, or dirty tracking none for this device, sends all memory again in "
-                     "the pause",
-                     why_not);
-}
-
-int tracking_may_begin(struct vmig_device *device, const struct tracking *tracking, bool all_dirty,
-                       struct vmig_error *err)
-{
-    char why_not[sizeof(tracking->why_not)] = "";
-    if (all_dirty || tracking->wanted == VMIG_DIRTY_NONE)
-        return 0;
+    ret[0] = '\0';
     for (size_t i = 0; i < NUM_SOURCES; i++) {
-        if (!is_wanted(tracking, &sources[i]))
-            continue;
-        const char *reason = sources[i].cannot(device);
-        if (!reason)
-            return 0;
-        add_reason(why_not, sizeof(why_not), &sources[i], reason);
+        const char *reason = sources[i].cannot(device, tracking);
+        if (reason && is_wanted(tracking, &sources[i]))
+            add_reason(ret, size, &sources[i], reason);
     }
-    return refuse(device, why_not, err);
 }
 
 /* It does not work here; other errors are about something else, and end the migration. */
@@ -94,12 +81,12 @@ static bool does_not_work(int rc, const struct vmig_device *device)
 }
 
 /* 0: it was started, or *reason says why not. */
-static int try(struct vmig_device *device, const struct source *source, tracking_starter start,
-               void *opaque, char reason[sizeof(((struct vmig_error *)0)->text)],
-               struct vmig_error *err)
+static int try(struct vmig_device *device, const struct tracking *tracking,
+               const struct source *source, tracking_starter start, void *opaque,
+               char reason[sizeof(((struct vmig_error *)0)->text)], struct vmig_error *err)
 {
     struct vmig_error cause = { 0 };
-    const char *cannot = source->cannot(device);
+    const char *cannot = source->cannot(device, tracking);
     reason[0] = '\0';
     int rc = cannot ? 0 : start(opaque, device, source->how, &cause);
     if (cannot)
@@ -122,7 +109,7 @@ int tracking_begin(struct vmig_device *device, struct tracking *tracking, bool a
     for (size_t i = 0; i < NUM_SOURCES; i++) {
         if (!is_wanted(tracking, &sources[i]))
             continue;
-        int rc = try(device, &sources[i], start, opaque, reason, err);
+        int rc = try(device, tracking, &sources[i], start, opaque, reason, err);
         if (rc < 0)
             return rc;
         if (!reason[0]) {
@@ -132,7 +119,9 @@ int tracking_begin(struct vmig_device *device, struct tracking *tracking, bool a
         add_reason(tracking->why_not, sizeof(tracking->why_not), &sources[i], reason);
     }
     if (!all_dirty && tracking->wanted != VMIG_DIRTY_NONE)
-        return refuse(device, tracking->why_not, err);
+        return error_set(err, EOPNOTSUPP, VMIG_STAGE_PREPARE, vmig_device_id(device),
+                         "vfio-no-dirty-tracking", TRACKING_NOBODY "; " TRACKING_REMEDY,
+                         tracking->why_not);
     tracking->chosen = VMIG_DIRTY_NONE;
     return 0;
 }

@@ -20,6 +20,7 @@
 #include <cmocka.h>
 #include "cmd/workload.h"
 #include "lib/migration/migration.h"
+#include "lib/migration/participants.h"
 #include "refdev/registers.h"
 #include "refdev/server.h"
 
