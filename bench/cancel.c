@@ -105,6 +105,7 @@ static void prepare(const struct plan *plan, bool target)
     side.m = vmig_migration_new(&host, &err);
     must(side.m ? 0 : err.code, &err);
     must(vmig_migration_set(side.m, "downtime-limit", 2000000, &err), &err);
+    must(vmig_migration_set(side.m, "max-bandwidth", 0, &err), &err);
     bench_populate(memory);
     must(vmig_migration_add_ram(side.m, &block, &err), &err);
     add_devices(plan, target);

@@ -26,6 +26,7 @@ static struct vmig_migration *make(const struct vmig_host *host)
     struct vmig_migration *m = vmig_migration_new(host, &err);
     must(m ? 0 : err.code, &err);
     must(vmig_migration_set(m, "downtime-limit", 2000000, &err), &err);
+    must(vmig_migration_set(m, "max-bandwidth", 0, &err), &err);
     return m;
 }
 

@@ -28,6 +28,7 @@ enum {
     KEY_BANDWIDTH,
     KEY_ROUNDS,
     KEY_CHANNELS,
+    KEY_PAUSE_BEFORE,
     KEY_NO_PRE_COPY,
     KEY_ALL_DIRTY,
     KEY_TRACKING,
@@ -142,6 +143,13 @@ void endpoint_set(struct endpoint *e, const char *name, uint64_t value)
     e->parameters[e->num_parameters++].value = value;
 }
 
+void endpoint_switch(struct endpoint *e, const char *capability, bool on)
+{
+    if (e->num_capabilities == sizeof(e->capabilities) / sizeof(e->capabilities[0]))
+        return; /* as above */
+    e->capabilities[e->num_capabilities++] = (struct vmig_capability) { capability, on };
+}
+
 /* "[NAME=]HOW" */
 static void add_tracking(struct endpoint *e, const char *text, struct argp_state *state)
 {
@@ -158,6 +166,13 @@ static void add_tracking(struct endpoint *e, const char *text, struct argp_state
     if (e->num_tracking == ENDPOINT_DEVICES_MAX)
         argp_error(state, "--dirty-tracking can be given %d times", ENDPOINT_DEVICES_MAX);
     e->tracking[e->num_tracking++] = t;
+}
+
+static void set_channels(struct endpoint *e, uint64_t channels)
+{
+    endpoint_switch(e, "multifd", channels > 0);
+    if (channels)
+        endpoint_set(e, "multifd-channels", channels);
 }
 
 static error_t parse_tuning(int key, char *arg, struct argp_state *state)
@@ -177,7 +192,10 @@ static error_t parse_tuning(int key, char *arg, struct argp_state *state)
         endpoint_set(e, "max-rounds", cmd_arg_number(state, "--max-rounds", arg, 1, 10000));
         return 0;
     case KEY_CHANNELS:
-        endpoint_set(e, "multifd-channels", cmd_arg_number(state, "--channels", arg, 0, 16));
+        set_channels(e, cmd_arg_number(state, "--channels", arg, 0, 16));
+        return 0;
+    case KEY_PAUSE_BEFORE:
+        endpoint_switch(e, "pause-before-switchover", true);
         return 0;
     case KEY_NO_PRE_COPY:
         endpoint_set(e, "pre-copy", 0);
@@ -219,7 +237,9 @@ static const struct argp_option tuning_options[] = {
       0 },
     { "max-rounds", KEY_ROUNDS, "N", 0, "Pre-copy rounds before giving up (30)", 0 },
     { "channels", KEY_CHANNELS, "N", 0,
-      "Data channels beside the main channel (1); 0: all on the main channel", 0 },
+      "Data channels beside the main channel (2); 0: all on the main channel", 0 },
+    { "pause-before-switchover", KEY_PAUSE_BEFORE, NULL, 0,
+      "Wait, with everything stopped, until `vfio-migrate resolve CONTROL continue`", 0 },
     { "no-pre-copy", KEY_NO_PRE_COPY, NULL, 0, "Move all device state in the pause", 0 },
     { "all-dirty", KEY_ALL_DIRTY, NULL, 0,
       "For devices whose writes to memory nobody tells: send all memory again in the pause", 0 },
@@ -426,6 +446,20 @@ static int add_devices(struct endpoint *e, struct vmig_error *err)
     return rc < 0 ? rc : endpoint_set_tracking(e, e->migration, err);
 }
 
+int endpoint_configure(const struct endpoint *e, struct vmig_migration *migration,
+                       struct vmig_error *err)
+{
+    /* the library's default is for a workload whose network is also somebody else's */
+    int rc = vmig_migration_set(migration, "max-bandwidth", 0, err);
+    for (unsigned i = 0; rc == 0 && i < e->num_parameters; i++)
+        rc = vmig_migration_set(migration, e->parameters[i].name, e->parameters[i].value, err);
+    if (rc == 0)
+        rc = vmig_migration_set_capabilities(migration, e->capabilities, e->num_capabilities, err);
+    if (rc == 0 && e->control)
+        rc = vmig_migration_set_control(migration, e->control, err);
+    return rc;
+}
+
 static int make_migration(struct endpoint *e, struct vmig_error *err)
 {
     struct vmig_host host = { .size = sizeof(host), .opaque = e, .event = progress_event };
@@ -433,12 +467,7 @@ static int make_migration(struct endpoint *e, struct vmig_error *err)
     if (!e->migration)
         return err->code;
     catch_signals(e->migration);
-    int rc = 0;
-    for (unsigned i = 0; rc == 0 && i < e->num_parameters; i++)
-        rc = vmig_migration_set(e->migration, e->parameters[i].name, e->parameters[i].value, err);
-    if (rc == 0 && e->control)
-        rc = vmig_migration_set_control(e->migration, e->control, err);
-    return rc;
+    return endpoint_configure(e, e->migration, err);
 }
 
 /* A server may be silent for seconds, and nothing ends a call to it. So that is done on a thread, and

@@ -38,6 +38,8 @@ struct endpoint {
         uint64_t value;
     } parameters[32];
     unsigned num_parameters;
+    struct vmig_capability capabilities[32];
+    unsigned num_capabilities;
     struct endpoint_tracking {
         const char *device; /* its id; NULL: all */
         size_t device_bytes;
@@ -59,9 +61,14 @@ void endpoint_check_address(const char *address, struct argp_state *state);
 
 /* Remember a parameter for endpoint_open(). */
 void endpoint_set(struct endpoint *e, const char *name, uint64_t value);
+/* The same for a capability. */
+void endpoint_switch(struct endpoint *e, const char *capability, bool on);
 
 /* Open devices and memory, make the migration, set its parameters, catch SIGINT and SIGTERM. */
 int endpoint_open(struct endpoint *e, struct vmig_error *err);
+/* What options asked for: parameters, capabilities, --control. */
+int endpoint_configure(const struct endpoint *e, struct vmig_migration *migration,
+                       struct vmig_error *err);
 /* --dirty-tracking, for devices that were added. */
 int endpoint_set_tracking(const struct endpoint *e, struct vmig_migration *migration,
                           struct vmig_error *err);

@@ -17,7 +17,9 @@ struct resolve {
 
 static bool is_word(const char *text)
 {
-    static const char *const words[] = { "run", "discard", "status", "events", "cancel" };
+    static const char *const words[] = {
+        "run", "discard", "status", "events", "cancel", "continue"
+    };
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
         if (strcmp(words[i], text) == 0)
             return true;
@@ -44,7 +46,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case ARGP_KEY_END:
         if (!r->what || !is_word(r->what))
-            argp_error(state, "CONTROL and one of run, discard, status, events, cancel are needed");
+            argp_error(
+                state,
+                "CONTROL and one of run, discard, status, events, cancel, continue are needed");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -62,7 +66,8 @@ static const struct argp_option options[] = {
 
 static json_t *request(const struct resolve *r)
 {
-    if (strcmp(r->what, "status") == 0 || strcmp(r->what, "cancel") == 0)
+    if (strcmp(r->what, "status") == 0 || strcmp(r->what, "cancel") == 0 ||
+        strcmp(r->what, "continue") == 0)
         return json_pack("{s:s}", "execute", r->what);
     return json_pack("{s:s, s:{s:s, s:b}}", "execute", "resolve", "arguments", "what", r->what,
                      "other-side-gone", (int)r->gone);
@@ -150,11 +155,13 @@ int cmd_resolve(int argc, char **argv)
     static const struct argp argp = {
         options,
         parse,
-        "CONTROL run|discard|status|events|cancel",
+        "CONTROL run|discard|status|events|cancel|continue",
         "Settle a hand-over that hangs, on the side that listens on CONTROL.\v"
         "run: this side goes on; the other side is made to let go first where it can be reached. "
         "discard: this side lets go of what it holds. status: only say how it is. events: say what "
-        "happens, until the side ends. cancel: end a migration that runs. Look at both sides "
+        "happens, until the side ends. cancel: end a migration that runs. continue: go on with one "
+        "that "
+        "waits before the switchover. Look at both sides "
         "before you decide: where one runs, discard the "
         "other.",
         NULL,

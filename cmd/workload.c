@@ -130,13 +130,10 @@ static int set_up(struct process *p, struct vmig_error *err)
         .fd = p->workload.fd,
     };
     rc = vmig_migration_add_ram(p->migration, &block, err);
-    for (unsigned i = 0; rc == 0 && i < p->end.num_parameters; i++)
-        rc = vmig_migration_set(p->migration, p->end.parameters[i].name, p->end.parameters[i].value,
-                                err);
+    if (rc == 0)
+        rc = endpoint_configure(&p->end, p->migration, err);
     if (rc == 0 && p->source)
         rc = endpoint_remember(&p->end, p->migration, err);
-    if (rc == 0 && p->end.control)
-        rc = vmig_migration_set_control(p->migration, p->end.control, err);
     return rc < 0 ? rc : open_devices(p, err);
 }
 

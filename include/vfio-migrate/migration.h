@@ -92,9 +92,13 @@ struct vmig_host {
      * cancelled, before stop() or after it. The next attempt is announced anew. Called on the
      * thread of send; it must return soon, for its time is part of the lead. */
     void (*quiesce_notice)(void *opaque, unsigned lead_ms);
+    /* Capabilities that the host implements itself, with participants of its own: "postcopy-ram",
+     * "background-snapshot". NULL-terminated; read by vmig_migration_new() alone. NULL: none, and
+     * they cannot be switched on. */
+    const char *const *implements;
 };
 
-/* @host is copied. */
+/* @host is copied. -EINVAL: it implements what is not a host's. */
 struct vmig_migration *vmig_migration_new(const struct vmig_host *host, struct vmig_error *err);
 /* Ends what is open: an unresolved hand-over is discarded. NULL is fine. Returns NULL. An operation
  * of the host's own participant that hung and was abandoned may still come back to its opaque. */
@@ -127,12 +131,61 @@ const char *vmig_dirty_tracking_name(enum vmig_dirty_tracking how);
 int vmig_migration_set_dirty_tracking(struct vmig_migration *migration, const char *device_id,
                                       enum vmig_dirty_tracking how, struct vmig_error *err);
 
-/* Parameters and capabilities by name; see vfio-migrate(7) for the table with units, ranges and
- * defaults. -ENOENT unknown, -ERANGE out of range, -EBUSY a migration runs. */
+/* Capabilities: what a migration makes use of, on or off, with QEMU's names; CAPABILITIES in
+ * vfio-migrate(7) is the table. */
+struct vmig_capability {
+    const char *name;
+    bool on;
+};
+/* Switch those in @list; the rest stay as they are. What comes of it is checked as a whole, and all
+ * are set or none. -ENOENT unknown; -EOPNOTSUPP one that cannot be switched on here ("not-implemented",
+ * the text says why and what to use instead); -EINVAL two that do not go together
+ * ("capability-conflict"); -EBUSY a migration runs. */
+int vmig_migration_set_capabilities(struct vmig_migration *migration,
+                                    const struct vmig_capability *list, unsigned count,
+                                    struct vmig_error *err);
+/* All of them as they are now, also those that cannot be switched on, in QEMU's order: @max at most
+ * are written, how many there are is returned. Names are static strings. Any thread. */
+unsigned vmig_migration_capabilities(struct vmig_migration *migration, struct vmig_capability *ret,
+                                     unsigned max);
+
+/* Parameters: numbers by name, QEMU's where QEMU has the same thing; PARAMETERS in vfio-migrate(7) is
+ * the table. -ENOENT unknown; -EOPNOTSUPP one of QEMU's that has no counterpart here
+ * ("not-implemented"); -ERANGE out of range; -EBUSY a migration runs, and it is not one of those that
+ * can be changed meanwhile, from any thread. */
 int vmig_migration_set(struct vmig_migration *migration, const char *name, uint64_t value,
                        struct vmig_error *err);
 int vmig_migration_get(struct vmig_migration *migration, const char *name, uint64_t *ret,
                        struct vmig_error *err);
+struct vmig_parameter {
+    const char *name, *unit, *meaning; /* static strings, as all here */
+    uint64_t min, max, standard, value;
+    bool live;          /* can be changed while a migration runs */
+    const char *reason; /* where range or default are not QEMU's: why; else NULL */
+};
+/* As vmig_migration_capabilities(). */
+unsigned vmig_migration_parameters(struct vmig_migration *migration, struct vmig_parameter *ret,
+                                   unsigned max);
+
+/* With the capability pause-before-switchover: go on from @state, which must be
+ * VMIG_STATUS_PRE_SWITCHOVER and what the migration is in. Returns at once; any thread, also from an
+ * event. -EINVAL "wrong-status": the text names both. */
+int vmig_migration_continue(struct vmig_migration *migration, enum vmig_status state,
+                            struct vmig_error *err);
+
+/* Others that hear events, after the host, on the same threads and under the same rules. From here on
+ * until removed, VMIG_OBSERVERS_MAX at once. -EBUSY there are so many already; -EEXIST this one is
+ * there. Any thread, at any time. */
+#define VMIG_OBSERVERS_MAX 16
+int vmig_migration_add_observer(struct vmig_migration *migration,
+                                void (*event)(void *opaque, const struct vmig_event *event),
+                                void *opaque, struct vmig_error *err);
+/* When it returns the observer is not being called and will not be: it waits for calls that run, but
+ * not for those on its own thread, so that an observer may remove itself. What that call waits for
+ * must therefore not be held here. -ENOENT no such observer. */
+int vmig_migration_remove_observer(struct vmig_migration *migration,
+                                   void (*event)(void *opaque, const struct vmig_event *event),
+                                   void *opaque, struct vmig_error *err);
 
 /* Where the peer or an operator can settle an unresolved hand-over, ask for the status or cancel: a
  * UNIX socket at @path, served while send, receive or the wait for a resolution runs. */
@@ -207,7 +260,7 @@ struct vmig_device_progress {
     double loading_ms;   /* target: taking its data */
     double cleanup_ms;   /* after the pause */
 };
-/* What a pause is made of; the terms together are its length. */
+/* What a pause is made of; the terms together are its length, but for a wait in pre-switchover. */
 struct vmig_pause {
     double workload_stop_ms;  /* the host's stop() */
     double quiesce_ms;        /* slowest device to its P2P state */
@@ -267,6 +320,9 @@ struct vmig_statistics {
      * RUNNING that is known already. */
     struct vmig_error error;
     struct vmig_device_progress progress[VMIG_DEVICES_MAX]; /* of devices[i] */
+    /* Source: of downtime_ms, what was spent in pre-switchover; not part of @measured, for nobody could
+     * predict it. */
+    double pre_switchover_ms;
 };
 /* Any thread; never waits for a device or a peer. While a migration runs everything is as of now, and
  * parts add up to their sum: the stages' bytes (stage_bytes) and times, too. */

@@ -54,10 +54,10 @@ void aftermath_measure(struct vmig_migration *m, uint64_t end_ns)
         .workload_start_ms = t->workload_start_ms,
         .data_bytes = pause_bytes(m),
     };
-    double rest = pause_ms - forecast_sum_ms(&p);
+    double rest = pause_ms - m->statistics.pre_switchover_ms - forecast_sum_ms(&p);
     if (rest < 0) { /* the target claims more than there was */
         p.load_ms = p.start_ms = p.workload_start_ms = 0;
-        rest = pause_ms - forecast_sum_ms(&p);
+        rest = pause_ms - m->statistics.pre_switchover_ms - forecast_sum_ms(&p);
     }
     p.handover_ms = rest > 0 ? rest : 0;
     m->model.tail_ms = between_ms(t->completed_ns, t->data_end_ns);
@@ -132,7 +132,7 @@ static void note_host(const struct vmig_migration *m, struct history *news)
 {
     const struct vmig_statistics *s = &m->statistics;
     struct history_sample sample;
-    double excess = s->downtime_ms - s->predicted_downtime_ms;
+    double excess = s->downtime_ms - s->pre_switchover_ms - s->predicted_downtime_ms;
     history_sample_init(&sample, m->history_now_s);
     sample.value[HISTORY_WORKLOAD_STOP] = s->measured.workload_stop_ms;
     sample.value[HISTORY_WORKLOAD_START] = s->measured.workload_start_ms;

@@ -46,6 +46,7 @@ static void init_locks(struct vmig_migration *m)
     pthread_mutex_init(&m->lock, NULL);
     turnstile_init(&m->main_write);
     listeners_init(&m->listeners);
+    observers_init(&m->observers);
     pthread_mutex_init(&m->ram_lock, NULL);
     pthread_mutex_init(&m->throttle.lock, NULL);
 }
@@ -104,6 +105,9 @@ VMIG_EXPORT struct vmig_migration *vmig_migration_new(const struct vmig_host *ho
     }
     for (unsigned i = 0; i < PARAMETER_COUNT; i++)
         m->parameters[i] = parameter_table[i].standard;
+    if (capabilities_init(m, m->host.implements, err) < 0)
+        return vmig_migration_free(m);
+    m->host.implements = NULL; /* the list is not ours */
     return m;
 }
 
@@ -144,6 +148,7 @@ void migration_unref(struct vmig_migration *m)
     pthread_mutex_destroy(&m->lock);
     turnstile_done(&m->main_write);
     listeners_done(&m->listeners);
+    observers_done(&m->observers);
     pthread_mutex_destroy(&m->ram_lock);
     pthread_mutex_destroy(&m->throttle.lock);
     free(m);

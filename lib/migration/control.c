@@ -120,6 +120,14 @@ static json_t *on_cancel(struct vmig_migration *m, json_t *arguments, struct vmi
     return cancel_if_not_too_late(m, err) < 0 ? NULL : json_pack("{s:s}", "now", "cancelling");
 }
 
+static json_t *on_continue(struct vmig_migration *m, json_t *arguments, struct vmig_error *err)
+{
+    (void)arguments;
+    return vmig_migration_continue(m, VMIG_STATUS_PRE_SWITCHOVER, err) < 0
+               ? NULL
+               : json_pack("{s:s}", "now", "going on");
+}
+
 static json_t *on_resolve(struct vmig_migration *m, json_t *arguments, struct vmig_error *err)
 {
     const char *what = json_string_value(json_object_get(arguments, "what"));
@@ -171,8 +179,10 @@ static const struct request {
     json_t *(*handle)(struct vmig_migration *m, json_t *arguments, struct vmig_error *err);
     bool listens; /* what happens from here on follows the answer */
 } requests[] = {
-    { "status", on_status, false },   { "events", on_status, true }, { "cancel", on_cancel, false },
-    { "resolve", on_resolve, false }, { "yield", on_yield, false },  { "i-run", on_i_run, false },
+    { "status", on_status, false },   { "events", on_status, true },
+    { "cancel", on_cancel, false },   { "continue", on_continue, false },
+    { "resolve", on_resolve, false }, { "yield", on_yield, false },
+    { "i-run", on_i_run, false },
 };
 
 static const struct request *find_request(const char *name, struct vmig_error *err)
@@ -180,9 +190,9 @@ static const struct request *find_request(const char *name, struct vmig_error *e
     for (size_t i = 0; name && i < sizeof(requests) / sizeof(requests[0]); i++)
         if (strcmp(requests[i].name, name) == 0)
             return &requests[i];
-    error_set(
-        err, EINVAL, VMIG_STAGE_NONE, NULL, "unknown-request",
-        "one line {\"execute\": status|events|cancel|resolve, \"arguments\": {...}} is expected");
+    error_set(err, EINVAL, VMIG_STAGE_NONE, NULL, "unknown-request",
+              "one line {\"execute\": status|events|cancel|continue|resolve, \"arguments\": {...}} "
+              "is expected");
     return NULL;
 }
 

@@ -8,6 +8,7 @@
  *   events    the same; then a line {"event","status","stage",...} for each event until
  *             {"event":"end"} or the client leaves, see listeners.h
  *   cancel    returns {"now"}, or the error "too-late"
+ *   continue  goes on from pre-switchover; returns {"now"}, or the error "wrong-status"
  *   resolve   {"what":"run"|"discard", "other-side-gone":bool}
  *   yield     {"migration"}: the other side wants to run; returns {"answer"}
  *   i-run     {"migration"}: the other side runs now

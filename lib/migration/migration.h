@@ -14,8 +14,9 @@
  *   control                        the control socket                         lock, listeners
  *   watch                          waiting for a cancel                       lock, inbox
  *
- * Lock order: main_write or a lane's turn, then an inbox's, then lock, then a worker's. Host callbacks and device
- * calls are made with none of them held. The listeners' is locked alone, for a moment, by whoever has an event.
+ * Lock order: main_write or a lane's turn, then an inbox's, then lock, then a worker's or the throttle's. Host
+ * callbacks and device calls are made with none of them held. The listeners' and the observers' are locked alone,
+ * for a moment, by whoever has an event.
  */
 #ifndef LIB_MIGRATION_MIGRATION_H
 #define LIB_MIGRATION_MIGRATION_H
@@ -29,10 +30,12 @@
 #include "lib/memory/ram.h"
 #include "lib/memory/tracker.h"
 #include "lib/migration/blockers.h"
+#include "lib/migration/capabilities.h"
 #include "lib/migration/forecast.h"
 #include "lib/migration/history.h"
 #include "lib/migration/inbox.h"
 #include "lib/migration/listeners.h"
+#include "lib/migration/observers.h"
 #include "lib/migration/parameters.h"
 #include "lib/migration/statistics.h"
 #include "lib/migration/turnstile.h"
@@ -227,10 +230,13 @@ struct vmig_migration {
     unsigned num_participants;
     struct participant *participants[PARTICIPANTS_MAX];
     struct vmstates vmstates; /* who adds or removes has the lock; a run needs none */
-    uint64_t parameters[PARAMETER_COUNT];
+    _Atomic uint64_t parameters[PARAMETER_COUNT]; /* those that are live change under way */
+    bool host_does[CAPABILITY_COUNT];
+    bool capabilities[CAPABILITY_COUNT]; /* written with the lock held, while nothing runs */
     char *control_path;
     struct control *control;
     struct listeners listeners; /* of the control socket */
+    struct observers observers;
 
     pthread_mutex_t lock; /* guards all that follows up to the line */
     pthread_cond_t changed;
@@ -253,6 +259,7 @@ struct vmig_migration {
     uint64_t window_bytes;
     /* target: lanes at their barrier */
     unsigned lanes_at_barrier, barrier_round;
+    bool continued; /* source: out of pre-switchover */
     bool committed; /* a one-way stream is durable under its name: nothing takes that back */
     bool cancelled_late, told_late;
     struct waiting waiting;
@@ -297,6 +304,7 @@ struct vmig_migration {
     struct throttle {
         pthread_mutex_t lock;
         uint64_t next_ns;
+        unsigned changes; /* of max-bandwidth; under the migration's lock */
     } throttle;
     struct time_model model;
     struct {
@@ -424,10 +432,16 @@ int main_command(struct vmig_migration *m, uint16_t command, const void *data, s
 int main_return(struct vmig_migration *m, uint16_t type, const void *data, size_t length,
                 struct vmig_error *err);
 
+/* ---- switchover.c ---- */
+/* With pause-before-switchover: wait until somebody says to go on. */
+int switchover_pause(struct vmig_migration *m, struct vmig_error *err);
+
 /* ---- throttle.c ---- */
 int throttle_wait(struct vmig_migration *m, uint64_t bytes, struct vmig_error *err);
 /* They went at once; who comes next waits for them, too. */
 void throttle_book(struct vmig_migration *m, uint64_t bytes);
+/* max-bandwidth is another now. */
+void throttle_changed_locked(struct vmig_migration *m);
 
 /* ---- hello.c ---- */
 char *hello_request(struct vmig_migration *m);

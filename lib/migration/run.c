@@ -50,7 +50,7 @@ static void reset_run(struct vmig_migration *m)
     m->peer_hello = false;
     m->round_loaded = m->lanes_at_barrier = m->barrier_round = 0;
     m->window_bytes = 0;
-    m->committed = m->cancelled_late = m->told_late = false;
+    m->continued = m->committed = m->cancelled_late = m->told_late = false;
     m->waiting = (struct waiting) { 0 };
     free(take_ptr(m->peer_control));
     m->num_lanes = 0;
@@ -253,6 +253,7 @@ static void tell(struct vmig_migration *m, enum vmig_event_kind kind, const char
     listeners_tell(&m->listeners, &event);
     if (m->host.event)
         m->host.event(m->host.opaque, &event);
+    observers_tell(&m->observers, &event);
 }
 
 void run_event(struct vmig_migration *m, enum vmig_event_kind kind, const char *text)

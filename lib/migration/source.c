@@ -32,8 +32,9 @@ static int open_channel(struct vmig_migration *m, const struct address *address,
         return rc;
     m->one_way = channel->one_way;
     bool lone = m->one_way || address->kind == ADDRESS_FD;
-    m->lanes_wanted = lone ? 0 : (unsigned)m->parameters[PARAMETER_CHANNELS];
-    m->switchover_ack = !m->one_way && m->parameters[PARAMETER_SWITCHOVER_ACK];
+    bool lanes = !lone && m->capabilities[CAPABILITY_MULTIFD];
+    m->lanes_wanted = lanes ? (unsigned)m->parameters[PARAMETER_CHANNELS] : 0;
+    m->switchover_ack = !m->one_way && m->capabilities[CAPABILITY_SWITCHOVER_ACK];
     m->ram_digest = m->parameters[PARAMETER_RAM_DIGEST];
     m->carrier = m->lanes_wanted ? &carrier_lanes : &carrier_sections;
     LOCK_SCOPE(&m->lock);
@@ -386,7 +387,6 @@ static int source_quiesce(struct vmig_migration *m, const struct address *addres
                           struct vmig_error *err)
 {
     (void)address;
-    run_status(m, VMIG_STATUS_DEVICE);
     int rc = last_look(m, err);
     if (rc != 0)
         return rc < 0 ? rc : back_to_rounds(m, err);
@@ -395,11 +395,17 @@ static int source_quiesce(struct vmig_migration *m, const struct address *addres
         rc = crew_run(m, STEP_QUIESCE, err);
     if (rc == 0 && can_unquiesce(m))
         rc = last_look(m, err);
-    if (rc == 0)
-        return crew_run(m, STEP_STOP, err);
-    if (rc > 0)
+    if (rc > 0) {
         rc = let_run(m, err);
-    return rc < 0 ? rc : back_to_rounds(m, err);
+        return rc < 0 ? rc : back_to_rounds(m, err);
+    }
+    if (rc == 0)
+        rc = crew_run(m, STEP_STOP, err);
+    if (rc == 0)
+        rc = switchover_pause(m, err);
+    if (rc == 0)
+        run_status(m, VMIG_STATUS_DEVICE);
+    return rc;
 }
 
 static bool suspects_told(struct vmig_migration *m)

@@ -7,35 +7,56 @@
 #include "lib/migration/migration.h"
 
 /* When @bytes may start, booking them. */
-static uint64_t book(struct vmig_migration *m, uint64_t bytes)
+static uint64_t book(struct vmig_migration *m, uint64_t bytes, uint64_t rate)
 {
     LOCK_SCOPE(&m->throttle.lock);
     uint64_t now = clock_ns();
     if (m->throttle.next_ns < now)
         m->throttle.next_ns = now;
     uint64_t start = m->throttle.next_ns;
-    double seconds = (double)bytes / (double)m->parameters[PARAMETER_MAX_BANDWIDTH];
-    m->throttle.next_ns += (uint64_t)(seconds * 1e9);
+    m->throttle.next_ns += (uint64_t)((double)bytes / (double)rate * 1e9);
     return start;
 }
 
 void throttle_book(struct vmig_migration *m, uint64_t bytes)
 {
-    if (m->parameters[PARAMETER_MAX_BANDWIDTH])
-        book(m, bytes);
+    uint64_t rate = m->parameters[PARAMETER_MAX_BANDWIDTH];
+    if (rate)
+        book(m, bytes, rate);
+}
+
+static unsigned num_changes(struct vmig_migration *m)
+{
+    LOCK_SCOPE(&m->lock);
+    return m->throttle.changes;
 }
 
 int throttle_wait(struct vmig_migration *m, uint64_t bytes, struct vmig_error *err)
 {
-    if (!m->parameters[PARAMETER_MAX_BANDWIDTH] || m->completing)
+    unsigned changes = num_changes(m); /* before the rate that they are about */
+    uint64_t rate = m->parameters[PARAMETER_MAX_BANDWIDTH];
+    if (!rate || m->completing)
         return 0;
-    uint64_t start = book(m, bytes);
+    uint64_t start = book(m, bytes, rate);
     while (clock_ns() < start) {
         int rc = run_check(m, err);
         if (rc < 0)
             return rc;
         LOCK_SCOPE(&m->lock);
+        if (m->throttle.changes != changes)
+            return 0;
         run_wait_locked(m, start);
     }
     return 0;
+}
+
+/* What was booked was booked at another rate: whoever waits goes at once, and counting begins anew. */
+void throttle_changed_locked(struct vmig_migration *m)
+{
+    {
+        LOCK_SCOPE(&m->throttle.lock);
+        m->throttle.next_ns = 0;
+    }
+    m->throttle.changes++;
+    pthread_cond_broadcast(&m->changed);
 }

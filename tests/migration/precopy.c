@@ -89,7 +89,7 @@ static void without_acknowledgements_nobody_asks_for_new_initial_bytes(void **st
         struct world w;
         world_open(&w, &(struct world_plan) {
                            .devices = 1, .reinit = 3, .link = file ? WORLD_FILE : WORLD_TCP });
-        world_set(&w, "switchover-ack", 0);
+        world_switch(&w, "switchover-ack", false);
         world_move(&w);
         world_moved(&w);
         assert_false(is_enabled(w.source, 0));

@@ -51,7 +51,7 @@ static void source_without_the_capability_does_not_wait(void **state)
     struct world w;
     world_open(&w, &(struct world_plan) { .devices = 2, .relay = true });
     w.relay = relay_new(&(struct relay_plan) { .after = UINT64_MAX, .swallow_ack = true });
-    party_set(w.source, "switchover-ack", 0);
+    party_switch(w.source, "switchover-ack", false);
     world_move(&w);
     world_moved(&w);
     assert_false(relay_has_ack(w.relay));

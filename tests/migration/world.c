@@ -226,9 +226,11 @@ void world_open(struct world *w, const struct world_plan *plan)
     assert_non_null(mkdtemp(w->directory));
     open_side(w, w->source, "source", 100);
     open_side(w, w->target, "target", 500);
-    world_set(w, "multifd-channels", w->plan.lone_main ? 0 : w->plan.channels);
+    world_switch(w, "multifd", !w->plan.lone_main);
+    world_set(w, "multifd-channels", w->plan.channels);
     /* a busy machine must not turn a test of who runs into one of how fast */
     world_set(w, "downtime-limit", 60000);
+    world_set(w, "max-bandwidth", 0);
     if (w->plan.patience_ms)
         world_set(w, "transition-timeout", w->plan.patience_ms);
     if (w->source->has_load)
@@ -290,6 +292,18 @@ void world_set(struct world *w, const char *name, uint64_t value)
     party_set(w->target, name, value);
 }
 
+void party_switch(struct party *side, const char *capability, bool on)
+{
+    struct vmig_capability list[] = { { capability, on } };
+    x(vmig_migration_set_capabilities(side->m, list, 1, &err));
+}
+
+void world_switch(struct world *w, const char *capability, bool on)
+{
+    party_switch(w->source, capability, on);
+    party_switch(w->target, capability, on);
+}
+
 /* ---- moving ---- */
 
 static void *run(void *opaque)
@@ -330,6 +344,13 @@ void party_await_stage(struct party *side, enum vmig_stage stage)
 {
     LOCK_SCOPE(&side->world->lock);
     while (!(side->stages_seen & 1u << stage) && !side->done)
+        pthread_cond_wait(&side->world->changed, &side->world->lock);
+}
+
+void party_await_status(struct party *side, enum vmig_status status)
+{
+    LOCK_SCOPE(&side->world->lock);
+    while (side->status != status && !side->done)
         pthread_cond_wait(&side->world->changed, &side->world->lock);
 }
 

@@ -147,12 +147,17 @@ void world_turn_round(struct world *w);
 
 /* Wait until @side has been in @stage. */
 void party_await_stage(struct party *side, enum vmig_stage stage);
+/* Wait until @side is in @status. */
+void party_await_status(struct party *side, enum vmig_status status);
 /* Has this run been in @stage? */
 bool party_was_in(struct party *side, enum vmig_stage stage);
 /* Wait until it listens: its address, or "" when it ended before. */
 void party_await_listening(struct party *side, char *ret, size_t size);
 void party_set(struct party *side, const char *name, uint64_t value);
 void world_set(struct world *w, const char *name, uint64_t value);
+/* A capability on or off. */
+void party_switch(struct party *side, const char *capability, bool on);
+void world_switch(struct world *w, const char *capability, bool on);
 
 /* ---- verdicts ---- */
 
