@@ -14,10 +14,36 @@
 #include "lib/participant/device.h"
 #include "lib/stream/manifest.h"
 
-/* The manifest stands near the end, whatever is in between: look for its name there. */
-#define TAIL_BYTES (256u << 10)
+/* The manifest stands near the end, before the state of emulated devices and the description: look for
+ * its name in more and more of the end. */
+#define TAIL_BYTES_LEAST ((size_t)256 << 10)
+#define TAIL_BYTES_MOST ((size_t)256 << 20)
+/* As a section has it; the description has the name without its length. */
+#define NAME "\x15" MANIFEST_IDSTR
+_Static_assert(sizeof(MANIFEST_IDSTR) - 1 == 0x15, "the length byte");
 /* Behind the name: instance and version, both u32; then the identity. */
 #define BEHIND_NAME 8
+
+static size_t read_tail(FILE *file, char *tail, size_t most)
+{
+    fseek(file, 0, SEEK_END);
+    long size = ftell(file);
+    fseek(file, size > (long)most ? size - (long)most : 0, SEEK_SET);
+    return fread(tail, 1, most, file);
+}
+
+/* What follows the last such name (data of a device may hold it, too), or NULL. */
+static const char *find_last(const char *tail, size_t length, size_t *ret_length)
+{
+    const size_t name = strlen(NAME);
+    const char *at = NULL, *next = memmem(tail, length, NAME, name);
+    while (next) {
+        at = next + name;
+        *ret_length = length - (size_t)(at - tail);
+        next = memmem(at, *ret_length, NAME, name);
+    }
+    return at;
+}
 
 /* The end of the file and in it what follows the manifest's name; NULL when there is none. The caller
  * frees *ret_tail. */
@@ -30,19 +56,15 @@ static int find_manifest(const char *path, char **ret_tail, const char **ret_at,
     if (!file)
         return error_set(err, errno, VMIG_STAGE_OPEN, NULL, NULL, "opening %s: %s", path,
                          strerror(errno));
-    char *tail = *ret_tail = malloc(TAIL_BYTES);
-    fseek(file, 0, SEEK_END);
-    long size = ftell(file);
-    fseek(file, size > (long)TAIL_BYTES ? size - (long)TAIL_BYTES : 0, SEEK_SET);
-    size_t length = tail ? fread(tail, 1, TAIL_BYTES, file) : 0;
-    fclose(file);
-    const size_t name = strlen(MANIFEST_IDSTR);
-    const char *next = tail ? memmem(tail, length, MANIFEST_IDSTR, name) : NULL;
-    while (next) { /* the last one: data of a device may hold the name, too */
-        *ret_at = next + name;
-        *ret_length = length - (size_t)(*ret_at - tail);
-        next = memmem(*ret_at, *ret_length, MANIFEST_IDSTR, name);
+    bool whole = false;
+    for (size_t most = TAIL_BYTES_LEAST; !*ret_at && !whole && most <= TAIL_BYTES_MOST; most *= 8) {
+        free(*ret_tail);
+        *ret_tail = malloc(most);
+        size_t length = *ret_tail ? read_tail(file, *ret_tail, most) : 0;
+        *ret_at = *ret_tail ? find_last(*ret_tail, length, ret_length) : NULL;
+        whole = length < most;
     }
+    fclose(file);
     return 0;
 }
 

@@ -56,6 +56,7 @@ static void reset_run(struct vmig_migration *m)
     m->num_lanes = 0;
     XXH3_64bits_reset(m->said);
     XXH3_64bits_reset(m->heard);
+    vmstates_reset(&m->vmstates);
     m->suspects_told = false;
     m->throttle.next_ns = 0;
     m->model = (struct time_model) { 0 };

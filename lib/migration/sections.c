@@ -7,6 +7,7 @@
 #include "lib/migration/sections.h"
 #include "lib/participant/device.h"
 #include "lib/stream/vfio-section.h"
+#include "lib/stream/vmdesc-write.h"
 
 /* QEMU's versions of what stands in these sections. */
 #define RAM_VERSION 4
@@ -101,42 +102,96 @@ static int add_entry(struct manifest *list, struct participant *p, const char *i
     return rc < 0 ? rc : manifest_add(list, &entry, err);
 }
 
-static int write_config(struct participant *p, struct writer *w, struct vmig_error *err)
+/* The end of the stream while it is put together. */
+struct tail {
+    struct vmig_migration *m;
+    struct writer w;
+    struct manifest ours;
+    /* The description's, for files and pipes. On a connection nobody would read it, and it would
+     * lengthen the pause. */
+    struct writer *text;
+};
+
+static int write_config(struct tail *t, struct participant *p, struct vmig_error *err)
 {
     const struct vmig_pci_state *config = config_of(p);
     if (!config)
         return 0;
-    qemu_write_full(w, p->section_id, p->idstr, 0, VFIO_VERSION);
-    writer_u64(w, QEMU_VFIO_DEV_CONFIG_STATE);
-    int rc = pci_config_write(w, config, err);
-    qemu_vfio_write_end(w);
-    qemu_write_footer(w, p->section_id);
+    qemu_write_full(&t->w, p->section_id, p->idstr, 0, VFIO_VERSION);
+    size_t start = t->w.length;
+    writer_u64(&t->w, QEMU_VFIO_DEV_CONFIG_STATE);
+    int rc = pci_config_write(&t->w, config, err);
+    qemu_vfio_write_end(&t->w);
+    if (t->text)
+        vmdesc_add_opaque(t->text, p->idstr, 0, t->w.length - start);
+    qemu_write_footer(&t->w, p->section_id);
     return rc;
+}
+
+static int write_configs(struct tail *t, struct vmig_error *err)
+{
+    int rc = 0;
+    for (unsigned i = 0; rc == 0 && i < t->m->num_participants; i++) {
+        struct participant *p = t->m->participants[i];
+        rc = write_config(t, p, err);
+        if (rc == 0)
+            rc = add_entry(&t->ours, p, p->id, err);
+    }
+    return rc;
+}
+
+/* Its digest is of the stream up to there, so what comes before it goes first. */
+static int send_manifest(struct tail *t, uint32_t section_id, struct vmig_error *err)
+{
+    manifest_write(&t->w, section_id, &t->ours);
+    int rc = main_send(t->m, &t->w, err);
+    if (rc == 0)
+        manifest_seal(&t->w, section_id, main_digest(t->m));
+    if (t->text)
+        vmdesc_add_opaque(t->text, MANIFEST_IDSTR, 0, manifest_bytes(&t->ours));
+    return rc;
+}
+
+static int send_tail(struct tail *t, struct writer *states, struct vmig_error *err)
+{
+    struct vmig_migration *m = t->m;
+    uint32_t next_id = m->num_participants + 1;
+    int rc = vmstates_save(&m->vmstates, t->text ? states : NULL, err);
+    if (rc == 0)
+        rc = write_configs(t, err);
+    if (rc == 0)
+        rc = vmstates_list(&m->vmstates, &t->ours, err);
+    if (rc == 0)
+        rc = send_manifest(t, next_id, err);
+    if (rc < 0)
+        return rc;
+    vmstates_write(&m->vmstates, &t->w, next_id + 1);
+    qemu_write_eof(&t->w);
+    if (t->text) {
+        vmdesc_append(t->text, states);
+        vmdesc_end(t->text);
+        vmdesc_finish(&t->w, t->text);
+    }
+    return main_send(m, &t->w, err);
 }
 
 int sections_send_tail(struct vmig_migration *m, struct vmig_error *err)
 {
-    struct manifest ours;
-    struct writer w;
-    int rc = 0;
-    manifest_init(&ours, m->identity);
-    writer_init(&w);
-    for (unsigned i = 0; rc == 0 && i < m->num_participants; i++) {
-        rc = write_config(m->participants[i], &w, err);
-        if (rc == 0)
-            rc = add_entry(&ours, m->participants[i], m->participants[i]->id, err);
+    struct tail t = { .m = m };
+    struct writer text, states;
+    writer_init(&t.w);
+    writer_init(&text);
+    writer_init(&states);
+    manifest_init(&t.ours, m->identity);
+    if (m->one_way) {
+        t.text = &text;
+        vmdesc_begin(&text, SECTIONS_MACHINE, RAM_PAGE_SIZE);
     }
-    if (rc == 0) {
-        manifest_write(&w, m->num_participants + 1, &ours);
-        rc = main_send(m, &w, err);
-    }
-    if (rc == 0) {
-        manifest_seal(&w, m->num_participants + 1, main_digest(m));
-        qemu_write_eof(&w);
-        rc = main_send(m, &w, err);
-    }
-    writer_done(&w);
-    manifest_done(&ours);
+    int rc = send_tail(&t, &states, err);
+    writer_done(&t.w);
+    writer_done(&text);
+    writer_done(&states);
+    manifest_done(&t.ours);
     return rc;
 }
 
@@ -151,6 +206,8 @@ int sections_check_manifest(struct vmig_migration *m, const struct manifest *the
         bool renamed = only_id[0] && p->kind == PARTICIPANT_DEVICE;
         rc = add_entry(&ours, p, renamed ? only_id : p->id, err);
     }
+    if (rc == 0)
+        rc = vmstates_list(&m->vmstates, &ours, err);
     if (rc == 0)
         rc = manifest_compare(theirs, &ours, err);
     manifest_done(&ours);

@@ -47,7 +47,7 @@ static int send_opening(struct vmig_migration *m, struct vmig_error *err)
     struct writer w;
     writer_init(&w);
     qemu_write_header(&w);
-    qemu_write_configuration(&w, "vfio-migrate");
+    qemu_write_configuration(&w, SECTIONS_MACHINE);
     if (!m->one_way)
         qemu_write_command(&w, QEMU_CMD_OPEN_RETURN_PATH, NULL, 0);
     int rc = main_send(m, &w, err);

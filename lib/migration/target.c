@@ -370,6 +370,19 @@ static int on_manifest(struct target *t, const struct qemu_section *s, struct vm
     return rc;
 }
 
+/* The description is for people and their tools: it is read because who writes a pipe wants to get rid
+ * of it. One that is cut short means that the file is. */
+static int pass_description(struct target *t, struct vmig_error *err)
+{
+    struct qemu_section s = { .idstr = "description", .offset = t->reader.offset };
+    if (!t->m->one_way || reader_peek(&t->reader) < 0)
+        return 0;
+    if (reader_u8(&t->reader) != QEMU_VMDESCRIPTION)
+        return target_damaged(t, &s, err, "something else follows the end");
+    reader_skip(&t->reader, reader_u32(&t->reader));
+    return reader_failed(&t->reader) ? target_damaged(t, &s, err, "it was not saved whole") : 0;
+}
+
 /* ---- the loop ---- */
 
 static struct participant *participant_of(struct target *t, const struct qemu_section *s)
@@ -419,8 +432,15 @@ static int on_participant(struct target *t, const struct qemu_section *s, struct
 
 static int on_section(struct target *t, const struct qemu_section *s, struct vmig_error *err)
 {
-    int rc =
-        strcmp(s->idstr, MANIFEST_IDSTR) == 0 ? on_manifest(t, s, err) : on_participant(t, s, err);
+    bool full = s->type == QEMU_SECTION_FULL;
+    struct vmstate_section *vmstate =
+        full ? vmstates_find(&t->m->vmstates, s->idstr, s->instance_id) : NULL;
+    int rc;
+    if (strcmp(s->idstr, MANIFEST_IDSTR) == 0)
+        rc = on_manifest(t, s, err);
+    else
+        rc = vmstate ? vmstates_read(vmstate, s, &t->manifest, &t->reader, err)
+                     : on_participant(t, s, err);
     return rc < 0 ? rc : qemu_read_footer(&t->stream, s, err);
 }
 
@@ -435,7 +455,7 @@ static int read_sections(struct target *t, struct vmig_error *err)
         if (rc < 0)
             return rc;
         if (s.type == QEMU_EOF)
-            return 0;
+            return pass_description(t, err);
         rc = s.type == QEMU_COMMAND ? on_command(t, &s, err) : on_section(t, &s, err);
         if (rc < 0)
             return rc;
@@ -489,6 +509,8 @@ static int check_all(struct target *t, struct vmig_error *err)
     else if (rc == 0 && t->greeted)
         rc = error_set(err, EPROTO, m->stage, NULL, "bad-stream",
                        "the source sent no manifest, so nothing proves that all is here");
+    if (rc == 0)
+        rc = vmstates_load(&m->vmstates, err);
     if (rc == 0)
         rc = crew_run(m, STEP_LOAD_COMPLETE, err);
     return rc < 0 ? rc : run_check(m, err); /* the last moment at which a cancel ends it */

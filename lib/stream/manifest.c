@@ -15,6 +15,7 @@ static const char *const kind_names[MANIFEST_KINDS] = {
     [MANIFEST_RAM] = "ram",
     [MANIFEST_DEVICE] = "device",
     [MANIFEST_OTHER] = "other",
+    [MANIFEST_VMSTATE] = "vmstate",
 };
 
 int manifest_new_identity(uint8_t ret[16], struct vmig_error *err)
@@ -43,7 +44,7 @@ void manifest_done(struct manifest *m)
     *m = (struct manifest) { 0 };
 }
 
-static const struct manifest_entry *find(const struct manifest *m, const char *id)
+const struct manifest_entry *manifest_find(const struct manifest *m, const char *id)
 {
     for (unsigned i = 0; i < m->count; i++)
         if (strcmp(m->entries[i].id, id) == 0)
@@ -73,7 +74,7 @@ int manifest_add(struct manifest *m, const struct manifest_entry *entry, struct 
         return error_set(err, EINVAL, VMIG_STAGE_NONE, entry->id, "bad-stream",
                          "manifest: kind %u; %u is the highest", (unsigned)entry->kind,
                          MANIFEST_KINDS - 1);
-    if (find(m, entry->id))
+    if (manifest_find(m, entry->id))
         return error_set(err, EINVAL, VMIG_STAGE_NONE, entry->id, "bad-stream",
                          "manifest: \"%s\" is listed twice", entry->id);
     if (m->count == MANIFEST_ENTRIES_MAX)
@@ -101,6 +102,14 @@ void manifest_write(struct writer *w, uint32_t section_id, const struct manifest
         writer_u32(w, e->format_version);
         writer_str8(w, e->identity);
     }
+}
+
+uint64_t manifest_bytes(const struct manifest *m)
+{
+    uint64_t bytes = sizeof(m->identity) + 4 + 8;
+    for (unsigned i = 0; i < m->count; i++)
+        bytes += 1 + strlen(m->entries[i].id) + 1 + 8 + 8 + 4 + 1 + strlen(m->entries[i].identity);
+    return bytes;
 }
 
 void manifest_seal(struct writer *w, uint32_t section_id, uint64_t digest)
@@ -241,7 +250,7 @@ int manifest_compare(const struct manifest *sent, const struct manifest *arrived
     int rc = compare_identity(sent, arrived, err);
     for (unsigned i = 0; rc == 0 && i < sent->count; i++) {
         const struct manifest_entry *s = &sent->entries[i];
-        const struct manifest_entry *a = find(arrived, s->id);
+        const struct manifest_entry *a = manifest_find(arrived, s->id);
         if (!a)
             return error_set(err, EBADMSG, VMIG_STAGE_NONE, s->id, "layout-mismatch",
                              "the source sent %" PRIu64 " bytes of \"%s\", which is not here",
@@ -249,7 +258,7 @@ int manifest_compare(const struct manifest *sent, const struct manifest *arrived
         rc = compare_entry(s, a, err);
     }
     for (unsigned i = 0; rc == 0 && i < arrived->count; i++)
-        if (!find(sent, arrived->entries[i].id))
+        if (!manifest_find(sent, arrived->entries[i].id))
             return error_set(err, EBADMSG, VMIG_STAGE_NONE, arrived->entries[i].id,
                              "layout-mismatch",
                              "%" PRIu64 " bytes of \"%s\" arrived, which the source did not list",

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The manifest: what the source says it sent, so that the target can refuse what it did not get. A
- * FULL section of our own at the end of the main channel; vfio-migrate-stream(5) has its layout. It
+ * FULL section of our own at the end of the main channel, followed only by VMState sections, which are
+ * not shown to anybody before it has proved them; vfio-migrate-stream(5) has its layout. It
  * ends with a digest of the whole stream up to there, itself included.
  * QEMU refuses it as an unknown section: it goes out only to peers that negotiated it, or into
  * files for ourselves.
@@ -19,7 +20,13 @@
 #define MANIFEST_ENTRIES_MAX 1024u
 
 /* Numbers on the wire. */
-enum manifest_kind { MANIFEST_RAM = 0, MANIFEST_DEVICE = 1, MANIFEST_OTHER = 2, MANIFEST_KINDS };
+enum manifest_kind {
+    MANIFEST_RAM = 0,
+    MANIFEST_DEVICE = 1,
+    MANIFEST_OTHER = 2,
+    MANIFEST_VMSTATE = 3, /* a section that follows the manifest */
+    MANIFEST_KINDS
+};
 
 struct manifest_entry {
     char id[256]; /* not empty, unique */
@@ -44,6 +51,11 @@ void manifest_done(struct manifest *m);
 /* Copy @entry. -EINVAL (id empty or taken, kind), -E2BIG (over MANIFEST_ENTRIES_MAX), -ENOMEM. */
 int manifest_add(struct manifest *m, const struct manifest_entry *entry, struct vmig_error *err);
 
+/* NULL: there is none of that name. */
+const struct manifest_entry *manifest_find(const struct manifest *m, const char *id);
+
+/* Of the payload, digest included. */
+uint64_t manifest_bytes(const struct manifest *m);
 /* The section up to its digest; then the digest of the stream up to there, and the footer. */
 void manifest_write(struct writer *w, uint32_t section_id, const struct manifest *m);
 void manifest_seal(struct writer *w, uint32_t section_id, uint64_t digest);

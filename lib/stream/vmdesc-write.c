@@ -64,6 +64,51 @@ void vmdesc_number(struct writer *text, const char *key, uint64_t value)
     raw(text, digits);
 }
 
+static void field(struct writer *text, const char *name, const char *type, uint64_t size)
+{
+    vmdesc_open(text, NULL, '{');
+    vmdesc_string(text, "name", name);
+    vmdesc_string(text, "type", type);
+    vmdesc_number(text, "size", size);
+    vmdesc_close(text, '}');
+}
+
+/* As it stands at the stream's beginning, without subsections. */
+static void configuration(struct writer *text, const char *machine)
+{
+    vmdesc_open(text, "configuration", '{');
+    vmdesc_string(text, "vmsd_name", "configuration");
+    vmdesc_number(text, "version", 1);
+    vmdesc_open(text, "fields", '[');
+    field(text, "len", "uint32", 4);
+    field(text, "name", "buffer", strlen(machine));
+    vmdesc_close(text, ']');
+    vmdesc_close(text, '}');
+}
+
+void vmdesc_begin(struct writer *text, const char *machine, uint32_t page_size)
+{
+    vmdesc_open(text, NULL, '{');
+    configuration(text, machine);
+    vmdesc_number(text, "page_size", page_size);
+    vmdesc_open(text, "devices", '[');
+}
+
+void vmdesc_end(struct writer *text)
+{
+    vmdesc_close(text, ']');
+    vmdesc_close(text, '}');
+}
+
+void vmdesc_append(struct writer *text, const struct writer *elements)
+{
+    if (elements->length)
+        begin(text, NULL);
+    writer_bytes(text, elements->buf, elements->length);
+    if (elements->error && !text->error)
+        text->error = elements->error;
+}
+
 void vmdesc_add_opaque(struct writer *text, const char *idstr, uint32_t instance_id,
                        uint64_t length_bytes)
 {

@@ -15,6 +15,11 @@ void vmdesc_close(struct writer *text, char bracket);
 void vmdesc_string(struct writer *text, const char *key, const char *value);
 void vmdesc_number(struct writer *text, const char *key, uint64_t value);
 
+/* The root object up to the opened list of devices; their end. */
+void vmdesc_begin(struct writer *text, const char *machine, uint32_t page_size);
+void vmdesc_end(struct writer *text);
+/* More elements, from another text. */
+void vmdesc_append(struct writer *text, const struct writer *elements);
 /* What has a length and no table: a FULL section of which @length_bytes are opaque. */
 void vmdesc_add_opaque(struct writer *text, const char *idstr, uint32_t instance_id,
                        uint64_t length_bytes);

@@ -132,7 +132,7 @@ static void wrong_entries_are_refused(void **state)
     refuse_payload(&w, 1, EOPNOTSUPP, "version 1");
     refuse_payload(&w, 3, EOPNOTSUPP, "version 3");
     w.buf[25] = MANIFEST_KINDS; /* 16 + 4 + 5: the kind of net0 */
-    refuse_payload(&w, 2, EINVAL, "offset 20: manifest: kind 3");
+    refuse_payload(&w, 2, EINVAL, "offset 20: manifest: kind 4");
     w.buf[25] = MANIFEST_DEVICE;
     w.buf[21] = '\0';
     refuse_payload(&w, 2, EINVAL, "offset 20");
