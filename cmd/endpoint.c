@@ -37,6 +37,7 @@ enum {
     KEY_STATE_SIZE,
     KEY_TIMEOUT,
     KEY_HISTORY,
+    KEY_ONLY_MIGRATABLE,
 };
 
 static void add_ram(struct endpoint *e, const char *text, struct argp_state *state)
@@ -61,7 +62,10 @@ static error_t parse_endpoint(int key, char *arg, struct argp_state *state)
     case 'd':
         if (e->num_addresses == ENDPOINT_DEVICES_MAX)
             argp_error(state, "at most %d devices can move at once", ENDPOINT_DEVICES_MAX);
-        e->addresses[e->num_addresses++] = arg;
+        e->addresses[e->num_addresses++] = device_argument_check(state, arg);
+        return 0;
+    case KEY_ONLY_MIGRATABLE:
+        e->only_migratable = true;
         return 0;
     case 'r':
         add_ram(e, arg, state);
@@ -91,10 +95,13 @@ static error_t parse_state(int key, char *arg, struct argp_state *state)
 }
 
 static const struct argp_option endpoint_options[] = {
-    { "device", 'd', "DEVICE[,id=NAME]", 0,
+    { "device", 'd', "DEVICE[,id=NAME][,enable-migration=on|off|auto][,viommu]", 0,
       "A device to move; may be given several times. NAME must be the same on both sides; without "
-      "it devices are paired in the order given",
+      "it devices are paired in the order given. on: refuse it unless it can be sent; off: it must "
+      "not move; viommu: a virtual IOMMU stands in front of it",
       0 },
+    { "only-migratable", KEY_ONLY_MIGRATABLE, NULL, 0,
+      "Refuse whatever could not be sent, as soon as it is there", 0 },
     BACKEND_OPTION,
     { "ram-file", 'r', "FILE@IOVA", 0,
       "Memory that the devices reach: a file (in /dev/shm, say), at this IOVA; same IOVA and size "
@@ -361,29 +368,43 @@ static int map_ram(struct endpoint *e, struct endpoint_ram *ram, struct vmig_err
     return fail(err, errno, "mapping memory file %s: %s", ram->path);
 }
 
-/* "ADDRESS,id=NAME" into its parts; without a NAME the place in the list names the device, so that
- * both sides agree. */
+/* The last that was said of all, or of this one. */
+static enum vmig_dirty_tracking tracking_of(const struct endpoint *e, const char *id)
+{
+    enum vmig_dirty_tracking how = VMIG_DIRTY_AUTO;
+    for (unsigned i = 0; i < e->num_tracking; i++) {
+        const struct endpoint_tracking *t = &e->tracking[i];
+        if (!t->device ||
+            (strlen(id) == t->device_bytes && !strncmp(id, t->device, t->device_bytes)))
+            how = t->how;
+    }
+    return how;
+}
+
+/* Without a name its place in the list names a device, so that both sides agree. */
+void endpoint_device(const struct endpoint *e, unsigned index, struct device_argument *ret)
+{
+    char why[200];
+    device_argument_parse(e->addresses[index], ret, why); /* was checked when it was typed */
+    if (!ret->id[0])
+        snprintf(ret->id, sizeof(ret->id), "device%u", index);
+    ret->settings.dirty_tracking = tracking_of(e, ret->id);
+}
+
 static int open_device(struct endpoint *e, unsigned index, struct vmig_error *err)
 {
-    char id[64];
-    const char *comma = strstr(e->addresses[index], ",id=");
-    size_t length = comma ? (size_t)(comma - e->addresses[index]) : strlen(e->addresses[index]);
-    if (comma && strlen(comma + 4) >= sizeof(id))
-        return fail(err, EINVAL, "device name in %s is too long", e->addresses[index]);
-    snprintf(id, sizeof(id), comma ? "%s" : "device%s", comma ? comma + 4 : "");
-    if (!comma)
-        snprintf(id, sizeof(id), "device%u", index);
+    struct device_argument d;
+    endpoint_device(e, index, &d);
     struct vmig_device_options options = {
         .size = sizeof(options),
-        .id = id,
-        .backend = backend_for(e->addresses[index], e->backend),
+        .id = d.id,
+        .backend = backend_for(d.address, e->backend),
     };
     for (unsigned i = 0; i < e->num_parameters; i++)
         if (strcmp(e->parameters[i].name, "transition-timeout") == 0)
             options.transition_timeout_ms = (unsigned)e->parameters[i].value;
-    char *address = strndup(e->addresses[index], length);
-    int rc = address ? vmig_device_open(address, &options, &e->devices[index], err) : -ENOMEM;
-    free(address);
+    e->settings[index] = d.settings;
+    int rc = vmig_device_open(d.address, &options, &e->devices[index], err);
     if (rc == 0)
         e->num_devices = index + 1;
     return rc;
@@ -442,7 +463,7 @@ static int add_devices(struct endpoint *e, struct vmig_error *err)
 {
     int rc = 0;
     for (unsigned i = 0; rc == 0 && i < e->num_devices; i++)
-        rc = vmig_migration_add_device(e->migration, e->devices[i], err);
+        rc = vmig_migration_add_device_with(e->migration, e->devices[i], &e->settings[i], err);
     return rc < 0 ? rc : endpoint_set_tracking(e, e->migration, err);
 }
 
@@ -455,6 +476,8 @@ int endpoint_configure(const struct endpoint *e, struct vmig_migration *migratio
         rc = vmig_migration_set(migration, e->parameters[i].name, e->parameters[i].value, err);
     if (rc == 0)
         rc = vmig_migration_set_capabilities(migration, e->capabilities, e->num_capabilities, err);
+    if (rc == 0)
+        rc = vmig_migration_set_only_migratable(migration, e->only_migratable, err);
     if (rc == 0 && e->control)
         rc = vmig_migration_set_control(migration, e->control, err);
     return rc;

@@ -9,6 +9,7 @@
 
 #include <sys/types.h>
 #include "cmd/cmd.h"
+#include "cmd/device-argument.h"
 
 #define ENDPOINT_DEVICES_MAX VMIG_DEVICES_MAX
 #define ENDPOINT_RAM_MAX 16
@@ -25,7 +26,10 @@ struct endpoint {
     const char *name; /* of the subcommand */
     bool json, quiet;
     unsigned num_addresses, num_devices, num_ram;
-    const char *addresses[ENDPOINT_DEVICES_MAX]; /* ADDRESS[,id=NAME], as typed */
+    const char *addresses[ENDPOINT_DEVICES_MAX];                /* ADDRESS[,id=NAME]..., as typed */
+    struct vmig_device_settings settings[ENDPOINT_DEVICES_MAX]; /* of those that were opened */
+    bool only_migratable;
+    bool check; /* it is only looked at */
     struct vmig_device *devices[ENDPOINT_DEVICES_MAX];
     struct endpoint_ram ram[ENDPOINT_RAM_MAX];
     const char *backend; /* as typed; NULL: what fits */
@@ -50,7 +54,7 @@ struct endpoint {
 
 /* For argp's children; the input is the struct endpoint. --quiet and --json: */
 extern const struct argp endpoint_state_argp;
-/* the same with --device, --ram-file and --control: */
+/* the same with --device, --ram-file, --control and --only-migratable: */
 extern const struct argp endpoint_argp;
 /* The source's tuning: --downtime-limit, --max-bandwidth, --max-rounds, --channels, --no-pre-copy,
  * --all-dirty, --dirty-tracking, --state-size, --transition-timeout, --history. Same input. */
@@ -69,6 +73,8 @@ int endpoint_open(struct endpoint *e, struct vmig_error *err);
 /* What options asked for: parameters, capabilities, --control. */
 int endpoint_configure(const struct endpoint *e, struct vmig_migration *migration,
                        struct vmig_error *err);
+/* What was typed as device @index: its name, too, if that was left out, and its settings. */
+void endpoint_device(const struct endpoint *e, unsigned index, struct device_argument *ret);
 /* --dirty-tracking, for devices that were added. */
 int endpoint_set_tracking(const struct endpoint *e, struct vmig_migration *migration,
                           struct vmig_error *err);

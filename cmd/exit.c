@@ -17,8 +17,9 @@ enum cmd_exit cmd_exit_of(const struct vmig_error *err)
             return CMD_DEVICE_LOST;
     if (err->code == -ECANCELED && strcmp(err->reason, "cancelled") == 0)
         return CMD_CANCELLED;
-    bool blocked =
-        strncmp(err->reason, "vfio-", 5) == 0 || strcmp(err->reason, "restored-before") == 0;
+    bool blocked = strncmp(err->reason, "vfio-", 5) == 0 ||
+                   strcmp(err->reason, "only-migratable") == 0 ||
+                   strcmp(err->reason, "restored-before") == 0;
     if (err->stage == VMIG_STAGE_PREPARE && blocked)
         return CMD_REFUSED;
     return CMD_FAILED;

@@ -54,6 +54,8 @@ static void say(struct endpoint *e, const char *what, const char *text)
 void progress_event(void *opaque, const struct vmig_event *event)
 {
     struct endpoint *e = opaque;
+    if (e->check)
+        return; /* it lists what there is */
     if (event->kind == VMIG_EVENT_WARNING) {
         say(e, "warning: ", event->text);
     } else if (event->kind == VMIG_EVENT_WAITING || event->kind == VMIG_EVENT_QUIESCE_NOTICE) {

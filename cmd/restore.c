@@ -36,7 +36,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_ARG:
         if (r->end.num_addresses)
             argp_error(state, "one DEVICE at a time");
-        r->end.addresses[r->end.num_addresses++] = arg;
+        r->end.addresses[r->end.num_addresses++] = device_argument_check(state, arg);
         return 0;
     case ARGP_KEY_END:
         if (!r->end.num_addresses || !r->from)

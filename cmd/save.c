@@ -33,7 +33,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_ARG:
         if (s->end.num_addresses)
             argp_error(state, "one DEVICE at a time; `vfio-migrate send` moves several");
-        s->end.addresses[s->end.num_addresses++] = arg;
+        s->end.addresses[s->end.num_addresses++] = device_argument_check(state, arg);
         return 0;
     case ARGP_KEY_END:
         if (!s->end.num_addresses || !s->to)

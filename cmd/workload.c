@@ -93,20 +93,20 @@ static int open_devices(struct process *p, struct vmig_error *err)
 {
     int rc = 0;
     for (unsigned i = 0; rc == 0 && i < p->end.num_addresses; i++) {
-        char id[32];
-        snprintf(id, sizeof(id), "device%u", i);
+        struct device_argument d;
+        endpoint_device(&p->end, i, &d);
         struct vmig_device_options options = {
             .size = sizeof(options),
-            .id = id,
-            .backend = backend_for(p->end.addresses[i], p->end.backend),
+            .id = d.id,
+            .backend = backend_for(d.address, p->end.backend),
         };
-        rc = vmig_device_open(p->end.addresses[i], &options, &p->devices[i], err);
+        rc = vmig_device_open(d.address, &options, &p->devices[i], err);
         if (rc == 0) {
             p->num_devices++;
             rc = workload_attach(&p->workload, i, p->devices[i], err);
         }
         if (rc == 0)
-            rc = vmig_migration_add_device(p->migration, p->devices[i], err);
+            rc = vmig_migration_add_device_with(p->migration, p->devices[i], &d.settings, err);
     }
     return rc < 0 ? rc : endpoint_set_tracking(&p->end, p->migration, err);
 }

@@ -30,15 +30,10 @@ static int copy_settings(const struct vmig_device_settings *settings, const char
         return error_set(err, EINVAL, VMIG_STAGE_PREPARE, id, "bad-settings",
                          "enable_migration is %d, and neither auto, on nor off",
                          (int)ret->enable_migration);
+    if ((unsigned)ret->dirty_tracking >= VMIG_DIRTY_COUNT)
+        return error_set(err, EINVAL, VMIG_STAGE_PREPARE, id, "bad-settings",
+                         "no dirty tracking has the number %d", (int)ret->dirty_tracking);
     return 0;
-}
-
-static int check_display(struct vmig_migration *m, const struct participant *p,
-                         struct vmig_error *err)
-{
-    struct display display;
-    LOCK_SCOPE(&m->lock);
-    return display_of(m, p, &display, err);
 }
 
 VMIG_EXPORT int vmig_migration_add_device_with(struct vmig_migration *m, struct vmig_device *device,
@@ -55,12 +50,11 @@ VMIG_EXPORT int vmig_migration_add_device_with(struct vmig_migration *m, struct 
     snprintf(p.idstr, sizeof(p.idstr), "%s/vfio", p.id);
     int rc = copy_settings(settings, p.id, &p.settings, err);
     if (rc == 0)
-        rc = check_display(m, &p, err);
-    if (rc == 0)
         rc = participant_device_identity(device, p.identity, sizeof(p.identity), err);
     if (rc < 0)
         return rc;
     p.tracking.viommu = p.settings.viommu;
+    p.tracking.wanted = p.settings.dirty_tracking;
     p.opaque = participant_device_new(m, device);
     if (!p.opaque)
         return error_set(err, ENOMEM, VMIG_STAGE_PREPARE, p.id, NULL, "out of memory");

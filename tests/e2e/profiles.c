@@ -109,8 +109,8 @@ static void two_devices_without_p2p_are_refused_by_name(void **state)
             continue;
         struct result r = run(DEMO(&profiles[i], "2"));
         expect(r, 3, "vfio-multiple-without-p2p");
-        expect(r, 3, "\"device\": \"device1\"");
-        expect(run("demo", "--profile", profiles[i].name), 3, "device1: ");
+        expect(r, 3, "\"device\": \"device0\"");
+        expect(run("demo", "--profile", profiles[i].name), 3, "device0: ");
     }
 }
 
