@@ -9,10 +9,7 @@
 #ifndef VFIO_MIGRATE_PCI_H
 #define VFIO_MIGRATE_PCI_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <vfio-migrate/error.h>
+#include <vfio-migrate/migration.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -57,6 +54,27 @@ struct vmig_pci_ops {
      * table, control bits of capabilities that both have at the same place. NULL: that is all. */
     int (*load)(void *opaque, const struct vmig_pci_state *state, struct vmig_error *err);
 };
+
+/* A ramfb that is a device of its own, without a VFIO device. Called in the pause on the thread that
+ * called send or receive. 0 or a negative errno with @err filled. */
+struct vmig_ramfb_ops {
+    size_t size; /* sizeof(struct vmig_ramfb_ops) */
+    int (*save)(void *opaque, struct vmig_ramfb *ret, struct vmig_error *err);
+    int (*load)(void *opaque, const struct vmig_ramfb *ramfb, struct vmig_error *err);
+};
+/* One a migration; @ops is copied, @opaque borrowed. @ops NULL: it is gone. It moves as QEMU's
+ * "ramfb-dev" does: a source that has none, or is of an older machine version, leaves the target's as it
+ * is. -EINVAL an operation is missing, -EEXIST there is one, -ENOENT there was none, -EBUSY a migration
+ * runs, -ENOMEM. */
+int vmig_migration_add_ramfb(struct vmig_migration *migration, const struct vmig_ramfb_ops *ops,
+                             void *opaque, struct vmig_error *err);
+
+/* The VM's machine version, "8.1" for instance, as QEMU's machine types have it; NULL, the default: the
+ * newest. What a version does not have is off by default, so that its streams are what it wrote and
+ * read: up to 8.1, ramfbs do not move. What settings have on stays on. The same on both sides.
+ * -EINVAL it is none, -EBUSY a migration runs. */
+int vmig_migration_set_compat(struct vmig_migration *migration, const char *machine_version,
+                              struct vmig_error *err);
 
 #ifdef __cplusplus
 }

@@ -15,6 +15,7 @@
 #define VFIO_MIGRATE_SETTINGS_H
 
 #include <vfio-migrate/migration.h>
+#include <vfio-migrate/pci.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -32,6 +33,20 @@ struct vmig_device_settings {
     /* A virtual IOMMU stands in front of it: its guest may change what an IOVA means, so the device's
      * own log tells nothing; what the host's IOMMU tells is still good. */
     bool viommu;
+    bool hotplugged; /* the guest's firmware has not seen it */
+    /* It has a display, and in front of that a ramfb, which implies a display and cannot come with a
+     * hot-added device. Does the ramfb's state move? AUTO: yes, unless the device does not or the VM's
+     * machine version is 8.1 or older. ON without ramfb is OFF, with the warning "display-no-ramfb"; ON
+     * is refused with enable_migration OFF. What moves needs both of pci's operations. */
+    bool display, ramfb;
+    enum vmig_on_off_auto ramfb_migrate;
+    /* What the device's vendor capabilities contain may differ at the target. Otherwise that is refused,
+     * for only its driver knows whether it minds. */
+    bool ignore_vendor_capability;
+    /* What the guest sees, where that is not the device itself (vfio-migrate/pci.h); borrowed until the
+     * device is removed. */
+    const struct vmig_pci_ops *pci;
+    void *pci_opaque;
     /* As vmig_migration_set_dirty_tracking(), known already when it is decided whether the device is
      * accepted. */
     enum vmig_dirty_tracking dirty_tracking;

@@ -39,6 +39,8 @@ static void facts_of_device(const struct vmig_migration *m, const struct partici
 {
     const struct vmig_device *device = p->device;
     const struct backend_iommu_log *iommu = &device->iommu_log;
+    struct display display;
+    display_of(m, p, &display, NULL);
     *ret = (struct obstacle_facts) {
         .enable_migration = p->settings.enable_migration,
         .viommu = p->settings.viommu,
@@ -48,6 +50,7 @@ static void facts_of_device(const struct vmig_migration *m, const struct partici
         .iommu_log = iommu->kind == VMIG_IOMMU_LOG_TRUE,
         .too_large = device_largest_mapping(p->device) > iommu->max_mapping_bytes,
         .size_known = device->migration.has_data_size || m->parameters[PARAMETER_STATE_SIZE],
+        .ramfb_missing = display.ignored_on,
         .wanted = p->tracking.wanted,
         .all_dirty = m->parameters[PARAMETER_ALL_DIRTY],
         .others_p2p = true,
@@ -173,6 +176,15 @@ static void say_size(const struct vmig_migration *m, const struct participant *p
     snprintf(b->hint, sizeof(b->hint), "set device-state-size to the most that it can be");
 }
 
+static void say_no_ramfb(const struct vmig_migration *m, const struct participant *p,
+                         struct vmig_blocker *b)
+{
+    (void)m;
+    (void)p;
+    snprintf(b->text, sizeof(b->text), "ramfb-migrate is on and the device has no ramfb");
+    snprintf(b->hint, sizeof(b->hint), "it is taken as off; set it to off or auto");
+}
+
 static const struct wording {
     const char *code; /* NULL: say() finds one */
     void (*say)(const struct vmig_migration *m, const struct participant *p,
@@ -185,6 +197,7 @@ static const struct wording {
     [OBSTACLE_NEIGHBOURS] = { "vfio-multiple-without-p2p", say_neighbours },
     [OBSTACLE_VIOMMU] = { "vfio-viommu", say_viommu },
     [OBSTACLE_SIZE] = { "device-size-unknown", say_size },
+    [OBSTACLE_RAMFB] = { "display-no-ramfb", say_no_ramfb },
 };
 
 static void describe(const struct vmig_migration *m, const struct participant *p,

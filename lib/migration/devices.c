@@ -36,6 +36,14 @@ static int copy_settings(const struct vmig_device_settings *settings, const char
     return 0;
 }
 
+static int check_display(struct vmig_migration *m, const struct participant *p,
+                         struct vmig_error *err)
+{
+    struct display display;
+    LOCK_SCOPE(&m->lock);
+    return display_of(m, p, &display, err);
+}
+
 VMIG_EXPORT int vmig_migration_add_device_with(struct vmig_migration *m, struct vmig_device *device,
                                                const struct vmig_device_settings *settings,
                                                struct vmig_error *err)
@@ -49,6 +57,8 @@ VMIG_EXPORT int vmig_migration_add_device_with(struct vmig_migration *m, struct 
     snprintf(p.id, sizeof(p.id), "%s", vmig_device_id(device));
     snprintf(p.idstr, sizeof(p.idstr), "%s/vfio", p.id);
     int rc = copy_settings(settings, p.id, &p.settings, err);
+    if (rc == 0)
+        rc = check_display(m, &p, err);
     if (rc == 0)
         rc = participant_device_identity(device, p.identity, sizeof(p.identity), err);
     if (rc < 0)

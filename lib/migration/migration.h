@@ -31,6 +31,7 @@
 #include "lib/memory/tracker.h"
 #include "lib/migration/blockers.h"
 #include "lib/migration/capabilities.h"
+#include "lib/migration/compat.h"
 #include "lib/migration/forecast.h"
 #include "lib/migration/history.h"
 #include "lib/migration/inbox.h"
@@ -41,6 +42,7 @@
 #include "lib/migration/turnstile.h"
 #include "lib/migration/vmstates.h"
 #include "lib/migration/wire.h"
+#include "lib/participant/display.h"
 #include "lib/participant/tracking.h"
 #include "lib/stream/manifest.h"
 #include "lib/stream/qemu.h"
@@ -230,6 +232,8 @@ struct vmig_migration {
     unsigned num_participants;
     struct participant *participants[PARTICIPANTS_MAX];
     struct vmstates vmstates; /* who adds or removes has the lock; a run needs none */
+    struct compat_version compat;
+    struct ramfb_device ramfb; /* where vmstates has one */
     _Atomic uint64_t parameters[PARAMETER_COUNT]; /* those that are live change under way */
     bool host_does[CAPABILITY_COUNT];
     bool capabilities[CAPABILITY_COUNT]; /* written with the lock held, while nothing runs */

@@ -4,6 +4,7 @@
 
 #include "lib/error.h"
 #include "lib/participant/config.h"
+#include "lib/participant/display.h"
 #include "lib/stream/config.h"
 #include "lib/stream/pci-bits.h"
 
@@ -106,6 +107,8 @@ int config_collect(struct vmig_device *device, const struct config_view *view,
     ret->has_ramfb = view->ramfb;
     if (rc == 0 && view->ops.save)
         rc = view->ops.save(view->opaque, ret, err);
+    ret->has_ramfb = view->ramfb;
+    ramfb_sanitize(&ret->ramfb);
     return rc < 0 ? rc : 1;
 }
 

@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "lib/device/device.h"
 #include "lib/device/fsm.h"
@@ -17,6 +18,7 @@
 #include "lib/migration/recovery.h"
 #include "lib/participant/config.h"
 #include "lib/participant/device.h"
+#include "lib/participant/display.h"
 
 #define WHY_TEXT 100
 
@@ -52,11 +54,6 @@ void *participant_device_new(struct vmig_migration *m, struct vmig_device *devic
         return d;
     free(d);
     return NULL;
-}
-
-void participant_device_set_view(void *opaque, const struct config_view *view)
-{
-    ((struct device_participant *)opaque)->view = *view;
 }
 
 void participant_device_free(void *opaque)
@@ -155,6 +152,22 @@ static void find_self(struct device_participant *d)
             d->self = d->m->participants[i];
 }
 
+/* What the settings come to in this run: the machine version may have changed since the last. */
+static int look_at_settings(struct device_participant *d, struct vmig_error *err)
+{
+    const struct vmig_device_settings *settings = &d->self->settings;
+    struct display display;
+    int rc = display_of(d->m, d->self, &display, err);
+    d->view = (struct config_view) { .opaque = settings->pci_opaque,
+                                     .ignore_vendor = settings->ignore_vendor_capability,
+                                     .ramfb = rc == 0 && display.moves };
+    if (settings->pci)
+        memcpy(&d->view.ops, settings->pci,
+               settings->pci->size < sizeof(d->view.ops) ? settings->pci->size
+                                                         : sizeof(d->view.ops));
+    return rc;
+}
+
 /* ---- source ---- */
 
 /* One that never tells need not be asked round after round. */
@@ -180,6 +193,9 @@ static int device_prepare(void *opaque, struct vmig_error *err)
     if (rc < 0)
         return rc;
     find_self(d);
+    rc = look_at_settings(d, err);
+    if (rc < 0)
+        return rc;
     d->precopy = d->has_config = d->begins_again = false;
     d->told_bytes = 0;
     d->was_running = state == VMIG_STATE_RUNNING;
@@ -484,6 +500,9 @@ static int device_load_setup(void *opaque, struct vmig_error *err)
     find_self(d);
     d->was_running = true;
     d->has_config = d->loaded = false;
+    rc = look_at_settings(d, err);
+    if (rc < 0)
+        return rc;
     rc = config_collect(d->device, &d->view, &d->local, err);
     d->has_local = rc == 1;
     return rc < 0 ? rc : go(d, STEP_LOAD_SETUP, err);
@@ -506,6 +525,14 @@ int participant_device_read_config(void *opaque, struct reader *r, struct vmig_e
         rc = config_check_identity(d->device, &d->config, err);
     if (rc == 0 && d->has_local)
         rc = config_check(d->device, &d->view, &d->local, &d->config, err);
+    if (rc == 0)
+        rc = display_check(d->view.ramfb, &d->config, d->self->id, err);
+    if (rc == 0 && d->view.ramfb && !d->config.has_ramfb)
+        run_warning(
+            d->m, "display-missing",
+            "the source did not send the state of the device's ramfb: it has none, or is of "
+            "an older machine version; there is no picture until the guest's driver makes "
+            "one");
     d->has_config = rc == 0;
     return rc;
 }

@@ -4,7 +4,6 @@
 #define LIB_PARTICIPANT_DEVICE_H
 
 #include <vfio-migrate/migration.h>
-#include "lib/participant/config.h"
 #include "lib/stream/config.h"
 
 extern const struct vmig_participant_ops participant_device_ops;
@@ -13,8 +12,6 @@ struct forecast_arcs;
 
 void *participant_device_new(struct vmig_migration *m, struct vmig_device *device);
 void participant_device_free(void *opaque);
-/* Copied; without it the device itself is what the guest sees. Not while a migration runs. */
-void participant_device_set_view(void *opaque, const struct config_view *view);
 
 /* What must be the same on both sides: "1b36:0005 1af4:1100", cut to @size. */
 int participant_device_identity(struct vmig_device *device, char *ret, size_t size,

@@ -66,6 +66,11 @@ static bool is_of_unknown_size(const struct obstacle_facts *f)
     return f->supported && !f->size_known;
 }
 
+static bool lacks_ramfb(const struct obstacle_facts *f)
+{
+    return f->ramfb_missing;
+}
+
 /* What fails is a blocker, unless the row says that it is only a warning: always, or with ON. */
 static const struct check {
     bool (*fails)(const struct obstacle_facts *facts);
@@ -78,6 +83,7 @@ static const struct check {
     [OBSTACLE_NEIGHBOURS] = { lacks_p2p, false, false },
     [OBSTACLE_VIOMMU] = { is_behind_viommu, false, false },
     [OBSTACLE_SIZE] = { is_of_unknown_size, true, true },
+    [OBSTACLE_RAMFB] = { lacks_ramfb, true, true },
 };
 
 /* ---- the whole ---- */

@@ -28,7 +28,8 @@ enum obstacle {
     OBSTACLE_BITMAP,     /* its IOMMU could, but for a mapping that is too large */
     OBSTACLE_NEIGHBOURS, /* it has no P2P states and is not alone */
     OBSTACLE_VIOMMU,
-    OBSTACLE_SIZE, /* it cannot tell the size of its state */
+    OBSTACLE_SIZE,  /* it cannot tell the size of its state */
+    OBSTACLE_RAMFB, /* the state of a ramfb shall move that it does not have */
     OBSTACLE_COUNT
 };
 #define OBSTACLE_BIT(which) (1u << (which))
@@ -41,6 +42,7 @@ struct obstacle_facts {
     bool device_log, iommu_log; /* it, its IOMMU can tell what it wrote */
     bool too_large;             /* a mapping is larger than its IOMMU can report */
     bool size_known;            /* it tells the size of its state, or the user did */
+    bool ramfb_missing;         /* its state shall move */
     enum vmig_dirty_tracking wanted;
     bool all_dirty;
     bool memory;     /* some moves */

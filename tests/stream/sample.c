@@ -2,7 +2,7 @@
 #include <lzma.h>
 #include "tests/stream/sample.h"
 
-#define UNPACKED_MAX (4u << 20)
+#define UNPACKED_MAX (16u << 20)
 
 static uint8_t *read_file(const char *path, size_t size, size_t *ret_length)
 {
