@@ -10,8 +10,8 @@
  *
  * Threads: send and receive block their caller; cancel, resolve, query may be called from any
  * thread meanwhile. Host callbacks are called on the thread that called send, receive or resolve,
- * with no lock held. A handle is used for one migration at a time and may be used again after one
- * that failed.
+ * with no lock held. A handle is used for one migration at a time and may be used again after each,
+ * however it ended: a target sends what it received, a source receives it back.
  */
 #ifndef VFIO_MIGRATE_MIGRATION_H
 #define VFIO_MIGRATE_MIGRATION_H
@@ -34,20 +34,7 @@ struct vmig_ram_block {
     uint64_t fd_offset;
 };
 
-/* The status machine, with QEMU's names. */
-enum vmig_status {
-    VMIG_STATUS_NONE,
-    VMIG_STATUS_SETUP,
-    VMIG_STATUS_ACTIVE,
-    VMIG_STATUS_PRE_SWITCHOVER,
-    VMIG_STATUS_DEVICE, /* the workload stands still, the rest of the state moves */
-    VMIG_STATUS_COMPLETED,
-    VMIG_STATUS_CANCELLING,
-    VMIG_STATUS_CANCELLED,
-    VMIG_STATUS_FAILED,
-    VMIG_STATUS_UNRESOLVED, /* ours: the hand-over hangs, see vmig_migration_resolve() */
-    VMIG_STATUS_COUNT
-};
+/* "pre-switchover" for VMIG_STATUS_PRE_SWITCHOVER; "?" for a number that is none. Static string. */
 const char *vmig_status_name(enum vmig_status status);
 
 enum vmig_event_kind {

@@ -37,6 +37,21 @@ struct vmig_pending {
     uint64_t reserved[4];     /* leave 0; new members will come out of these */
 };
 
+/* Of a migration, with QEMU's names; STATUS in vfio-migrate(7) says which follows which. */
+enum vmig_status {
+    VMIG_STATUS_NONE,
+    VMIG_STATUS_SETUP,
+    VMIG_STATUS_ACTIVE,
+    VMIG_STATUS_PRE_SWITCHOVER, /* source: everything stands still until somebody says go on */
+    VMIG_STATUS_DEVICE,         /* source: everything stands still, the rest of the state moves */
+    VMIG_STATUS_COMPLETED,
+    VMIG_STATUS_CANCELLING,
+    VMIG_STATUS_CANCELLED,
+    VMIG_STATUS_FAILED,
+    VMIG_STATUS_UNRESOLVED, /* ours: the hand-over hangs, see vmig_migration_resolve() */
+    VMIG_STATUS_COUNT
+};
+
 struct vmig_participant_ops {
     size_t size; /* sizeof(struct vmig_participant_ops) */
 
@@ -83,6 +98,13 @@ struct vmig_participant_ops {
      * initial bytes. Comes before the workload runs again. With a quiesce() and without this, the
      * switch goes ahead. */
     int (*unquiesce)(void *opaque, struct vmig_error *err);
+
+    /* ---- both ---- */
+    /* The migration's status is another now. Not on the participant's own thread but on the one that
+     * called send, receive or resolve, also while another operation runs; must return soon. Comes before
+     * the host's event. With cancelled and failed, devices are RUNNING again and the workload runs where
+     * it did. Tables of a size that ends before this are fine. */
+    void (*notify)(void *opaque, enum vmig_status status);
 };
 
 #ifdef __cplusplus

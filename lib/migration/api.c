@@ -16,26 +16,6 @@
 #include "lib/migration/participants.h"
 #include "lib/participant/ram.h"
 
-static const char *const status_names[] = {
-    [VMIG_STATUS_NONE] = "none",
-    [VMIG_STATUS_SETUP] = "setup",
-    [VMIG_STATUS_ACTIVE] = "active",
-    [VMIG_STATUS_PRE_SWITCHOVER] = "pre-switchover",
-    [VMIG_STATUS_DEVICE] = "device",
-    [VMIG_STATUS_COMPLETED] = "completed",
-    [VMIG_STATUS_CANCELLING] = "cancelling",
-    [VMIG_STATUS_CANCELLED] = "cancelled",
-    [VMIG_STATUS_FAILED] = "failed",
-    [VMIG_STATUS_UNRESOLVED] = "unresolved",
-};
-_Static_assert(sizeof(status_names) / sizeof(status_names[0]) == VMIG_STATUS_COUNT,
-               "a name for every status");
-
-VMIG_EXPORT const char *vmig_status_name(enum vmig_status status)
-{
-    return (unsigned)status < VMIG_STATUS_COUNT ? status_names[status] : "?";
-}
-
 static void init_locks(struct vmig_migration *m)
 {
     pthread_condattr_t attr;
@@ -195,6 +175,9 @@ VMIG_EXPORT int vmig_migration_add_ram(struct vmig_migration *m, const struct vm
     return rc;
 }
 
+/* Of the first release. */
+#define OPS_SIZE_MIN offsetof(struct vmig_participant_ops, notify)
+
 VMIG_EXPORT int vmig_migration_add_participant(struct vmig_migration *m, const char *id,
                                                const struct vmig_participant_ops *ops, void *opaque,
                                                struct vmig_error *err)
@@ -202,12 +185,13 @@ VMIG_EXPORT int vmig_migration_add_participant(struct vmig_migration *m, const c
     int rc = refuse_running(m, id, err);
     if (rc < 0)
         return rc;
-    if (!id[0] || strlen(id) >= 64 || ops->size < sizeof(*ops))
+    if (!id[0] || strlen(id) >= 64 || ops->size < OPS_SIZE_MIN)
         return error_set(err, EINVAL, VMIG_STAGE_PREPARE, id, NULL,
                          "a participant has an id of 1 to 63 bytes and an operations table of at "
                          "least %zu bytes, not %zu",
-                         sizeof(*ops), ops->size);
-    struct participant p = { .kind = PARTICIPANT_OTHER, .ops = ops, .opaque = opaque };
+                         OPS_SIZE_MIN, ops->size);
+    struct participant p = { .kind = PARTICIPANT_OTHER, .opaque = opaque };
+    memcpy(&p.hosts_ops, ops, ops->size < sizeof(*ops) ? ops->size : sizeof(*ops));
     snprintf(p.id, sizeof(p.id), "%s", id);
     snprintf(p.idstr, sizeof(p.idstr), "%s", id);
     return participant_add(m, &p, err);

@@ -61,17 +61,12 @@ void cancel_forget(struct vmig_migration *m)
     atomic_store(&m->cancelled_ns, 0);
 }
 
-static bool too_late_locked(const struct vmig_migration *m)
-{
-    return m->handover != HANDOVER_NONE || m->committed;
-}
-
 /* Without a lock a signal handler can not know whether it comes too late; whoever can wait may ask. */
 int cancel_if_not_too_late(struct vmig_migration *m, struct vmig_error *err)
 {
     vmig_migration_cancel(m);
     LOCK_SCOPE(&m->lock);
-    if (m->side == SIDE_NONE || !too_late_locked(m))
+    if (m->side == SIDE_NONE || !run_too_late_locked(m))
         return 0;
     return error_set(
         err, EALREADY, VMIG_STAGE_HANDOVER, NULL, "too-late",
@@ -88,7 +83,7 @@ static void heed(struct vmig_migration *m)
     run_check(m, NULL); /* ends the run, if it is not too late */
     LOCK_SCOPE(&m->lock);
     m->waiting.named_cancelling = false; /* whoever cancels again is told again */
-    if (too_late_locked(m)) {
+    if (run_too_late_locked(m)) {
         m->cancelled_late = true;
         m->told_late = false;
         set_readable(m->watch.late_fd);
@@ -162,7 +157,7 @@ void cancel_waits_no_more(struct vmig_migration *m)
 static bool cancelling_locked(const struct vmig_migration *m)
 {
     return m->side != SIDE_NONE && !m->unresolved && atomic_load(&m->cancelled) &&
-           !too_late_locked(m);
+           !run_too_late_locked(m);
 }
 
 /* False when nothing is waited for. */

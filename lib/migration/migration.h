@@ -109,6 +109,7 @@ struct participant {
     char identity[160]; /* must agree on both sides; "" where anything goes */
     enum participant_kind kind;
     const struct vmig_participant_ops *ops;
+    struct vmig_participant_ops hosts_ops; /* OTHER: a copy, whole however little it had */
     void *opaque;
     void (*free_opaque)(void *opaque);    /* NULL: the host's */
     struct vmig_device *device;           /* DEVICE */
@@ -374,10 +375,11 @@ void run_set_identity(struct vmig_migration *m, const uint8_t identity[16]);
 int run_hold(struct vmig_migration *m);
 /* The first error of a run wins; everybody who waits is woken. Any thread. */
 void run_abort(struct vmig_migration *m, const struct vmig_error *err);
+/* Nothing takes it back any more: the source may have given up, or the file has its name. */
+bool run_too_late_locked(const struct vmig_migration *m);
 /* -errno of the first error (and @err filled with it) if the run was aborted or cancelled. */
 int run_check(struct vmig_migration *m, struct vmig_error *err);
 void run_stage(struct vmig_migration *m, enum vmig_stage stage);
-void run_status(struct vmig_migration *m, enum vmig_status status);
 void run_event(struct vmig_migration *m, enum vmig_event_kind kind, const char *text);
 /* @code: stable, see vfio-migrate(7). */
 void run_warning(struct vmig_migration *m, const char *code, const char *text);
@@ -435,6 +437,11 @@ int main_command(struct vmig_migration *m, uint16_t command, const void *data, s
                  struct vmig_error *err);
 int main_return(struct vmig_migration *m, uint16_t type, const void *data, size_t length,
                 struct vmig_error *err);
+
+/* ---- status.c ---- */
+/* The one way to change the status; no news where it is that already. Participants, host and observers
+ * are told. */
+void run_status(struct vmig_migration *m, enum vmig_status status);
 
 /* ---- switchover.c ---- */
 /* With pause-before-switchover: wait until somebody says to go on. */

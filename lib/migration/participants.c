@@ -32,6 +32,8 @@ static struct participant *make(struct vmig_migration *m, const struct participa
     p->migration = m;
     p->digest = digest;
     p->writer = (struct vmig_writer) { .migration = m, .participant = p };
+    if (p->kind == PARTICIPANT_OTHER)
+        p->ops = &p->hosts_ops;
     inbox_init(&p->inbox, WIRE_WINDOW_BYTES);
     return p;
 }

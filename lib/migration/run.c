@@ -97,8 +97,10 @@ int run_enter(struct vmig_migration *m, enum side side, struct vmig_error *err)
         rc = blockers_refuse_run_locked(m, side == SIDE_TARGET, err);
     if (rc < 0)
         return rc;
+    enum vmig_status before = m->statistics.status;
     m->side = side;
     reset_run(m);
+    m->statistics.status = before; /* run_begin() goes on from there */
     m->start_ns = m->stage_start_ns = clock_ns();
     m->statistics.ram_bytes = ram_size_bytes(m->ram);
     return 0;
@@ -108,12 +110,12 @@ int run_begin(struct vmig_migration *m, struct vmig_error *err)
 {
     for (unsigned i = 0; i < m->num_participants; i++)
         reset_participant(m->participants[i]);
+    run_status(m, VMIG_STATUS_SETUP);
     uint8_t identity[16] = { 0 };
     int rc = m->side == SIDE_SOURCE ? manifest_new_identity(identity, err) : 0;
     if (rc < 0)
         return rc;
     run_set_identity(m, identity);
-    run_status(m, VMIG_STATUS_SETUP);
     rc = cancel_watch(m, err);
     return rc < 0 ? rc : crew_start(m, err);
 }
@@ -155,11 +157,16 @@ static void wake_all_locked(struct vmig_migration *m)
         channel_shutdown(m->lanes[i].channel);
 }
 
+bool run_too_late_locked(const struct vmig_migration *m)
+{
+    return m->handover != HANDOVER_NONE || m->committed;
+}
+
 void run_abort(struct vmig_migration *m, const struct vmig_error *err)
 {
     {
         LOCK_SCOPE(&m->lock);
-        if (m->aborted || m->handover != HANDOVER_NONE || m->committed)
+        if (m->aborted || run_too_late_locked(m))
             return;
         m->aborted = true;
         error_copy(&m->first_error, err);
@@ -217,15 +224,6 @@ void run_stage(struct vmig_migration *m, enum vmig_stage stage)
         m->stage_start_ns = now;
     }
     run_event(m, VMIG_EVENT_STAGE, NULL);
-}
-
-void run_status(struct vmig_migration *m, enum vmig_status status)
-{
-    {
-        LOCK_SCOPE(&m->lock);
-        m->statistics.status = status;
-    }
-    run_event(m, VMIG_EVENT_STATUS, NULL);
 }
 
 unsigned run_rounds(const struct vmig_migration *m)

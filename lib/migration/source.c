@@ -510,7 +510,8 @@ static int source_fail(struct vmig_migration *m, struct vmig_error *err)
     enum recovery_point point = recovery_point(m);
     run_abort(m, err);
     statistics_error(m, err);
-    run_status(m, cancelled ? VMIG_STATUS_CANCELLING : VMIG_STATUS_FAILED);
+    if (cancelled)
+        run_status(m, VMIG_STATUS_CANCELLING);
     run_stage(m, VMIG_STAGE_RESUME);
     say_abort(m, err);
     lanes_end(m);

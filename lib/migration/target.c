@@ -494,7 +494,6 @@ static int check_all(struct target *t, struct vmig_error *err)
 {
     struct vmig_migration *m = t->m;
     run_stage(m, VMIG_STAGE_COMPLETE);
-    run_status(m, VMIG_STATUS_DEVICE);
     if (!t->ready)
         return error_set(err, EPROTO, m->stage, NULL, "bad-stream",
                          "the stream ended at offset %" PRIu64 " without any state",
@@ -543,7 +542,8 @@ static void target_fail(struct vmig_migration *m, struct vmig_error *err)
     struct vmig_error recovery = { 0 };
     run_abort(m, err);
     statistics_error(m, err);
-    run_status(m, cancelled ? VMIG_STATUS_CANCELLING : VMIG_STATUS_FAILED);
+    if (cancelled)
+        run_status(m, VMIG_STATUS_CANCELLING);
     say_failed(m, err);
     lanes_end(m);
     if (m->set_up)
