@@ -15,6 +15,7 @@
 #include "lib/export.h"
 #include "lib/stream/qemu.h"
 #include "lib/stream/vmdesc-write.h"
+#include "lib/stream/vmstate-kinds.h"
 #include "lib/stream/vmstate.h"
 
 #define NO_ELEMENT '0' /* stands for a NULL in an array of pointers */
@@ -86,45 +87,6 @@ static int hook(struct walk *k, const char *name, int (*call)(void *opaque, stru
 
 /* ---- numbers ---- */
 
-enum check { ANY, TRUTH, EQUAL, AT_MOST };
-struct kind {
-    const char *name; /* the description's */
-    unsigned bytes;   /* in memory and on the wire; 0: not a number */
-    enum check check;
-    bool table; /* needs a vmsd */
-};
-static const struct kind kinds[VMIG_VMSTATE_KIND_COUNT] = {
-    [VMIG_VMSTATE_KIND_BOOL] = { "bool", 1, TRUTH, false },
-    [VMIG_VMSTATE_KIND_INT8] = { "int8", 1, ANY, false },
-    [VMIG_VMSTATE_KIND_UINT8] = { "uint8", 1, ANY, false },
-    [VMIG_VMSTATE_KIND_INT16] = { "int16", 2, ANY, false },
-    [VMIG_VMSTATE_KIND_UINT16] = { "uint16", 2, ANY, false },
-    [VMIG_VMSTATE_KIND_INT32] = { "int32", 4, ANY, false },
-    [VMIG_VMSTATE_KIND_UINT32] = { "uint32", 4, ANY, false },
-    [VMIG_VMSTATE_KIND_INT64] = { "int64", 8, ANY, false },
-    [VMIG_VMSTATE_KIND_UINT64] = { "uint64", 8, ANY, false },
-    [VMIG_VMSTATE_KIND_UINT8_EQUAL] = { "uint8 equal", 1, EQUAL, false },
-    [VMIG_VMSTATE_KIND_UINT16_EQUAL] = { "uint16 equal", 2, EQUAL, false },
-    [VMIG_VMSTATE_KIND_INT32_EQUAL] = { "int32 equal", 4, EQUAL, false },
-    [VMIG_VMSTATE_KIND_UINT32_EQUAL] = { "uint32 equal", 4, EQUAL, false },
-    [VMIG_VMSTATE_KIND_UINT64_EQUAL] = { "int64 equal", 8, EQUAL, false }, /* so QEMU calls it */
-    [VMIG_VMSTATE_KIND_INT32_LE] = { "int32 le", 4, AT_MOST, false },
-    [VMIG_VMSTATE_KIND_CPU_DOUBLE] = { "CPU_Double_U", 8, ANY, false },
-    [VMIG_VMSTATE_KIND_FLOAT64] = { "float64", 8, ANY, false },
-    [VMIG_VMSTATE_KIND_TIMER] = { "timer", 8, ANY, false },
-    [VMIG_VMSTATE_KIND_BUFFER] = { "buffer", 0, ANY, false },
-    [VMIG_VMSTATE_KIND_UNUSED] = { "unused_buffer", 0, ANY, false },
-    [VMIG_VMSTATE_KIND_BITMAP] = { "bitmap", 0, ANY, false },
-    [VMIG_VMSTATE_KIND_CUSTOM] = { NULL, 0, ANY, false }, /* the codec's */
-    [VMIG_VMSTATE_KIND_STRUCT] = { "struct", 0, ANY, true },
-    [VMIG_VMSTATE_KIND_VSTRUCT] = { "vstruct", 0, ANY, true },
-    [VMIG_VMSTATE_KIND_TMP] = { "tmp", 0, ANY, true },
-    [VMIG_VMSTATE_KIND_VALIDATE] = { "validate", 0, ANY, false }, /* never described */
-    [VMIG_VMSTATE_KIND_TAILQ] = { "qtailq", 0, ANY, true },
-    [VMIG_VMSTATE_KIND_LIST] = { "qlist", 0, ANY, true },
-    [VMIG_VMSTATE_KIND_TREE] = { "gtree", 0, ANY, true },
-};
-
 static uint64_t get_native(const void *at, unsigned bytes)
 {
     uint8_t v1;
@@ -178,24 +140,25 @@ static uint64_t read_number(struct reader *r, unsigned bytes)
     return v;
 }
 
-static int check_number(struct walk *k, const struct kind *kind, uint64_t here, uint64_t loaded)
+static int check_number(struct walk *k, const struct vmstate_kind *kind, uint64_t here,
+                        uint64_t loaded)
 {
-    if (kind->check == EQUAL && loaded != here)
+    if (kind->check == VMSTATE_EQUAL && loaded != here)
         return fail(k, EINVAL, "layout-mismatch",
                     "%" PRIu64 " at the source and %" PRIu64 " here; make them the same", loaded,
                     here);
-    if (kind->check == AT_MOST && ((int32_t)loaded < 0 || (int32_t)loaded > (int32_t)here))
+    if (kind->check == VMSTATE_AT_MOST && ((int32_t)loaded < 0 || (int32_t)loaded > (int32_t)here))
         return fail(k, EINVAL, "layout-mismatch",
                     "%" PRId32 " at the source, where 0 to %" PRId32 " fit here", (int32_t)loaded,
                     (int32_t)here);
     return 0;
 }
 
-static int walk_number(struct walk *k, const struct kind *kind, void *at)
+static int walk_number(struct walk *k, const struct vmstate_kind *kind, void *at)
 {
     uint64_t here = get_native(at, kind->bytes);
     if (k->writer) {
-        write_number(k->writer, kind->bytes, kind->check == TRUTH ? here != 0 : here);
+        write_number(k->writer, kind->bytes, kind->check == VMSTATE_TRUTH ? here != 0 : here);
         return 0;
     }
     uint64_t loaded = read_number(k->reader, kind->bytes);
@@ -203,7 +166,7 @@ static int walk_number(struct walk *k, const struct kind *kind, void *at)
     if (rc == 0)
         rc = check_number(k, kind, here, loaded);
     if (rc == 0)
-        set_native(at, kind->bytes, kind->check == TRUTH ? loaded != 0 : loaded);
+        set_native(at, kind->bytes, kind->check == VMSTATE_TRUTH ? loaded != 0 : loaded);
     return rc;
 }
 
@@ -380,11 +343,6 @@ static bool is_one_element(field *f)
            f->kind == VMIG_VMSTATE_KIND_BITMAP;
 }
 
-static bool is_container(field *f)
-{
-    return f->kind >= VMIG_VMSTATE_KIND_TAILQ && f->kind <= VMIG_VMSTATE_KIND_TREE;
-}
-
 static int walk_value(struct walk *k, field *f, void *at, uint32_t measure)
 {
     switch (f->kind) {
@@ -407,7 +365,7 @@ static int walk_value(struct walk *k, field *f, void *at, uint32_t measure)
     case VMIG_VMSTATE_KIND_TREE:
         return k->writer ? save_elements(k, f, at) : load_elements(k, f, at);
     default:
-        return walk_number(k, &kinds[f->kind], at);
+        return walk_number(k, &vmstate_kinds[f->kind], at);
     }
 }
 
@@ -434,7 +392,7 @@ static bool table_varies(const struct vmig_vmstate *vmsd, unsigned depth);
 static bool field_varies(field *f, unsigned depth)
 {
     return f->exists || f->count_bytes || (f->flags & VMIG_VMSTATE_POINTERS) ||
-           f->kind == VMIG_VMSTATE_KIND_CUSTOM || is_container(f) ||
+           f->kind == VMIG_VMSTATE_KIND_CUSTOM || vmstate_is_container(f) ||
            (f->vmsd && table_varies(f->vmsd, depth));
 }
 
@@ -495,7 +453,7 @@ static void describe_begin(struct writer *text, const struct entry *e)
     vmdesc_string(text, "type",
                   e->null                                  ? "nullptr"
                   : e->f->kind == VMIG_VMSTATE_KIND_CUSTOM ? e->f->codec->name
-                                                           : kinds[e->f->kind].name);
+                                                           : vmstate_kinds[e->f->kind].name);
 }
 
 static void describe_end(struct writer *text, uint64_t bytes)
@@ -590,7 +548,7 @@ static int walk_present(struct walk *k, const struct vmig_vmstate *vmsd, field *
         rc = get_base(k, f, opaque, measure, &base);
     if (rc < 0)
         return rc;
-    e.count = is_one_element(f) || is_container(f) ? 1 : measure;
+    e.count = is_one_element(f) || vmstate_is_container(f) ? 1 : measure;
     e.compressed = e.count > 1 && is_compressed(f, e.count, base);
     return walk_elements(k, &e, base, measure);
 }
@@ -754,82 +712,6 @@ static int walk_table(struct walk *k, const struct vmig_vmstate *vmsd, uint32_t 
     if (k->writer && vmsd->post_save)
         vmsd->post_save(opaque);
     return rc == 0 && k->reader ? load_done(k, vmsd, version, opaque) : rc;
-}
-
-/* ---- is it a table? ---- */
-
-static int check_table(const struct vmig_vmstate *vmsd, unsigned depth, struct vmig_error *err);
-
-static const char *fault_of(field *f)
-{
-    if ((unsigned)f->kind >= VMIG_VMSTATE_KIND_COUNT)
-        return "there is no such kind";
-    const struct kind *kind = &kinds[f->kind];
-    if (kind->bytes && f->size != kind->bytes)
-        return "the member's size is not the kind's";
-    if (kind->table && !f->vmsd)
-        return "it has no table";
-    if (f->kind == VMIG_VMSTATE_KIND_TMP && f->size < sizeof(void *))
-        return "a temporary begins with a pointer";
-    if (f->kind == VMIG_VMSTATE_KIND_VALIDATE && !f->exists)
-        return "there is nothing to validate with";
-    if (f->kind == VMIG_VMSTATE_KIND_CUSTOM &&
-        (!f->codec || !f->codec->name || !f->codec->length || !f->codec->save || !f->codec->load))
-        return "its codec is not complete";
-    if (is_container(f) &&
-        (!f->container || !f->container->next || !f->container->add || !f->container->clear))
-        return "its container is not complete";
-    if (f->kind == VMIG_VMSTATE_KIND_TREE &&
-        (!f->container->key || (f->container->key_vmsd && !f->container->key_bytes)))
-        return "its keys are not described";
-    if (f->count_bytes != 0 && f->count_bytes != 1 && f->count_bytes != 2 && f->count_bytes != 4)
-        return "its count is no number of 1, 2 or 4 bytes";
-    if (f->kind == VMIG_VMSTATE_KIND_VSTRUCT && f->vmsd_version > f->vmsd->version)
-        return "its table has no such version";
-    return NULL;
-}
-
-static int check_field(const struct vmig_vmstate *vmsd, field *f, unsigned depth,
-                       struct vmig_error *err)
-{
-    const char *fault = fault_of(f);
-    if (fault)
-        return error_set(err, EINVAL, VMIG_STAGE_NONE, NULL, NULL,
-                         "table \"%.80s\", field \"%.80s\": %s", vmsd->name, f->name, fault);
-    bool keyed = is_container(f) && f->container->key_vmsd;
-    int rc = f->vmsd ? check_table(f->vmsd, depth + 1, err) : 0;
-    return rc == 0 && keyed ? check_table(f->container->key_vmsd, depth + 1, err) : rc;
-}
-
-static bool is_name_of_subsection(const char *parent, const char *name)
-{
-    size_t length = strlen(parent);
-    return name && strncmp(name, parent, length) == 0 && name[length] && strlen(name) <= 255;
-}
-
-static int check_table(const struct vmig_vmstate *vmsd, unsigned depth, struct vmig_error *err)
-{
-    if (!vmsd->name || !vmsd->fields || vmsd->minimum_version > vmsd->version ||
-        depth == VMSTATE_DEPTH_MAX)
-        return error_set(err, EINVAL, VMIG_STAGE_NONE, NULL, NULL,
-                         "table \"%.80s\" lacks a name or fields, nests deeper than %u, or its "
-                         "minimum version is above its version",
-                         vmsd->name ? vmsd->name : "", VMSTATE_DEPTH_MAX);
-    int rc = 0;
-    for (field *f = vmsd->fields; rc == 0 && f->name; f++)
-        rc = check_field(vmsd, f, depth, err);
-    for (unsigned i = 0; rc == 0 && vmsd->subsections && vmsd->subsections[i]; i++)
-        rc = is_name_of_subsection(vmsd->name, vmsd->subsections[i]->name)
-                 ? check_table(vmsd->subsections[i], depth + 1, err)
-                 : error_set(err, EINVAL, VMIG_STAGE_NONE, NULL, NULL,
-                             "table \"%.80s\": a subsection's name begins with it and goes on",
-                             vmsd->name);
-    return rc;
-}
-
-int vmstate_check(const struct vmig_vmstate *vmsd, struct vmig_error *err)
-{
-    return check_table(vmsd, 0, err);
 }
 
 /* ---- from outside ---- */
