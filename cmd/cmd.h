@@ -37,6 +37,7 @@ struct cmd {
 /* ---- the subcommands, one file each ---- */
 
 int cmd_demo(int argc, char **argv);
+int cmd_monitor(int argc, char **argv);
 int cmd_probe(int argc, char **argv);
 int cmd_receive(int argc, char **argv);
 int cmd_resolve(int argc, char **argv);

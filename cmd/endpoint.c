@@ -17,6 +17,7 @@
 #include "cmd/backend-argument.h"
 #include "cmd/endpoint.h"
 #include "cmd/progress.h"
+#include "cmd/qmp.h"
 #include "cmd/state.h"
 #include "lib/channel/channel.h"
 
@@ -276,19 +277,30 @@ const struct argp endpoint_tuning_argp = { tuning_options, parse_tuning, NULL, N
 
 /* What a signal handler may see: the migration to cancel, and that there was a signal. */
 static _Atomic(struct vmig_migration *) to_cancel;
-static volatile sig_atomic_t interrupted;
+static atomic_bool interrupted;
 static int interrupted_fd = -1; /* eventfd, for whoever waits for other things as well */
 
-static void on_signal(int number)
+/* Only what a signal handler may do. */
+void endpoint_interrupt(void)
 {
     int saved = errno;
-    (void)number;
-    interrupted = 1;
+    atomic_store(&interrupted, true);
     eventfd_write(interrupted_fd, 1);
     errno = saved;
     struct vmig_migration *m = atomic_load(&to_cancel);
     if (m)
         vmig_migration_cancel(m);
+}
+
+int endpoint_interrupted_fd(void)
+{
+    return interrupted_fd;
+}
+
+static void on_signal(int number)
+{
+    (void)number;
+    endpoint_interrupt();
 }
 
 static void catch_signals(struct vmig_migration *m)
@@ -305,7 +317,7 @@ static void catch_signals(struct vmig_migration *m)
 void endpoint_wait_signal(void)
 {
     /* another thread may take the signal, and then nothing interrupts this one */
-    while (!interrupted)
+    while (!atomic_load(&interrupted))
         poll(NULL, 0, 100);
 }
 
@@ -589,6 +601,7 @@ int endpoint_remember(const struct endpoint *e, struct vmig_migration *migration
 void endpoint_end_migration(struct endpoint *e)
 {
     progress_end(e);
+    qmp_close(e);
     atomic_store(&to_cancel, NULL);
     e->migration = vmig_migration_free(e->migration);
 }

@@ -34,7 +34,9 @@ struct endpoint {
     struct endpoint_ram ram[ENDPOINT_RAM_MAX];
     const char *backend; /* as typed; NULL: what fits */
     const char *control;
-    const char *history; /* as typed; NULL: where such things are kept */
+    const char *history;     /* as typed; NULL: where such things are kept */
+    const char *qmp_address; /* as typed; NULL: no monitor */
+    struct qmp *qmp;         /* cmd/qmp.h */
     struct vmig_migration *migration;
     bool progress_shown; /* a line without its newline stands on the terminal */
     struct {
@@ -91,7 +93,11 @@ enum cmd_exit endpoint_fail(struct endpoint *e, const struct vmig_error *err);
 void endpoint_report(struct endpoint *e);
 json_t *endpoint_statistics(const struct vmig_statistics *s);
 
-/* Wait for SIGINT or SIGTERM. */
+/* Wait for SIGINT, SIGTERM, or endpoint_interrupt(). */
 void endpoint_wait_signal(void);
+/* What they do: end waits, cancel what runs. Any thread. */
+void endpoint_interrupt(void);
+/* Readable from then on. */
+int endpoint_interrupted_fd(void);
 
 #endif

@@ -21,6 +21,7 @@ static const struct cmd cmds[] = {
     { "send", "Move devices, live, to another process or host", cmd_send },
     { "receive", "Be the target of a send", cmd_receive },
     { "resolve", "Settle a hand-over that hangs", cmd_resolve },
+    { "monitor", "Talk to a monitor (QMP), from a terminal, a pipe or a script", cmd_monitor },
     { "workload", "A process with a running workload, as the demo uses it", cmd_workload },
     { "refdev", "Serve a reference device, without hardware, over vfio-user", cmd_refdev },
     { NULL, NULL, NULL },

@@ -8,6 +8,7 @@
 #include <vfio-migrate/participant.h>
 #include <vfio-migrate/pci.h>
 #include <vfio-migrate/migration.h>
+#include <vfio-migrate/monitor.h>
 #include <vfio-migrate/vmstate.h>
 #include <vfio-migrate/settings.h>
 

@@ -12,6 +12,7 @@
 #include "lib/cleanup.h"
 #include "lib/error.h"
 #include "lib/migration/listeners.h"
+#include "lib/text.h"
 
 /* Of the socket: a client that does not read holds little of the kernel's memory, too. */
 #define SOCKET_BYTES (16 << 10)
@@ -44,20 +45,6 @@ void listeners_done(struct listeners *all)
 }
 
 /* ---- lines ---- */
-
-/* A text that was cut in the middle of a character is no UTF-8 any more. */
-static json_t *text_json(const char *text)
-{
-    char ascii[600];
-    json_t *json = json_string(text);
-    if (json)
-        return json;
-    snprintf(ascii, sizeof(ascii), "%s", text);
-    for (char *c = ascii; *c; c++)
-        if (*c & 0x80)
-            *c = '?';
-    return json_string(ascii);
-}
 
 static char *line_of(const struct vmig_event *event)
 {
