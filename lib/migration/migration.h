@@ -234,7 +234,7 @@ struct vmig_migration {
     struct participant *participants[PARTICIPANTS_MAX];
     struct vmstates vmstates; /* who adds or removes has the lock; a run needs none */
     struct compat_version compat;
-    struct ramfb_device ramfb; /* where vmstates has one */
+    struct ramfb_device ramfb;                    /* where vmstates has one */
     _Atomic uint64_t parameters[PARAMETER_COUNT]; /* those that are live change under way */
     bool host_does[CAPABILITY_COUNT];
     bool capabilities[CAPABILITY_COUNT]; /* written with the lock held, while nothing runs */

@@ -160,7 +160,7 @@ static bool shows(struct vmig_ramfb ramfb)
     assert_string_equal(err.reason, rc < 0 ? "display-mismatch" : "");
     struct vmig_ramfb after = ramfb, none = { 0 };
     ramfb_sanitize(&after);
-    assert_memory_equal(&after, rc < 0 ? &none : &ramfb, sizeof(after));
+    assert_memory_equal(&after, rc < 0 ? &none : &ramfb, RAMFB_BYTES);
     return rc == 0;
 }
 
