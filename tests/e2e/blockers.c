@@ -8,7 +8,7 @@
 #include "tests/e2e/process.h"
 
 static struct process good_device, untracked_device;
-static char good[200], untracked[200], memory[200];
+static char good[200], untracked[200];
 
 /* xe has P2P states and no DMA log. */
 static int begin(void **state)
@@ -19,11 +19,6 @@ static int begin(void **state)
     untracked_device = device("untracked", "xe");
     snprintf(good, sizeof(good), "vfio-user:%s", at("good"));
     snprintf(untracked, sizeof(untracked), "vfio-user:%s", at("untracked"));
-    snprintf(memory, sizeof(memory), "%s@0x100000", at("memory"));
-    FILE *file = fopen(at("memory"), "w");
-    assert_non_null(file);
-    assert_int_equal(ftruncate(fileno(file), 1 << 20), 0);
-    fclose(file);
     return 0;
 }
 
@@ -34,6 +29,21 @@ static int finish(void **state)
     kill_hard(&untracked_device);
     folder_remove();
     return 0;
+}
+
+/* Another one each time: the device that had the last one may still be letting go of it. */
+static const char *memory(void)
+{
+    static char text[4][300];
+    static unsigned next;
+    char name[32], *ret = text[next % 4];
+    snprintf(name, sizeof(name), "memory%u", next++);
+    FILE *file = fopen(at(name), "w");
+    assert_non_null(file);
+    assert_int_equal(ftruncate(fileno(file), 1 << 20), 0);
+    fclose(file);
+    snprintf(ret, sizeof(text[0]), "%s@0x100000", at(name));
+    return ret;
 }
 
 static const char *with(const char *device, const char *settings)
@@ -56,9 +66,9 @@ static void lacks(struct result r, const char *text)
 static void a_check_with_nothing_in_the_way_is_0(void **state)
 {
     (void)state;
-    struct result r = run("send", "--check", "--device", good, "--ram-file", memory);
+    struct result r = run("send", "--check", "--device", good, "--ram-file", memory());
     expect(r, 0, "nothing stands in the way");
-    r = run("send", "--check", "--json", "--device", good, "--ram-file", memory);
+    r = run("send", "--check", "--json", "--device", good, "--ram-file", memory());
     expect(r, 0, "\"status\": \"migratable\"");
     expect(r, 0, "\"blockers\": []");
 }
@@ -67,7 +77,7 @@ static void a_check_with_a_blocker_is_3_and_tells_code_device_and_hint(void **st
 {
     (void)state;
     struct result r =
-        run("send", "--check", "--device", with(untracked, ",id=gpu"), "--ram-file", memory);
+        run("send", "--check", "--device", with(untracked, ",id=gpu"), "--ram-file", memory());
     expect(r, 3, "blocker vfio-no-dirty-tracking: gpu: nobody tells");
     expect(r, 3, "; all-dirty, or dirty tracking none");
     lacks(r, "nothing stands");
@@ -79,7 +89,7 @@ static void a_check_lists_all_that_fails_as_JSON(void **state)
     (void)state;
     struct result r =
         run("send", "--check", "--json", "--device", with(untracked, ",viommu,id=gpu"), "--device",
-            with(good, ",enable-migration=off"), "--ram-file", memory);
+            with(good, ",enable-migration=off"), "--ram-file", memory());
     assert_int_equal(r.exit_code, 3);
     json_t *root = json_loads(r.out, 0, NULL), *blockers = json_object_get(root, "blockers");
     static const struct {
@@ -106,7 +116,7 @@ static void a_check_lists_warnings_which_keep_nothing_from_moving(void **state)
 {
     (void)state;
     struct result r = run("send", "--check", "--device", with(untracked, ",enable-migration=on"),
-                          "--ram-file", memory);
+                          "--ram-file", memory());
     expect(r, 0, "warning vfio-no-dirty-tracking: device0: ");
     expect(r, 0, "nothing stands in the way");
     assert_string_equal(r.err, ""); /* told once */
@@ -125,13 +135,13 @@ static void on_is_refused_at_once_and_the_users_word_helps(void **state)
     (void)state;
     const char *behind = with(good, ",enable-migration=on,viommu");
     struct result r =
-        run("send", "--json", "--device", behind, "--ram-file", memory, "unix:/nowhere");
+        run("send", "--json", "--device", behind, "--ram-file", memory(), "unix:/nowhere");
     expect(r, 3, "\"reason\": \"vfio-viommu\"");
     expect(r, 3, "\"device\": \"device0\"");
-    expect(run("send", "--check", "--device", behind, "--ram-file", memory, "--dirty-tracking",
+    expect(run("send", "--check", "--device", behind, "--ram-file", memory(), "--dirty-tracking",
                "none"),
            0, "nothing stands in the way");
-    expect(run("send", "--check", "--device", behind, "--ram-file", memory, "--all-dirty"), 0,
+    expect(run("send", "--check", "--device", behind, "--ram-file", memory(), "--all-dirty"), 0,
            "nothing stands in the way");
 }
 
@@ -166,13 +176,13 @@ static void only_migratable_refuses_a_device_that_would_be_blocked(void **state)
 {
     (void)state;
     struct result r = run("send", "--only-migratable", "--json", "--device", untracked,
-                          "--ram-file", memory, "unix:/nowhere");
+                          "--ram-file", memory(), "unix:/nowhere");
     expect(r, 3, "\"reason\": \"only-migratable\"");
     expect(r, 3, "vfio-no-dirty-tracking");
     expect(run("receive", "--only-migratable", "--device", with(good, ",viommu"), "--ram-file",
-               memory, with("unix:", at("link"))),
+               memory(), with("unix:", at("link"))),
            3, "vfio-viommu");
-    expect(run("send", "--only-migratable", "--check", "--device", good, "--ram-file", memory), 0,
+    expect(run("send", "--only-migratable", "--check", "--device", good, "--ram-file", memory()), 0,
            "nothing stands in the way");
 }
 
