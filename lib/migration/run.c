@@ -24,6 +24,11 @@ static void reset_participant(struct participant *p)
     p->initial_sent = p->initial_acked = 0;
     p->tracking.chosen = VMIG_DIRTY_AUTO;
     p->wanted = false;
+    p->step = STEP_PREPARE;
+    p->step_rc = 0;
+    p->asks = p->asked = NULL;
+    p->asks_since_ns = 0;
+    p->budget_bytes = 0;
     p->health = VMIG_HEALTH_OK;
     if (p->device)
         device_accept_reset(p->device);
@@ -67,6 +72,9 @@ static void reset_run(struct vmig_migration *m)
     m->told_unknown = NULL;
     m->one_way = m->switchover_ack = m->numbered_acks = m->ram_digest = false;
     m->lanes_wanted = 0;
+    m->carrier = NULL;
+    m->history_now_s = 0;
+    m->pause_start_ns = 0;
 }
 
 /* The worker that was abandoned may still hold it. */
@@ -95,6 +103,8 @@ int run_enter(struct vmig_migration *m, enum side side, struct vmig_error *err)
     int rc = refuse_lost(m, err);
     if (rc == 0)
         rc = blockers_refuse_run_locked(m, side == SIDE_TARGET, err);
+    if (rc == 0 && side == SIDE_SOURCE)
+        rc = blockers_veto_locked(m, m->parameters[PARAMETER_SNAPSHOT], err);
     if (rc < 0)
         return rc;
     enum vmig_status before = m->statistics.status;
