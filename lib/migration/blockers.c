@@ -310,6 +310,33 @@ int blockers_refuse_run_locked(struct vmig_migration *m, bool receiving, struct 
     return r.count ? refuse(&r, NULL, "", err) : 0;
 }
 
+/* A VFIO device's state is complete when it has stopped, and not before. */
+static const struct veto {
+    enum capability capability;
+    const char *reason, *why;
+} vetoes[] = {
+    { CAPABILITY_POSTCOPY_RAM, "vfio-with-postcopy-ram",
+      "the target would run before all memory is there, and a device does not wait for a page" },
+    { CAPABILITY_BACKGROUND_SNAPSHOT, "vfio-with-background-snapshot",
+      "the workload would write on while its memory is saved, and nothing holds a device's writes "
+      "up" },
+};
+
+int blockers_veto_locked(const struct vmig_migration *m, bool snapshot, struct vmig_error *err)
+{
+    const struct participant *device = NULL;
+    for (unsigned i = 0; !device && i < m->num_participants; i++)
+        if (m->participants[i]->device)
+            device = m->participants[i];
+    for (size_t i = 0; device && !snapshot && i < sizeof(vetoes) / sizeof(vetoes[0]); i++)
+        if (m->capabilities[vetoes[i].capability])
+            return error_set(err, EOPNOTSUPP, VMIG_STAGE_PREPARE, device->id, vetoes[i].reason,
+                             "%s does not go with a VFIO device: %s; switch it off, or detach the "
+                             "device first",
+                             capability_table[vetoes[i].capability].name, vetoes[i].why);
+    return 0;
+}
+
 int blockers_refuse_new_locked(struct vmig_migration *m, struct vmig_error *err)
 {
     struct refusal r = { 0 };

@@ -35,6 +35,9 @@ extern const unsigned blocker_table_rows;
 
 /* May the source (or with @receiving the target) begin, as far as blockers are concerned? */
 int blockers_refuse_run_locked(struct vmig_migration *m, bool receiving, struct vmig_error *err);
+/* The source's capabilities and its VFIO devices: do they go together? @snapshot: the workload goes on
+ * here afterwards, which is exempt. */
+int blockers_veto_locked(const struct vmig_migration *m, bool snapshot, struct vmig_error *err);
 /* @p was added: may it stay? */
 int blockers_accept_locked(struct vmig_migration *m, const struct participant *p,
                            struct vmig_error *err);

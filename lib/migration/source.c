@@ -19,6 +19,7 @@
 #include "lib/migration/recovery.h"
 #include "lib/migration/sections.h"
 #include "lib/participant/device.h"
+#include "lib/participant/obstacles.h"
 #include "lib/participant/ram.h"
 
 /* ---- prepare ---- */
@@ -103,6 +104,16 @@ static int source_prepare(struct vmig_migration *m, const struct address *addres
 
 /* ---- setup ---- */
 
+/* Nobody tells, and nobody but the device's enable-migration said that this is all right. What was
+ * known before was told then. */
+static bool tracking_is_lacking(struct vmig_migration *m, const struct participant *p)
+{
+    LOCK_SCOPE(&m->lock);
+    return p->tracking.chosen == VMIG_DIRTY_NONE && p->tracking.wanted != VMIG_DIRTY_NONE &&
+           !m->parameters[PARAMETER_ALL_DIRTY] &&
+           !(p->warned & (OBSTACLE_BIT(OBSTACLE_TRACKING) | OBSTACLE_BIT(OBSTACLE_BITMAP)));
+}
+
 static void tell_tracking(struct vmig_migration *m)
 {
     for (unsigned i = 0; i < m->num_participants; i++) {
@@ -113,6 +124,8 @@ static void tell_tracking(struct vmig_migration *m)
         tracking_describe(&p->tracking, how, sizeof(how));
         snprintf(text, sizeof(text), "%s: %s", p->id, how);
         run_event(m, VMIG_EVENT_TRACKING, text);
+        if (tracking_is_lacking(m, p))
+            run_warning(m, "vfio-no-dirty-tracking", text);
     }
 }
 

@@ -549,6 +549,91 @@ static void only_migratable_is_refused_while_there_is_a_blocker(void **state)
     bench_close(&b);
 }
 
+/* ---- capabilities that do not go with devices ---- */
+
+static const char *const implemented[] = { "postcopy-ram", "background-snapshot", NULL };
+static const struct {
+    struct vmig_capability set[4];
+    const char *reason;
+} vetoes[] = {
+    { { { "multifd", false }, { "postcopy-ram", true } }, "vfio-with-postcopy-ram" },
+    { { { "multifd", false },
+        { "switchover-ack", false },
+        { "return-path", false },
+        { "background-snapshot", true } },
+      "vfio-with-background-snapshot" },
+};
+
+static void set_vetoed(struct vmig_migration *m, unsigned which)
+{
+    unsigned count = 0;
+    while (count < 4 && vetoes[which].set[count].name)
+        count++;
+    x(vmig_migration_set_capabilities(m, vetoes[which].set, count, &err));
+}
+
+/* A world whose host implements them, with what a bench has. */
+static struct vmig_migration *implementing(struct bench *b, unsigned which)
+{
+    struct vmig_host host = {
+        .size = sizeof(host), .opaque = b, .event = on_event, .implements = implemented
+    };
+    vmig_migration_free(b->m);
+    b->m = vmig_migration_new(&host, NULL);
+    assert_non_null(b->m);
+    set_vetoed(b->m, which);
+    return b->m;
+}
+
+static void
+a_capability_that_does_not_go_with_a_device_is_refused_when_sending_to_whatever(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        struct bench b;
+        struct vmig_error why = { 0 };
+        const char *name = vetoes[i].reason + strlen("vfio-with-");
+        bench_open(&b, "default", NULL, NULL);
+        implementing(&b, i);
+        add(&b, 0, VMIG_AUTO, false);
+        blocked(&b, ""); /* it is no blocker: it comes and goes with the capability */
+        sending_is_refused(&b, vetoes[i].reason, "device0", name);
+        refused(vmig_migration_send(b.m, "tcp:127.0.0.1:1", &why), &why, vetoes[i].reason,
+                "device0", name);
+        assert_int_equal(party_state(b.w.source, 0), VMIG_STATE_RUNNING);
+        bench_close(&b);
+    }
+}
+
+static void without_a_device_such_a_capability_is_the_hosts_affair(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        struct bench b;
+        struct vmig_error why = { 0 };
+        bench_open(&b, "default", NULL, NULL);
+        implementing(&b, i);
+        add_ram(&b);
+        assert_int_equal(vmig_migration_send(b.m, "file:/nowhere/at/all", &why), -ENOENT);
+        bench_close(&b);
+    }
+}
+
+static void a_snapshot_is_exempt(void **state)
+{
+    (void)state;
+    struct bench b;
+    char address[100];
+    bench_open(&b, "default", NULL, NULL);
+    implementing(&b, 0);
+    add(&b, 0, VMIG_AUTO, false);
+    snprintf(address, sizeof(address), "file:%s/snapshot", b.w.directory);
+    x(vmig_migration_set(b.m, "snapshot", 1, &err));
+    x(vmig_migration_set(b.m, "downtime-limit", 100000, &err));
+    x(vmig_migration_send(b.m, address, &err));
+    bench_close(&b);
+}
+
 /* ---- settings ---- */
 
 static void settings_that_make_no_sense_are_refused(void **state)
@@ -591,6 +676,10 @@ int main(void)
         cmocka_unit_test(
             only_migratable_refuses_memory_and_parameters_that_would_block_and_undoes_them),
         cmocka_unit_test(only_migratable_is_refused_while_there_is_a_blocker),
+        cmocka_unit_test(
+            a_capability_that_does_not_go_with_a_device_is_refused_when_sending_to_whatever),
+        cmocka_unit_test(without_a_device_such_a_capability_is_the_hosts_affair),
+        cmocka_unit_test(a_snapshot_is_exempt),
         cmocka_unit_test(settings_that_make_no_sense_are_refused),
     };
     return cmocka_run_group_tests_name("blockers", tests, NULL, NULL);
