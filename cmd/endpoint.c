@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -25,6 +26,8 @@
 
 enum {
     KEY_CONTROL = 0x1100,
+    KEY_CAPABILITY,
+    KEY_UUID,
     KEY_DOWNTIME,
     KEY_BANDWIDTH,
     KEY_ROUNDS,
@@ -56,6 +59,48 @@ static void add_ram(struct endpoint *e, const char *text, struct argp_state *sta
     memcpy(ram->path, text, (size_t)(at - text));
 }
 
+/* "NAME=on" or "NAME=off"; whether there is such a one the library knows. */
+static void add_capability(struct endpoint *e, char *text, struct argp_state *state)
+{
+    char *equals = strchr(text, '=');
+    bool on = equals && strcmp(equals, "=on") == 0;
+    if (!on && (!equals || strcmp(equals, "=off") != 0))
+        argp_error(state,
+                   "--capability takes NAME=on or NAME=off, for example return-path=off, "
+                   "not '%s'",
+                   text);
+    *equals = '\0';
+    endpoint_switch(e, text, on);
+}
+
+/* 8-4-4-4-12 hexadecimal digits. */
+static void set_uuid(struct endpoint *e, const char *text, struct argp_state *state)
+{
+    const char *at = text;
+    unsigned i;
+    for (i = 0;
+         i < sizeof(e->uuid) && isxdigit((unsigned char)at[0]) && isxdigit((unsigned char)at[1]);
+         i++) {
+        sscanf(at, "%2hhx", &e->uuid[i]);
+        at += 2;
+        if (*at == '-' && (i == 3 || i == 5 || i == 7 || i == 9))
+            at++;
+    }
+    if (i < sizeof(e->uuid) || *at)
+        argp_error(state,
+                   "--uuid takes a UUID such as 5b46e1a2-3c0d-4e6f-8a9b-0c1d2e3f4a5b, not '%s'",
+                   text);
+    e->has_uuid = true;
+    endpoint_switch(e, "validate-uuid", true);
+}
+
+void endpoint_switch(struct endpoint *e, const char *capability, bool on)
+{
+    if (e->num_capabilities == sizeof(e->capabilities) / sizeof(e->capabilities[0]))
+        return; /* more than exist: the last ones would be repetitions */
+    e->capabilities[e->num_capabilities++] = (struct vmig_capability) { capability, on };
+}
+
 static error_t parse_endpoint(int key, char *arg, struct argp_state *state)
 {
     struct endpoint *e = state->input;
@@ -76,6 +121,12 @@ static error_t parse_endpoint(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_CONTROL:
         e->control = arg;
+        return 0;
+    case KEY_CAPABILITY:
+        add_capability(e, arg, state);
+        return 0;
+    case KEY_UUID:
+        set_uuid(e, arg, state);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -111,6 +162,10 @@ static const struct argp_option endpoint_options[] = {
     { "ram", 'r', NULL, OPTION_ALIAS, NULL, 0 },
     { "control", KEY_CONTROL, "PATH", 0,
       "Listen on this UNIX socket for `vfio-migrate resolve` and for the other side", 0 },
+    { "capability", KEY_CAPABILITY, "NAME=on|off", 0,
+      "Switch a capability; may be given several times", 0 },
+    { "uuid", KEY_UUID, "UUID", 0,
+      "Of the virtual machine: the source sends it, a target that has another refuses", 0 },
     { 0 },
 };
 
@@ -149,13 +204,6 @@ void endpoint_set(struct endpoint *e, const char *name, uint64_t value)
         return; /* more options than parameters exist: the last ones would be repetitions */
     e->parameters[e->num_parameters].name = name;
     e->parameters[e->num_parameters++].value = value;
-}
-
-void endpoint_switch(struct endpoint *e, const char *capability, bool on)
-{
-    if (e->num_capabilities == sizeof(e->capabilities) / sizeof(e->capabilities[0]))
-        return; /* as above */
-    e->capabilities[e->num_capabilities++] = (struct vmig_capability) { capability, on };
 }
 
 /* "[NAME=]HOW" */
@@ -488,6 +536,8 @@ int endpoint_configure(const struct endpoint *e, struct vmig_migration *migratio
         rc = vmig_migration_set(migration, e->parameters[i].name, e->parameters[i].value, err);
     if (rc == 0)
         rc = vmig_migration_set_capabilities(migration, e->capabilities, e->num_capabilities, err);
+    if (rc == 0 && e->has_uuid)
+        rc = vmig_migration_set_uuid(migration, e->uuid, err);
     if (rc == 0)
         rc = vmig_migration_set_only_migratable(migration, e->only_migratable, err);
     if (rc == 0 && e->control)

@@ -46,6 +46,8 @@ struct endpoint {
     unsigned num_parameters;
     struct vmig_capability capabilities[32];
     unsigned num_capabilities;
+    bool has_uuid;
+    uint8_t uuid[16];
     struct endpoint_tracking {
         const char *device; /* its id; NULL: all */
         size_t device_bytes;

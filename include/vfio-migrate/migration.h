@@ -136,6 +136,12 @@ int vmig_migration_set_capabilities(struct vmig_migration *migration,
 unsigned vmig_migration_capabilities(struct vmig_migration *migration, struct vmig_capability *ret,
                                      unsigned max);
 
+/* The virtual machine's UUID, 16 bytes, NULL: none, the default. With the capability validate-uuid a
+ * source sends it. A target that has one refuses a stream of another ("uuid-mismatch"), one that has
+ * none warns. -EBUSY a migration runs. */
+int vmig_migration_set_uuid(struct vmig_migration *migration, const uint8_t *uuid,
+                            struct vmig_error *err);
+
 /* Parameters: numbers by name, QEMU's where QEMU has the same thing; PARAMETERS in vfio-migrate(7) is
  * the table. -ENOENT unknown; -EOPNOTSUPP one of QEMU's that has no counterpart here
  * ("not-implemented"); -ERANGE out of range; -EBUSY a migration runs, and it is not one of those that

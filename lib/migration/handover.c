@@ -121,8 +121,29 @@ static int pass_no_return(struct vmig_migration *m, struct vmig_error *err)
     return 0;
 }
 
+/* A file is nobody's before it has its name. On a socket whose source hears nothing, whoever has all
+ * bytes runs: so there this is the point of no return, and a target that lacks one of these does not
+ * run. */
+int handover_send_last(struct vmig_migration *m, struct writer *w, struct vmig_error *err)
+{
+    bool gives_up = m->one_way && !m->main->one_way;
+    int rc = gives_up ? pass_no_return(m, err) : 0;
+    if (rc == 0)
+        rc = main_send(m, w, err);
+    if (rc < 0 && gives_up) {
+        LOCK_SCOPE(&m->lock);
+        m->committed = false;
+    }
+    return rc;
+}
+
 static int commit_one_way(struct vmig_migration *m, struct vmig_error *err)
 {
+    if (!m->main->one_way) { /* it is done */
+        LOCK_SCOPE(&m->lock);
+        handover_set_locked(m, HANDOVER_RELEASED);
+        return 0;
+    }
     int rc = crew_errand(m, make_durable, m, "the stream to be durable", err);
     if (rc == 0)
         rc = pass_no_return(m, err);
@@ -293,6 +314,8 @@ static int go(struct vmig_migration *m, struct vmig_error *err)
     }
     if (rc < 0)
         return rc;
+    if (m->one_way) /* whose source has closed: what it did not read would take its last bytes back */
+        return 0;
     /* this side runs now, whether or not the source hears of it */
     json_t *times = device_times(m, told_running);
     json_object_set_new(times, "workload_ms", json_real(m->model.workload_start_ms));

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "lib/error.h"
+#include "lib/migration/configuration.h"
 #include "lib/migration/sections.h"
 #include "lib/participant/device.h"
 #include "lib/stream/vfio-section.h"
@@ -172,7 +173,7 @@ static int send_tail(struct tail *t, struct writer *states, struct vmig_error *e
         vmdesc_end(t->text);
         vmdesc_finish(&t->w, t->text);
     }
-    return main_send(m, &t->w, err);
+    return handover_send_last(m, &t->w, err);
 }
 
 int sections_send_tail(struct vmig_migration *m, struct vmig_error *err)
@@ -185,7 +186,7 @@ int sections_send_tail(struct vmig_migration *m, struct vmig_error *err)
     manifest_init(&t.ours, m->identity);
     if (m->one_way) {
         t.text = &text;
-        vmdesc_begin(&text, SECTIONS_MACHINE, RAM_PAGE_SIZE);
+        vmdesc_begin(&text, SECTIONS_MACHINE, configuration_has_uuid(m), RAM_PAGE_SIZE);
     }
     int rc = send_tail(&t, &states, err);
     writer_done(&t.w);

@@ -14,6 +14,7 @@
 #include "lib/clock.h"
 #include "lib/error.h"
 #include "lib/export.h"
+#include "lib/migration/configuration.h"
 #include "lib/migration/migration.h"
 #include "lib/migration/participants.h"
 #include "lib/migration/recovery.h"
@@ -31,7 +32,7 @@ static int open_channel(struct vmig_migration *m, const struct address *address,
     int rc = channel_connect(address, m->end_fd, &channel, err);
     if (rc < 0)
         return rc;
-    m->one_way = channel->one_way;
+    m->one_way = channel->one_way || !m->capabilities[CAPABILITY_RETURN_PATH];
     bool lone = m->one_way || address->kind == ADDRESS_FD;
     bool lanes = !lone && m->capabilities[CAPABILITY_MULTIFD];
     m->lanes_wanted = lanes ? (unsigned)m->parameters[PARAMETER_CHANNELS] : 0;
@@ -48,7 +49,7 @@ static int send_opening(struct vmig_migration *m, struct vmig_error *err)
     struct writer w;
     writer_init(&w);
     qemu_write_header(&w);
-    qemu_write_configuration(&w, SECTIONS_MACHINE);
+    configuration_write(m, &w);
     if (!m->one_way)
         qemu_write_command(&w, QEMU_CMD_OPEN_RETURN_PATH, NULL, 0);
     int rc = main_send(m, &w, err);
@@ -478,7 +479,7 @@ static int source_cleanup(struct vmig_migration *m, const struct address *addres
                           struct vmig_error *err)
 {
     (void)address;
-    bool snapshot = m->one_way && m->parameters[PARAMETER_SNAPSHOT];
+    bool snapshot = m->main->one_way && m->parameters[PARAMETER_SNAPSHOT];
     int rc = snapshot ? recovery_source(m, POINT_HANDOVER, err) : 0;
     for (unsigned i = 0; i < m->num_participants; i++)
         m->participants[i]->moved = !snapshot;

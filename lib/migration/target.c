@@ -17,6 +17,7 @@
 #include "lib/clock.h"
 #include "lib/error.h"
 #include "lib/export.h"
+#include "lib/migration/configuration.h"
 #include "lib/migration/handover.h"
 #include "lib/migration/message.h"
 #include "lib/migration/migration.h"
@@ -151,7 +152,7 @@ static int target_open(struct target *t, const struct address *address, struct v
     t->reader.digest = t->m->heard;
     if (rc == 0)
         rc = qemu_stream_open(&t->stream, &t->reader, err);
-    return rc;
+    return rc < 0 ? rc : configuration_check(t->m, &t->stream, err);
 }
 
 /* ---- setup ---- */
@@ -188,6 +189,7 @@ static int on_open_return_path(struct target *t, const uint8_t *data, uint32_t l
                          "the stream wants an answer, but %s cannot carry one; it was recorded "
                          "from a socket",
                          "this address");
+    t->return_path = true;
     return 0;
 }
 
@@ -430,8 +432,18 @@ static int on_participant(struct target *t, const struct qemu_section *s, struct
                                       : target_load_device(t, s, p, err);
 }
 
+/* QEMU's rules: whoever opens no return path wants no answer, on whatever channel. */
+static void note_one_way(struct target *t)
+{
+    if (t->return_path || t->greeted)
+        return;
+    LOCK_SCOPE(&t->m->lock);
+    t->m->one_way = true;
+}
+
 static int on_section(struct target *t, const struct qemu_section *s, struct vmig_error *err)
 {
+    note_one_way(t);
     bool full = s->type == QEMU_SECTION_FULL;
     struct vmstate_section *vmstate =
         full ? vmstates_find(&t->m->vmstates, s->idstr, s->instance_id) : NULL;

@@ -80,6 +80,14 @@ void qemu_write_configuration(struct writer *w, const char *machine)
     writer_bytes(w, machine, length);
 }
 
+void qemu_write_uuid(struct writer *w, const uint8_t uuid[16])
+{
+    writer_u8(w, QEMU_SUBSECTION);
+    writer_str8(w, "configuration/uuid");
+    writer_u32(w, 1);
+    writer_bytes(w, uuid, 16);
+}
+
 static void write_introduction(struct writer *w, uint8_t type, uint32_t section_id,
                                const char *idstr, uint32_t instance_id, uint32_t version_id)
 {

@@ -66,6 +66,8 @@ enum qemu_return_message {
 /* ---- writing ---- */
 void qemu_write_header(struct writer *w);
 void qemu_write_configuration(struct writer *w, const char *machine);
+/* After it: of the virtual machine. */
+void qemu_write_uuid(struct writer *w, const uint8_t uuid[16]);
 void qemu_write_start(struct writer *w, uint32_t section_id, const char *idstr,
                       uint32_t instance_id, uint32_t version_id);
 void qemu_write_full(struct writer *w, uint32_t section_id, const char *idstr, uint32_t instance_id,

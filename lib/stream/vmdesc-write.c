@@ -73,8 +73,21 @@ static void field(struct writer *text, const char *name, const char *type, uint6
     vmdesc_close(text, '}');
 }
 
-/* As it stands at the stream's beginning, without subsections. */
-static void configuration(struct writer *text, const char *machine)
+static void describe_uuid(struct writer *text)
+{
+    vmdesc_open(text, "subsections", '[');
+    vmdesc_open(text, NULL, '{');
+    vmdesc_string(text, "vmsd_name", "configuration/uuid");
+    vmdesc_number(text, "version", 1);
+    vmdesc_open(text, "fields", '[');
+    field(text, "uuid", "buffer", 16);
+    vmdesc_close(text, ']');
+    vmdesc_close(text, '}');
+    vmdesc_close(text, ']');
+}
+
+/* As it stands at the stream's beginning. */
+static void configuration(struct writer *text, const char *machine, bool has_uuid)
 {
     vmdesc_open(text, "configuration", '{');
     vmdesc_string(text, "vmsd_name", "configuration");
@@ -83,13 +96,15 @@ static void configuration(struct writer *text, const char *machine)
     field(text, "len", "uint32", 4);
     field(text, "name", "buffer", strlen(machine));
     vmdesc_close(text, ']');
+    if (has_uuid)
+        describe_uuid(text);
     vmdesc_close(text, '}');
 }
 
-void vmdesc_begin(struct writer *text, const char *machine, uint32_t page_size)
+void vmdesc_begin(struct writer *text, const char *machine, bool has_uuid, uint32_t page_size)
 {
     vmdesc_open(text, NULL, '{');
-    configuration(text, machine);
+    configuration(text, machine, has_uuid);
     vmdesc_number(text, "page_size", page_size);
     vmdesc_open(text, "devices", '[');
 }

@@ -6,6 +6,7 @@
 #ifndef LIB_STREAM_VMDESC_WRITE_H
 #define LIB_STREAM_VMDESC_WRITE_H
 
+#include <stdbool.h>
 #include "lib/stream/writer.h"
 
 /* '{' or '[', as the value of @key or, with NULL, as an element. */
@@ -16,7 +17,7 @@ void vmdesc_string(struct writer *text, const char *key, const char *value);
 void vmdesc_number(struct writer *text, const char *key, uint64_t value);
 
 /* The root object up to the opened list of devices; their end. */
-void vmdesc_begin(struct writer *text, const char *machine, uint32_t page_size);
+void vmdesc_begin(struct writer *text, const char *machine, bool has_uuid, uint32_t page_size);
 void vmdesc_end(struct writer *text);
 /* More elements, from another text. */
 void vmdesc_append(struct writer *text, const struct writer *elements);
