@@ -19,7 +19,7 @@ static void save(struct saved *s, struct machine *m)
     writer_init(&s->bytes);
     writer_init(&s->text);
     assert_done(vmstate_check(&machine_table, &err), &err);
-    vmdesc_begin(&s->text, "a-machine", 4096);
+    vmdesc_begin(&s->text, "a-machine", false, 4096);
     assert_done(
         vmstate_save_section(&machine_table, m, "0000:00:04.0/m", 2, &s->bytes, &s->text, &err),
         &err);
