@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* How subcommands report: JSON for programs, a line on stderr for people. */
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cmd/cmd.h"
+#include "lib/near.h"
 
 void cmd_print_json(json_t *object)
 {
@@ -70,35 +70,6 @@ int cmd_fail(const char *name, bool json, enum cmd_exit exit_code, const struct 
     return exit_code;
 }
 
-#define WORD_MAX 32 /* longer words are nobody's typing mistake */
-
-static unsigned least(unsigned a, unsigned b, unsigned c)
-{
-    unsigned ab = a < b ? a : b;
-    return ab < c ? ab : c;
-}
-
-/* Number of letters to insert, drop or change to make @a into @b. */
-static unsigned edits(const char *a, const char *b)
-{
-    unsigned row[WORD_MAX + 1];
-    size_t length = strlen(b);
-    if (strlen(a) > WORD_MAX || length > WORD_MAX)
-        return UINT_MAX;
-    for (unsigned j = 0; j <= length; j++)
-        row[j] = j;
-    for (unsigned i = 0; a[i]; i++) {
-        unsigned diagonal = row[0];
-        row[0] = i + 1;
-        for (size_t j = 0; j < length; j++) {
-            unsigned above = row[j + 1];
-            row[j + 1] = least(above + 1, row[j] + 1, diagonal + (a[i] != b[j]));
-            diagonal = above;
-        }
-    }
-    return row[length];
-}
-
 const char *cmd_nearest(const char *word, const char *const *names)
 {
     const char *best = NULL;
@@ -106,7 +77,7 @@ const char *cmd_nearest(const char *word, const char *const *names)
     size_t length = strlen(word);
     for (; *names; names++) {
         bool begins = length >= 2 && !strncmp(*names, word, length);
-        unsigned distance = begins ? 1 : edits(word, *names);
+        unsigned distance = begins ? 1 : near_edits(word, *names);
         if (distance < best_edits && distance < strlen(*names)) {
             best = *names;
             best_edits = distance;

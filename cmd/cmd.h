@@ -44,6 +44,7 @@ int cmd_resolve(int argc, char **argv);
 int cmd_restore(int argc, char **argv);
 int cmd_save(int argc, char **argv);
 int cmd_send(int argc, char **argv);
+int cmd_trace(int argc, char **argv);
 int cmd_workload(int argc, char **argv);
 int cmd_refdev(int argc, char **argv);
 

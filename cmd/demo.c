@@ -196,7 +196,7 @@ static int await_server(struct demo *d, unsigned index)
     return interrupted ? cancelled(d) : failed(d, "device %u could not be started", index);
 }
 
-#define ARGS_MAX (20 + 2 * WORKLOAD_DEVICES_MAX)
+#define ARGS_MAX (20 + 2 * WORKLOAD_DEVICES_MAX + 2 * ENDPOINT_TRACES_MAX)
 #define ADDRESS_MAX 64
 
 /* The address of a device of our own, for a process that inherits its descriptor. */
@@ -233,6 +233,10 @@ static void workload_arguments(struct demo *d, bool source, char **argv, char (*
     if (d->backend) {
         argv[n++] = "--backend";
         argv[n++] = (char *)d->backend;
+    }
+    for (unsigned i = 0; i < d->end.num_traces; i++) {
+        argv[n++] = "--trace";
+        argv[n++] = (char *)d->end.traces[i];
     }
     for (unsigned i = 0; i < d->num_devices; i++) {
         argv[n++] = "--device";
@@ -296,8 +300,8 @@ static int tell(struct demo *d, struct child *c, const char *command)
 
 static void show(struct demo *d, json_t *event)
 {
-    if (d->end.json || d->end.quiet || d->num_faults || !isatty(STDERR_FILENO))
-        return; /* the devices tell of their faults where the progress would be drawn */
+    if (d->end.json || d->end.quiet || d->num_faults || d->end.num_traces || !isatty(STDERR_FILENO))
+        return; /* faults and traces are told where the progress would be drawn */
     struct vmig_event e = {
         .stage = (enum vmig_stage)json_integer_value(json_object_get(event, "stage")),
         .round = (unsigned)json_integer_value(json_object_get(event, "round")),

@@ -20,6 +20,7 @@
 #include "cmd/progress.h"
 #include "cmd/qmp.h"
 #include "cmd/state.h"
+#include "cmd/trace-argument.h"
 #include "lib/channel/channel.h"
 
 /* ---- options ---- */
@@ -133,12 +134,21 @@ static error_t parse_endpoint(int key, char *arg, struct argp_state *state)
     }
 }
 
+static void add_trace(struct endpoint *e, const char *pattern, struct argp_state *state)
+{
+    if (e->num_traces == ENDPOINT_TRACES_MAX)
+        argp_error(state, "--trace can be given %d times", ENDPOINT_TRACES_MAX);
+    trace_argument(state, pattern);
+    e->traces[e->num_traces++] = pattern;
+}
+
 static error_t parse_state(int key, char *arg, struct argp_state *state)
 {
     struct endpoint *e = state->input;
-    (void)arg;
     if (key == 'q')
         e->quiet = true;
+    else if (key == KEY_TRACE)
+        add_trace(e, arg, state);
     else if (key == CMD_KEY_JSON)
         e->json = true;
     else
@@ -172,6 +182,7 @@ static const struct argp_option endpoint_options[] = {
 static const struct argp_option state_options[] = {
     { "quiet", 'q', NULL, 0, "Print nothing but errors", 0 },
     CMD_JSON_OPTION,
+    TRACE_OPTION,
     { 0 },
 };
 const struct argp endpoint_state_argp = {

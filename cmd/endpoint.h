@@ -14,6 +14,8 @@
 #define ENDPOINT_DEVICES_MAX VMIG_DEVICES_MAX
 #define ENDPOINT_RAM_MAX 16
 
+#define ENDPOINT_TRACES_MAX 32
+
 struct endpoint_ram {
     char path[4096];
     uint64_t iova;
@@ -38,6 +40,8 @@ struct endpoint {
     const char *qmp_address; /* as typed; NULL: no monitor */
     struct qmp *qmp;         /* cmd/qmp.h */
     struct vmig_migration *migration;
+    const char *traces[ENDPOINT_TRACES_MAX]; /* --trace, as typed */
+    unsigned num_traces;
     bool progress_shown; /* a line without its newline stands on the terminal */
     struct {
         const char *name;
@@ -56,7 +60,7 @@ struct endpoint {
     unsigned num_tracking;
 };
 
-/* For argp's children; the input is the struct endpoint. --quiet and --json: */
+/* For argp's children; the input is the struct endpoint. --quiet, --json and --trace: */
 extern const struct argp endpoint_state_argp;
 /* the same with --device, --ram-file, --control and --only-migratable: */
 extern const struct argp endpoint_argp;

@@ -22,6 +22,7 @@ static const struct cmd cmds[] = {
     { "receive", "Be the target of a send", cmd_receive },
     { "resolve", "Settle a hand-over that hangs", cmd_resolve },
     { "monitor", "Talk to a monitor (QMP), from a terminal, a pipe or a script", cmd_monitor },
+    { "trace", "List the points at which the library says what it does", cmd_trace },
     { "workload", "A process with a running workload, as the demo uses it", cmd_workload },
     { "refdev", "Serve a reference device, without hardware, over vfio-user", cmd_refdev },
     { NULL, NULL, NULL },

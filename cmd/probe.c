@@ -17,6 +17,7 @@
 #include "cmd/backend-argument.h"
 #include "cmd/cmd.h"
 #include "cmd/probe.h"
+#include "cmd/trace-argument.h"
 
 #define DEVICES_MAX 64
 
@@ -191,6 +192,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case CMD_KEY_JSON:
         probe->json = true;
         return 0;
+    case KEY_TRACE:
+        trace_argument(state, arg);
+        return 0;
     case KEY_BACKEND:
         probe->list.backend = backend_argument(state, arg);
         return 0;
@@ -228,6 +232,7 @@ int cmd_probe(int argc, char **argv)
           0 },
         BACKEND_OPTION,
         CMD_JSON_OPTION,
+        TRACE_OPTION,
         { 0 },
     };
     static const struct argp argp = {

@@ -66,7 +66,7 @@ void progress_event(void *opaque, const struct vmig_event *event)
     } else if (event->kind == VMIG_EVENT_TRACKING) {
         if (!e->quiet)
             say(e, "", event->text);
-    } else if (!e->quiet && !e->json && isatty(STDERR_FILENO)) {
+    } else if (!e->quiet && !e->json && !e->num_traces && isatty(STDERR_FILENO)) {
         progress_draw(event);
         e->progress_shown = true;
     }

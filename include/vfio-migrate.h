@@ -11,5 +11,6 @@
 #include <vfio-migrate/monitor.h>
 #include <vfio-migrate/vmstate.h>
 #include <vfio-migrate/settings.h>
+#include <vfio-migrate/trace.h>
 
 #endif

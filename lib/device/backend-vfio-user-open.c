@@ -22,6 +22,7 @@
 #include "lib/clock.h"
 #include "lib/device/backend-vfio-user.h"
 #include "lib/error.h"
+#include "lib/trace/trace.h"
 
 #define PREFIX "vfio-user:"
 #define PREFIX_FD "vfio-user:fd:"
@@ -229,6 +230,7 @@ static int connect_and_agree(struct vuc *v, struct vmig_error *err)
         rc = vuc_conn_ready(&v->conn, twin, stall, &cause);
     if (!rc) {
         vuc_stream_limits(&v->stream, &v->conn);
+        TRACE(vfio_user_connect, v->address);
         return 0;
     }
     vuc_conn_stop(&v->conn);
@@ -414,6 +416,7 @@ void vuc_close(void *self)
 {
     struct vuc *v = self;
     vuc_conn_stop(&v->conn); /* first: nobody touches the rest any more */
+    TRACE(vfio_user_disconnect, v->address);
     for (unsigned i = 0; v->regions && i < v->info.num_regions; i++)
         free_region(v->regions[i]);
     free(v->regions);

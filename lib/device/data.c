@@ -13,6 +13,7 @@
 #include "lib/device/device.h"
 #include "lib/error.h"
 #include "lib/export.h"
+#include "lib/trace/trace.h"
 
 static enum vmig_state known_state(const struct vmig_device *device)
 {
@@ -60,6 +61,8 @@ VMIG_EXPORT ssize_t vmig_device_data_read(struct vmig_device *device, void *buf,
     size_t asked = size_bytes < DEVICE_CHUNK_MAX ? size_bytes : DEVICE_CHUNK_MAX;
     ssize_t got = device->ops->data_read(device->backend, buf, asked, err);
     got = judge_read(device, state, got, asked, err);
+    if (got == 0)
+        TRACE(vfio_data_end, device->id);
     return device_leave_data(device, (int)got, err, "reading its data");
 }
 

@@ -19,6 +19,7 @@
 #include "lib/device/fsm.h"
 #include "lib/error.h"
 #include "lib/export.h"
+#include "lib/trace/trace.h"
 
 #define COMMAND_TIMEOUT_MS 5000
 #define TRANSITION_TIMEOUT_MS 30000
@@ -47,8 +48,10 @@ int device_refuse(const struct vmig_device *device, struct vmig_error *err, int 
 static void device_free(struct vmig_device *device)
 {
     log_call_done(device);
-    if (device->backend)
+    if (device->backend) {
         device->ops->close(device->backend);
+        TRACE(vfio_device_close, device->id);
+    }
     pthread_cond_destroy(&device->turn);
     pthread_mutex_destroy(&device->lock);
     for (unsigned i = 0; i < LOG_SOURCES; i++)
@@ -350,6 +353,7 @@ static int open_by(const struct backend_choice *choice, const char *address,
     if (!rc)
         rc = device_start(device, choice, options, err);
     if (!rc) {
+        TRACE(vfio_device_open, device->id, device->address, device->ops->name);
         *ret = device;
         return 0;
     }

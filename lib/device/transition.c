@@ -20,6 +20,7 @@
 #include "lib/device/fsm.h"
 #include "lib/error.h"
 #include "lib/export.h"
+#include "lib/trace/trace.h"
 
 struct transition {
     struct vmig_device *device;
@@ -55,6 +56,15 @@ static void set_state_known(struct vmig_device *device, enum vmig_state state)
     atomic_store(&device->state, (int)state);
 }
 
+static void note_state(struct vmig_device *device, enum vmig_state state)
+{
+    bool had_stream = has_stream((enum vmig_state)atomic_load(&device->state));
+    set_state_known(device, state);
+    TRACE(vfio_migration_set_state, device->id, vmig_state_name(state));
+    if (has_stream(state) && !had_stream)
+        TRACE(vfio_data_start, device->id, vmig_state_name(state));
+}
+
 /* One request and a look whether it was true. */
 static int request_state(struct vmig_device *device, enum vmig_state target,
                          struct vmig_error *cause)
@@ -67,7 +77,7 @@ static int request_state(struct vmig_device *device, enum vmig_state target,
         rc = error_set(cause, EPROTO, VMIG_STAGE_NONE, NULL, NULL,
                        "it reported success but is in %s", vmig_state_name(at));
     if (!rc)
-        set_state_known(device, target);
+        note_state(device, target);
     return rc;
 }
 
@@ -87,6 +97,7 @@ static int reset_to_running(struct vmig_device *device, struct vmig_error *cause
         set_state_known(device, VMIG_STATE_RUNNING);
         dirty_log_end_with_reset(device);
     }
+    TRACE(vfio_device_reset, device->id, rc);
     return rc;
 }
 
@@ -139,6 +150,8 @@ static int handle_refusal(struct transition *t, int rc, struct vmig_error *err)
 {
     if (t->device->ops->get_state(t->device->backend, &t->at, NULL))
         t->at = VMIG_STATE_ERROR;
+    TRACE(vfio_migration_set_state_refused, t->device->id, vmig_state_name(t->from),
+          vmig_state_name(t->target), rc);
     if (recovered(t))
         set_health(t->device, VMIG_HEALTH_OK);
     else

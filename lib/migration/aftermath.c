@@ -14,6 +14,7 @@
 #include "lib/export.h"
 #include "lib/migration/migration.h"
 #include "lib/participant/ram.h"
+#include "lib/trace/trace.h"
 
 /* ---- the truth ---- */
 
@@ -39,9 +40,8 @@ static double between_ms(uint64_t from_ns, uint64_t to_ns)
     return to_ns > from_ns ? (double)(to_ns - from_ns) / 1e6 : 0;
 }
 
-void aftermath_measure(struct vmig_migration *m, uint64_t end_ns)
+static void measure_locked(struct vmig_migration *m, uint64_t end_ns)
 {
-    LOCK_SCOPE(&m->lock);
     const struct time_model *t = &m->model;
     double pause_ms = between_ms(m->pause_start_ns, end_ns);
     struct vmig_pause p = {
@@ -63,6 +63,17 @@ void aftermath_measure(struct vmig_migration *m, uint64_t end_ns)
     m->model.tail_ms = between_ms(t->completed_ns, t->data_end_ns);
     m->statistics.measured = p;
     m->statistics.downtime_ms = pause_ms;
+}
+
+void aftermath_measure(struct vmig_migration *m, uint64_t end_ns)
+{
+    const struct vmig_statistics *s = &m->statistics;
+    {
+        LOCK_SCOPE(&m->lock);
+        measure_locked(m, end_ns);
+    }
+    TRACE(migration_pause_end, (uint64_t)(s->downtime_ms * 1e3),
+          (uint64_t)(s->predicted_downtime_ms * 1e3), s->measured.data_bytes);
 }
 
 /* ---- remembering ---- */

@@ -18,6 +18,7 @@
 #include "lib/error.h"
 #include "lib/migration/migration.h"
 #include "lib/participant/device.h"
+#include "lib/trace/trace.h"
 
 /* ---- source ---- */
 
@@ -52,6 +53,7 @@ int announce_sent(struct participant *p, struct vmig_error *err)
     if (p->migration->switchover_ack && !may_announce(p))
         return 0;
     p->initial_due = false;
+    TRACE(migration_initial_sent, p->id, p->initial_sent);
     return p->migration->switchover_ack ? p->migration->carrier->initial_sent(p, err) : 0;
 }
 
@@ -155,6 +157,7 @@ int announce_loaded(struct participant *p, struct vmig_error *err)
         number = p->initial_acked = p->initial_sent;
         all = announce_acknowledged_locked(m);
     }
+    TRACE(loadvm_approve_switchover, p->id, number);
     if (m->numbered_acks)
         return acknowledge_number(p, number, err);
     return all ? main_return(m, QEMU_RP_SWITCHOVER_ACK, NULL, 0, err) : 0;

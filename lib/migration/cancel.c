@@ -25,6 +25,7 @@
 #include "lib/export.h"
 #include "lib/migration/migration.h"
 #include "lib/thread.h"
+#include "lib/trace/trace.h"
 
 /* Half of the 100 ms in which a cancel has happened or is explained. */
 #define CANCEL_NAME_MS 50
@@ -80,15 +81,20 @@ int cancel_if_not_too_late(struct vmig_migration *m, struct vmig_error *err)
 
 static void heed(struct vmig_migration *m)
 {
+    bool too_late;
     run_check(m, NULL); /* ends the run, if it is not too late */
-    LOCK_SCOPE(&m->lock);
-    m->waiting.named_cancelling = false; /* whoever cancels again is told again */
-    if (run_too_late_locked(m)) {
-        m->cancelled_late = true;
-        m->told_late = false;
-        set_readable(m->watch.late_fd);
+    {
+        LOCK_SCOPE(&m->lock);
+        m->waiting.named_cancelling = false; /* whoever cancels again is told again */
+        too_late = run_too_late_locked(m);
+        if (too_late) {
+            m->cancelled_late = true;
+            m->told_late = false;
+            set_readable(m->watch.late_fd);
+        }
+        pthread_cond_broadcast(&m->changed);
     }
-    pthread_cond_broadcast(&m->changed);
+    TRACE(migration_cancel, too_late);
 }
 
 static void *watch_main(void *opaque)

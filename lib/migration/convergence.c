@@ -16,6 +16,7 @@
 #include "lib/migration/migration.h"
 #include "lib/participant/device.h"
 #include "lib/participant/ram.h"
+#include "lib/trace/trace.h"
 
 /* ---- what is left ---- */
 
@@ -424,11 +425,30 @@ static void predict_and_note(struct vmig_migration *m, struct vmig_pause *ret)
     m->statistics.predicted_downtime_ms = forecast_sum_ms(ret);
 }
 
+static uint64_t us(double ms)
+{
+    return ms > 0 ? (uint64_t)(ms * 1e3) : 0;
+}
+
+static void trace_decision(const struct vmig_migration *m, enum verdict verdict,
+                           const struct vmig_pause *p)
+{
+    static const char *const names[] = {
+        [VERDICT_GO_ON] = "go-on", [VERDICT_SWITCH] = "switch", [VERDICT_GIVE_UP] = "give-up"
+    };
+    TRACE(migration_switchover_decision, names[verdict],
+          m->parameters[PARAMETER_DOWNTIME_LIMIT] * 1000, us(forecast_sum_ms(p)), us(p->doubt_ms),
+          us(p->quiesce_ms), us(p->stop_ms), us(p->data_ms), us(p->load_ms), us(p->handover_ms),
+          us(p->start_ms), p->data_bytes);
+}
+
 enum verdict convergence_decide(struct vmig_migration *m, double *best_ms, struct vmig_error *err)
 {
     struct vmig_pause pause;
     predict_and_note(m, &pause);
-    return convergence_judge(m, &pause, best_ms, err);
+    enum verdict verdict = convergence_judge(m, &pause, best_ms, err);
+    trace_decision(m, verdict, &pause);
+    return verdict;
 }
 
 bool convergence_keeps_limit(struct vmig_migration *m)

@@ -12,6 +12,7 @@
 #include "lib/device/device.h"
 #include "lib/error.h"
 #include "lib/migration/migration.h"
+#include "lib/trace/trace.h"
 
 /* Operations without arguments of their own. */
 #define PLAIN(op)                                                                                  \
@@ -189,6 +190,7 @@ static void post(struct participant *p, enum step step)
     if (!p->wanted)
         return;
     p->step = step;
+    TRACE(migration_step_start, p->id, steps[step].name);
     worker_post(p->worker, run_step, p);
 }
 
@@ -256,6 +258,7 @@ static int abandon(struct vmig_migration *m, struct participant *p, enum step st
                    struct vmig_error *err)
 {
     const char *asks = atomic_load(&p->asks);
+    TRACE(migration_step_abandon, p->id, steps[step].name, (uint64_t)(ms * 1e3));
     p->lost = true;
     p->health = VMIG_HEALTH_LOST;
     p->step_rc = -ETIMEDOUT;
@@ -356,6 +359,8 @@ static int take_result(struct participant *p, enum step step, struct vmig_error 
     if (step == STEP_ITERATE)
         p->iterate_ms = p->iterate_ms + p->step_ms[step];
     p->step_rc = worker_result(p->worker, err);
+    TRACE(migration_step_end, p->id, steps[step].name, (uint64_t)(p->step_ms[step] * 1e3),
+          p->step_rc);
     note_health(p, step);
     return p->step_rc;
 }

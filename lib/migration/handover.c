@@ -28,6 +28,7 @@
 #include "lib/migration/migration.h"
 #include "lib/migration/recovery.h"
 #include "lib/participant/device.h"
+#include "lib/trace/trace.h"
 
 static void handover_set_locked(struct vmig_migration *m, enum handover handover)
 {
@@ -36,6 +37,21 @@ static void handover_set_locked(struct vmig_migration *m, enum handover handover
 }
 
 /* ---- source ---- */
+
+/* Once nothing of @m is locked. */
+static void trace_owner(struct vmig_migration *m, enum handover handover)
+{
+    static const char *const names[] = {
+        [HANDOVER_NONE] = "none",
+        [HANDOVER_LOADED] = "loaded",
+        [HANDOVER_GAVE_UP] = "gave-up",
+        [HANDOVER_RUNNING] = "running",
+        [HANDOVER_RELEASED] = "released",
+        [HANDOVER_DISCARDED] = "discarded",
+        [HANDOVER_TAKEN_BACK] = "taken-back",
+    };
+    TRACE(migration_handover, run_side_name(m), names[handover]);
+}
 
 static int wait_loaded(struct vmig_migration *m, struct vmig_error *err)
 {
@@ -164,8 +180,12 @@ int handover_source(struct vmig_migration *m, struct vmig_error *err)
     int rc = wait_loaded(m, err);
     if (rc < 0)
         return rc;
-    if (main_command(m, WIRE_CMD_GO, NULL, 0, NULL) == 0 && wait_running(m))
+    trace_owner(m, HANDOVER_GAVE_UP);
+    TRACE(migration_handover_say, run_side_name(m), "GO");
+    if (main_command(m, WIRE_CMD_GO, NULL, 0, NULL) == 0 && wait_running(m)) {
+        trace_owner(m, HANDOVER_RELEASED);
         return 0;
+    }
     LOCK_SCOPE(&m->lock);
     return m->peer_failed ? error_copy(err, &m->peer_error) : unresolved(m, err);
 }
@@ -221,6 +241,10 @@ static char *as_text(json_t *take)
 /* The times are worth knowing, but not a failure when there is no memory for them. */
 static int say(struct vmig_migration *m, uint16_t type, char *take_text, struct vmig_error *err)
 {
+    TRACE(migration_handover_say, run_side_name(m),
+          type == WIRE_RP_READY    ? "READY"
+          : type == WIRE_RP_LOADED ? "LOADED"
+                                   : "RUNNING");
     CLEANUP_FREE char *times = take_text;
     const char *text = times ? times : "{}";
     return main_return(m, type, text, strlen(text), err);
@@ -307,6 +331,7 @@ static int go(struct vmig_migration *m, struct vmig_error *err)
         LOCK_SCOPE(&m->lock);
         handover_set_locked(m, HANDOVER_RUNNING);
     }
+    trace_owner(m, HANDOVER_RUNNING);
     int rc = run_target(m, &ran, err);
     if (!ran) {
         LOCK_SCOPE(&m->lock);
@@ -338,11 +363,13 @@ int handover_target(struct vmig_migration *m, struct qemu_stream *s, struct vmig
             return error_copy(err, &m->first_error);
         handover_set_locked(m, HANDOVER_LOADED);
     }
+    trace_owner(m, HANDOVER_LOADED);
     int rc = say(m, WIRE_RP_LOADED, as_text(device_times(m, told_loaded)), NULL);
     cancel_waiting(m, "the source to give up");
     if (rc == 0)
         rc = hear_verdict(s, verdict, NULL);
     cancel_waits_no_more(m);
+    TRACE(migration_handover_hear, rc);
     if (rc == 1)
         return go(m, err);
     if (rc < 0)
@@ -363,6 +390,7 @@ static void settle(struct vmig_migration *m, enum handover end, enum vmig_status
         LOCK_SCOPE(&m->lock);
         handover_set_locked(m, end);
     }
+    trace_owner(m, end);
     run_end(m);
     /* last, for whoever waits may let go of the handle now */
     LOCK_SCOPE(&m->lock);
@@ -467,6 +495,7 @@ VMIG_EXPORT int vmig_migration_resolve(struct vmig_migration *m, enum vmig_resol
     int rc = begin_resolving(m, err);
     if (rc < 0)
         return rc;
+    TRACE(migration_resolve, run_side_name(m), resolution == VMIG_RESOLVE_RUN);
     if (resolution == VMIG_RESOLVE_RUN)
         return resolve_run(m, other_side_gone, err);
     discard(m);

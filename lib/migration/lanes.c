@@ -18,6 +18,7 @@
 #include "lib/error.h"
 #include "lib/migration/migration.h"
 #include "lib/thread.h"
+#include "lib/trace/trace.h"
 
 /* ---- source ---- */
 
@@ -57,6 +58,7 @@ int lanes_connect(struct vmig_migration *m, const struct address *address, struc
             rc = send_hello(lane_open(m, channel), err);
         if (rc < 0)
             return rc;
+        TRACE(multifd_new_send_channel_async, i);
     }
     return 0;
 }
@@ -404,6 +406,8 @@ static int accept_lane(struct vmig_migration *m, int listen_fd, bool turned_away
         lane_open(m, channel);
     else
         channel_free(channel);
+    if (rc == 0)
+        TRACE(multifd_recv_new_channel, index);
     return rc;
 }
 

@@ -247,7 +247,7 @@ struct vmig_migration {
 
     pthread_mutex_t lock; /* guards all that follows up to the line */
     pthread_cond_t changed;
-    enum side side;
+    _Atomic enum side side; /* read without it, too */
     bool aborted;
     struct vmig_error first_error;
     enum handover handover;
@@ -373,6 +373,8 @@ int run_begin(struct vmig_migration *m, struct vmig_error *err);
 void run_end(struct vmig_migration *m);
 /* The control socket tells it meanwhile. */
 void run_set_identity(struct vmig_migration *m, const uint8_t identity[16]);
+/* "source", "target" or "none". */
+const char *run_side_name(const struct vmig_migration *m);
 /* Close the link and keep everything else, stopped, until the hand-over is settled. -EUCLEAN. */
 int run_hold(struct vmig_migration *m);
 /* The first error of a run wins; everybody who waits is woken. Any thread. */

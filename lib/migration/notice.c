@@ -10,6 +10,7 @@
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/migration/migration.h"
+#include "lib/trace/trace.h"
 
 /* Rounds in a lead. More would only use up max-rounds where they are short. */
 #define LEAD_ROUNDS 4
@@ -17,6 +18,7 @@
 static void tell(struct vmig_migration *m, unsigned lead_ms, const char *text)
 {
     m->notice.lead_ms = lead_ms;
+    TRACE(migration_quiesce_notice, lead_ms);
     if (m->host.quiesce_notice)
         m->host.quiesce_notice(m->host.opaque, lead_ms);
     run_event(m, VMIG_EVENT_QUIESCE_NOTICE, text);

@@ -5,6 +5,7 @@
 
 #include "lib/error.h"
 #include "lib/migration/recovery.h"
+#include "lib/trace/trace.h"
 
 /* ---- the tables ---- */
 
@@ -227,9 +228,11 @@ int recovery_source(struct vmig_migration *m, enum recovery_point point, struct 
     struct vmig_error cause = { 0 };
     if (recovery_find(point, SIDE_SOURCE, VMIG_HEALTH_OK)->source != END_RUNNING)
         return 0;
+    TRACE(migration_recover, run_side_name(m), vmig_stage_name(m->first_error.stage));
     crew_run(m, STEP_RESUME_P2P, &cause);
     crew_run(m, STEP_RESUME, &cause);
     struct participant *worst = crew_worst(m);
+    TRACE(migration_recovered, run_side_name(m), worst ? worst->id : "");
     const struct recovery_row *row =
         recovery_find(point, SIDE_SOURCE, worst ? crew_health(worst) : VMIG_HEALTH_OK);
     return row->workload == WORKLOAD_AT_SOURCE ? start_workload(m, err)
@@ -251,9 +254,11 @@ static int report_lost(struct vmig_migration *m, const struct participant *lost,
 
 int recovery_target(struct vmig_migration *m, enum recovery_point point, struct vmig_error *err)
 {
+    TRACE(migration_recover, run_side_name(m), vmig_stage_name(m->first_error.stage));
     if (recovery_find(point, SIDE_TARGET, VMIG_HEALTH_OK)->target == END_RESET)
         crew_run(m, STEP_LOAD_ABORT, NULL);
     struct participant *worst = crew_worst(m);
+    TRACE(migration_recovered, run_side_name(m), worst ? worst->id : "");
     if (!worst || crew_health(worst) != VMIG_HEALTH_LOST)
         return 0;
     return report_lost(m, worst, err);

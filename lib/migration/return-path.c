@@ -13,6 +13,7 @@
 #include "lib/migration/message.h"
 #include "lib/migration/migration.h"
 #include "lib/thread.h"
+#include "lib/trace/trace.h"
 
 struct message {
     uint16_t type;
@@ -91,13 +92,20 @@ static int on_switchover_ack(struct vmig_migration *m, const struct message *msg
                              struct vmig_error *err)
 {
     (void)msg;
-    return announce_on_ack(m, err);
+    int rc = announce_on_ack(m, err);
+    if (rc == 0)
+        TRACE(source_return_path_thread_switchover_acked, "", 1);
+    return rc;
 }
 
 static int on_initial_loaded(struct vmig_migration *m, const struct message *msg,
                              struct vmig_error *err)
 {
-    return announce_on_number(m, get_u32(msg->data), get_u32(msg->data + 4), err);
+    uint32_t index = get_u32(msg->data), number = get_u32(msg->data + 4);
+    int rc = announce_on_number(m, index, number, err);
+    if (rc == 0)
+        TRACE(source_return_path_thread_switchover_acked, m->participants[index]->id, number);
+    return rc;
 }
 
 /* What is not there, or is no time, took none. */
@@ -135,6 +143,7 @@ static json_t *parse(const struct message *msg)
 static int on_ready(struct vmig_migration *m, const struct message *msg, struct vmig_error *err)
 {
     (void)err;
+    TRACE(source_return_path_thread_handover, "READY");
     json_t *root = parse(msg);
     LOCK_SCOPE(&m->lock);
     for (unsigned i = 0; !m->peer_ready && i < m->num_participants; i++)
@@ -147,6 +156,7 @@ static int on_ready(struct vmig_migration *m, const struct message *msg, struct 
 static int on_loaded(struct vmig_migration *m, const struct message *msg, struct vmig_error *err)
 {
     (void)err;
+    TRACE(source_return_path_thread_handover, "LOADED");
     json_t *root = parse(msg);
     note_step(m, root, "load_ms", STEP_LOAD_COMPLETE);
     json_decref(root);
@@ -158,6 +168,7 @@ static int on_loaded(struct vmig_migration *m, const struct message *msg, struct
 /* Only a source that gave up can believe it. */
 static int on_running(struct vmig_migration *m, const struct message *msg, struct vmig_error *err)
 {
+    TRACE(source_return_path_thread_handover, "RUNNING");
     json_t *root = parse(msg);
     note_step(m, root, "start_p2p_ms", STEP_START_P2P);
     note_step(m, root, "start_ms", STEP_START);
@@ -175,6 +186,7 @@ static int on_running(struct vmig_migration *m, const struct message *msg, struc
 static int on_failed(struct vmig_migration *m, const struct message *msg, struct vmig_error *err)
 {
     struct vmig_error theirs = { 0 };
+    TRACE(source_return_path_thread_handover, "FAILED");
     hello_read_failure((const char *)msg->data, msg->length, &theirs);
     error_prefix(&theirs, "the target failed");
     LOCK_SCOPE(&m->lock);
@@ -296,6 +308,7 @@ static void *return_path_main(void *opaque)
     }
     free(msg.data);
     reader_done(&reader);
+    TRACE(source_return_path_thread_end, rc);
     run_abort(m, &err);
     return NULL;
 }

@@ -14,6 +14,7 @@
 #include "lib/error.h"
 #include "lib/migration/blockers.h"
 #include "lib/migration/migration.h"
+#include "lib/trace/trace.h"
 
 /* Everything that one run leaves behind is put back here, so that a second attempt starts clean. */
 static void reset_participant(struct participant *p)
@@ -86,6 +87,14 @@ static int refuse_lost(const struct vmig_migration *m, struct vmig_error *err)
                              "it hung in an earlier attempt and was abandoned; reset it, open it "
                              "again and use a new migration");
     return 0;
+}
+
+const char *run_side_name(const struct vmig_migration *m)
+{
+    static const char *const names[] = {
+        [SIDE_NONE] = "none", [SIDE_SOURCE] = "source", [SIDE_TARGET] = "target"
+    };
+    return names[m->side];
 }
 
 void run_set_identity(struct vmig_migration *m, const uint8_t identity[16])
@@ -182,6 +191,8 @@ void run_abort(struct vmig_migration *m, const struct vmig_error *err)
         error_copy(&m->first_error, err);
         wake_all_locked(m);
     }
+    TRACE(migrate_error, run_side_name(m), vmig_stage_name(err->stage), err->device, err->reason,
+          err->text);
     for (unsigned i = 0; i < m->num_participants; i++)
         inbox_close(&m->participants[i]->inbox);
 }
@@ -233,6 +244,7 @@ void run_stage(struct vmig_migration *m, enum vmig_stage stage)
         m->stage = stage;
         m->stage_start_ns = now;
     }
+    TRACE(migration_stage, run_side_name(m), vmig_stage_name(stage), statistics_transferred(m));
     run_event(m, VMIG_EVENT_STAGE, NULL);
 }
 

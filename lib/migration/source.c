@@ -22,6 +22,7 @@
 #include "lib/participant/device.h"
 #include "lib/participant/obstacles.h"
 #include "lib/participant/ram.h"
+#include "lib/trace/trace.h"
 
 /* ---- prepare ---- */
 
@@ -39,6 +40,7 @@ static int open_channel(struct vmig_migration *m, const struct address *address,
     m->switchover_ack = !m->one_way && m->capabilities[CAPABILITY_SWITCHOVER_ACK];
     m->ram_digest = m->parameters[PARAMETER_RAM_DIGEST];
     m->carrier = m->lanes_wanted ? &carrier_lanes : &carrier_sections;
+    TRACE(migration_set_outgoing_channel, m->one_way, m->lanes_wanted);
     LOCK_SCOPE(&m->lock);
     m->main = channel;
     return 0;
@@ -208,6 +210,7 @@ static int one_round(struct vmig_migration *m, struct vmig_error *err)
 {
     uint64_t start = clock_ns(), sent = atomic_load(&m->sent_bytes);
     m->round++;
+    TRACE(migration_round_start, m->round);
     set_budgets(m);
     int rc = crew_run(m, STEP_ITERATE, err);
     uint64_t sent_ns = clock_ns();
@@ -216,6 +219,8 @@ static int one_round(struct vmig_migration *m, struct vmig_error *err)
     if (rc == 0)
         convergence_learn_round(m, atomic_load(&m->sent_bytes) - sent, clock_ms_since(start),
                                 clock_ms_since(sent_ns));
+    TRACE(migration_round_end, m->round, atomic_load(&m->sent_bytes) - sent,
+          (clock_ns() - start) / 1000);
     return rc == 0 && convergence_wants_link(m) ? measure_link(m, err) : rc;
 }
 
@@ -241,6 +246,7 @@ static int look(struct vmig_migration *m, struct vmig_error *err)
     int rc = crew_run(m, STEP_PENDING, err);
     m->model.looked_ns = now;
     convergence_look(m, before ? (double)(now - before) / 1e6 : 0);
+    TRACE(migrate_pending_exact, m->round, convergence_remaining(m));
     run_event(m, VMIG_EVENT_ROUND, NULL);
     if (rc == 0)
         tell_unknown(m);
@@ -386,6 +392,7 @@ static int let_run(struct vmig_migration *m, struct vmig_error *err)
 
 static int stop_workload(struct vmig_migration *m, struct vmig_error *err)
 {
+    TRACE(migration_workload_stop, m->round);
     m->pause_start_ns = clock_ns();
     m->workload_stopped = true;
     statistics_pause(m, true);

@@ -11,6 +11,7 @@
 #include "lib/export.h"
 #include "lib/migration/migration.h"
 #include "lib/migration/status.h"
+#include "lib/trace/trace.h"
 
 static const char *const names[] = {
     [VMIG_STATUS_NONE] = "none",
@@ -122,6 +123,7 @@ void run_status(struct vmig_migration *m, enum vmig_status status)
         run_event(m, VMIG_EVENT_WARNING, bug.text);
     if (changed == CHANGE_NONE)
         return;
+    TRACE(migrate_set_state, run_side_name(m), names[status]);
     tell_participants(m, status);
     run_event(m, VMIG_EVENT_STATUS, NULL);
 }

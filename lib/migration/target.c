@@ -25,6 +25,7 @@
 #include "lib/migration/sections.h"
 #include "lib/migration/target.h"
 #include "lib/participant/device.h"
+#include "lib/trace/trace.h"
 
 /* ---- opening ---- */
 
@@ -77,6 +78,7 @@ static ssize_t fill(void *opaque, void *buf, size_t size)
 
 static int set_main(struct vmig_migration *m, struct channel *channel)
 {
+    TRACE(migration_set_incoming_channel, channel->one_way);
     LOCK_SCOPE(&m->lock);
     m->main = channel;
     m->one_way = channel->one_way;
@@ -258,6 +260,7 @@ static int on_round(struct target *t, const uint8_t *data, uint32_t length, stru
             p->precopy_bytes = p->data_bytes;
     }
     m->round = round;
+    TRACE(migration_round_loaded, round);
     run_event(m, VMIG_EVENT_ROUND, NULL);
     if (rc == 0 && m->ram_digest && m->carrier == &carrier_lanes)
         rc = tell_suspects(m, err);
@@ -443,6 +446,11 @@ static void note_one_way(struct target *t)
 
 static int on_section(struct target *t, const struct qemu_section *s, struct vmig_error *err)
 {
+    if (s->type == QEMU_SECTION_START || s->type == QEMU_SECTION_FULL)
+        TRACE(qemu_loadvm_state_section_startfull, s->section_id, s->idstr, s->instance_id,
+              s->version_id);
+    else if (s->type == QEMU_SECTION_END)
+        TRACE(qemu_loadvm_state_section_partend, s->section_id);
     note_one_way(t);
     bool full = s->type == QEMU_SECTION_FULL;
     struct vmstate_section *vmstate =

@@ -19,6 +19,7 @@
 #include "lib/participant/config.h"
 #include "lib/participant/device.h"
 #include "lib/participant/display.h"
+#include "lib/trace/trace.h"
 
 #define WHY_TEXT 100
 
@@ -214,6 +215,7 @@ static int device_setup(void *opaque, struct vmig_error *err)
     if (!d->reader)
         return error_set(err, ENOMEM, VMIG_STAGE_SETUP, vmig_device_id(d->device), NULL,
                          "out of memory or threads to read its data; check the limits on both");
+    TRACE(vfio_save_setup, vmig_device_id(d->device), participant_device_will_precopy(d));
     if (!participant_device_will_precopy(d))
         return 0;
     /* only a target that counts: another would take the second announcement for damage */
@@ -293,6 +295,8 @@ static int device_pending(void *opaque, bool exact, struct vmig_pending *ret,
     ret->initial_again = info.reinit;
     ret->precopy_bytes = info.initial_bytes + info.dirty_bytes;
     ret->stop_copy_bytes = size_known && precopy_known ? size : unknown_bytes(d);
+    TRACE(vfio_state_pending_exact, vmig_device_id(d->device), ret->stop_copy_bytes,
+          ret->precopy_bytes, ret->initial_bytes);
     return 0;
 }
 
@@ -329,6 +333,7 @@ static int device_iterate(void *opaque, struct vmig_writer *writer, uint64_t bud
     if (!d->precopy)
         return 0;
     int rc = pump(d, writer, budget_bytes, err);
+    TRACE(vfio_save_iterate, vmig_device_id(d->device), budget_bytes, rc);
     if (rc < 0 || !writer->participant->initial_due)
         return rc < 0 ? rc : 0;
     /* Some devices fetch their next increment only when asked for this. Where nothing tells, one that
@@ -438,6 +443,7 @@ static int device_complete(void *opaque, struct vmig_writer *writer, struct vmig
         inbox_close(&d->self->inbox);
     worker_wait(d->reader, UINT64_MAX);
     worker_result(d->reader, &reading);
+    TRACE(vfio_save_complete_precopy, vmig_device_id(d->device), rc);
     if (rc == 0)
         return 0;
     if (sending.code || reading.code)
@@ -497,6 +503,7 @@ static int device_load_setup(void *opaque, struct vmig_error *err)
     int rc = vmig_device_migration_info(d->device, &d->info, err);
     if (rc < 0)
         return rc;
+    TRACE(vfio_load_setup, vmig_device_id(d->device));
     find_self(d);
     d->was_running = true;
     d->has_config = d->loaded = false;
@@ -546,6 +553,7 @@ static int device_load_complete(void *opaque, struct vmig_error *err)
     if (rc == 0)
         rc = go(d, STEP_LOAD_COMPLETE, err);
     d->loaded = rc == 0;
+    TRACE(vfio_load_state, vmig_device_id(d->device), d->has_config, rc);
     if (rc == 0 && d->has_config)
         rc = config_apply(d->device, &d->view, &d->config, &d->local, err);
     return rc;
@@ -579,6 +587,7 @@ static int device_load_abort(void *opaque, struct vmig_error *err)
 static void device_cleanup(void *opaque, bool moved)
 {
     struct device_participant *d = opaque;
+    TRACE(vfio_save_cleanup, vmig_device_id(d->device), moved);
     d->precopy = false;
     d->reader = worker_free(d->reader);
     if (moved)

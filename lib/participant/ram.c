@@ -20,6 +20,7 @@
 #include "lib/participant/device.h"
 #include "lib/participant/ram.h"
 #include "lib/participant/tracking.h"
+#include "lib/trace/trace.h"
 
 /* Read before it is asked whether to go on: a few ms. */
 #define UNASKED_BYTES (UINT64_C(32) << 20)
@@ -103,6 +104,7 @@ static int start_device_tracker(struct ram_participant *r, struct participant *p
     bool all_dirty =
         r->m->parameters[PARAMETER_ALL_DIRTY] || p->settings.enable_migration == VMIG_ON;
     int rc = tracking_begin(p->device, &p->tracking, all_dirty, start_source, r, err);
+    TRACE(migration_dirty_tracking, p->id, vmig_dirty_tracking_name(p->tracking.chosen));
     if (rc == 0 && p->tracking.chosen == VMIG_DIRTY_NONE)
         r->untracked = p->device;
     return rc;
@@ -162,12 +164,14 @@ static int sync_dirty(struct ram_participant *r, struct vmig_error *err)
     uint64_t start = clock_ns();
     int rc = 0;
     atomic_fetch_add(&r->m->counters.dirty_syncs, 1);
+    TRACE(migration_bitmap_sync_start, r->num_trackers);
     take_suspects(r);
     for (unsigned i = 0; rc == 0 && i < r->num_trackers; i++) {
         rc = sync_tracker(r, i, err);
     }
     crew_answered(r->self);
     r->sync_ms = clock_ms_since(start);
+    TRACE(migration_bitmap_sync_end, (uint64_t)(r->sync_ms * 1e3));
     return rc;
 }
 
@@ -178,6 +182,7 @@ static int look(struct ram_participant *r, struct vmig_error *err)
     uint64_t start = clock_ns(), before = 0;
     int rc = 0;
     atomic_fetch_add(&r->m->counters.dirty_syncs, 1);
+    TRACE(migration_bitmap_sync_start, r->num_trackers);
     take_suspects(r);
     if (!cpu)
         before = ram_dirty_pages(r->m->ram);
@@ -188,7 +193,10 @@ static int look(struct ram_participant *r, struct vmig_error *err)
     }
     crew_answered(r->self);
     r->sync_ms = clock_ms_since(start);
-    r->device_pages = ram_dirty_pages(r->m->ram) - before;
+    TRACE(migration_bitmap_sync_end, (uint64_t)(r->sync_ms * 1e3));
+    uint64_t dirty = ram_dirty_pages(r->m->ram);
+    r->device_pages = dirty - before;
+    TRACE(ram_state_pending_exact, dirty, r->device_pages);
     return rc;
 }
 
@@ -310,7 +318,11 @@ static int ram_complete(void *opaque, struct vmig_writer *writer, struct vmig_er
         return rc;
     if (r->untracked) /* everything, but for holes: what is not there was not written either */
         rc = ram_mark_populated(r->m->ram, err);
-    return rc < 0 ? rc : send_dirty(r, writer->participant, err);
+    uint64_t before = atomic_load(&r->m->counters.dirty_pages);
+    if (rc == 0)
+        rc = send_dirty(r, writer->participant, err);
+    TRACE(ram_save_complete, atomic_load(&r->m->counters.dirty_pages) - before, rc);
+    return rc;
 }
 
 static void ram_cleanup(void *opaque, bool moved)

@@ -13,6 +13,7 @@
 
 #include "lib/error.h"
 #include "lib/stream/qemu.h"
+#include "lib/trace/trace.h"
 
 struct id_entry {
     uint32_t section_id, instance_id, version_id;
@@ -101,12 +102,14 @@ static void write_introduction(struct writer *w, uint8_t type, uint32_t section_
 void qemu_write_start(struct writer *w, uint32_t section_id, const char *idstr,
                       uint32_t instance_id, uint32_t version_id)
 {
+    TRACE(savevm_section_start, idstr, section_id);
     write_introduction(w, QEMU_SECTION_START, section_id, idstr, instance_id, version_id);
 }
 
 void qemu_write_full(struct writer *w, uint32_t section_id, const char *idstr, uint32_t instance_id,
                      uint32_t version_id)
 {
+    TRACE(savevm_section_start, idstr, section_id);
     write_introduction(w, QEMU_SECTION_FULL, section_id, idstr, instance_id, version_id);
 }
 
@@ -123,6 +126,7 @@ void qemu_write_part(struct writer *w, uint32_t section_id)
 
 void qemu_write_end(struct writer *w, uint32_t section_id)
 {
+    TRACE(savevm_section_end, section_id);
     write_type_and_id(w, QEMU_SECTION_END, section_id);
 }
 
