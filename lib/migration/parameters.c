@@ -23,8 +23,7 @@ const struct parameter_row parameter_table[PARAMETER_COUNT] = {
                                30, true, NULL },
     [PARAMETER_CHANNELS] = { "multifd-channels", "channels", "data channels, with multifd", 1,
                              LANES_MAX, 2, false,
-                             "more than 16 make nothing faster, and each costs a thread at the "
-                             "target" },
+                             "each may hold 1 MiB at the target, whose memory is bounded" },
     [PARAMETER_PRE_COPY] = { "pre-copy", "on/off", "use PRE_COPY on devices that have it", 0, 1, 1,
                              false, NULL },
     [PARAMETER_TRANSITION_TIMEOUT] = { "transition-timeout", "ms",
