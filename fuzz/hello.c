@@ -24,7 +24,12 @@ static int load(void *opaque, const void *buf, size_t length_bytes, struct vmig_
 
 static const struct vmig_participant_ops ops = { .size = sizeof(ops), .load = load };
 
-/* What the seeds speak of: two blocks of memory, two participants. */
+static const struct vmig_vmstate_field no_fields[] = { VMIG_VMSTATE_END() };
+static const struct vmig_vmstate uart = {
+    .name = "uart", .version = 2, .minimum_version = 1, .fields = no_fields
+};
+
+/* What the seeds speak of: two blocks of memory, two participants, a vmstate. */
 static struct vmig_migration *make_migration(void *memory)
 {
     struct vmig_migration *m = vmig_migration_new(NULL, NULL);
@@ -36,6 +41,7 @@ static struct vmig_migration *make_migration(void *memory)
     MUST(vmig_migration_add_ram(m, &high, NULL) == 0);
     MUST(vmig_migration_add_participant(m, "clock", &ops, NULL, NULL) == 0);
     MUST(vmig_migration_add_participant(m, "timer", &ops, NULL, NULL) == 0);
+    MUST(vmig_migration_add_vmstate(m, "uart", 3, &uart, NULL, NULL) == 0);
     return m;
 }
 

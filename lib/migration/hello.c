@@ -6,7 +6,7 @@
  * {"protocol":1, "migration":"32 hex digits", "channels":1, "switchover-ack":true,
  *  "numbered-acks":true,
  *  "participants":[{"id","kind","identity","precopy"}], "ram":[{"name","iova","size"}],
- *  "control":{"path","boot"}}
+ *  "vmstate":[{"name","instance","version"}], "control":{"path","boot"}}
  * The target's list must have the same entries; the order is the source's and numbers them from
  * here on.
  */
@@ -85,6 +85,27 @@ static json_t *ram_json(const struct vmig_migration *m)
     return list;
 }
 
+/* A message has 64 KiB. Where there are more names than fit into half of it they are left out: what is
+ * refused here early is refused in the pause for certain. */
+#define VMSTATE_NAMES_MAX 32768u
+
+static json_t *vmstate_json(const struct vmig_migration *m)
+{
+    size_t bytes = 0;
+    json_t *list = json_array();
+    for (unsigned i = 0; list && i < m->vmstates.count; i++) {
+        const struct vmstate_section *s = &m->vmstates.sections[i];
+        bytes += strlen(s->idstr) + 64; /* of keys and numbers */
+        list = append(list, json_pack("{s:s, s:I, s:I}", "name", s->idstr, "instance",
+                                      (json_int_t)s->instance_id, "version",
+                                      (json_int_t)s->vmsd->version));
+    }
+    if (bytes <= VMSTATE_NAMES_MAX)
+        return list;
+    json_decref(list);
+    return json_null();
+}
+
 static char *dump(json_t *take)
 {
     char *text = take ? json_dumps(take, JSON_COMPACT) : NULL;
@@ -96,12 +117,12 @@ char *hello_request(struct vmig_migration *m)
 {
     char identity[33];
     hex(m->identity, sizeof(m->identity), identity);
-    return dump(json_pack("{s:i, s:s, s:I, s:b, s:b, s:b, s:o, s:o, s:o*}", "protocol",
-                          WIRE_PROTOCOL, "migration", identity, "channels",
-                          (json_int_t)m->lanes_wanted, "switchover-ack", (int)m->switchover_ack,
-                          "numbered-acks", (int)(m->switchover_ack && !m->unnumbered_acks),
-                          "ram-digest", (int)m->ram_digest, "participants", participants_json(m),
-                          "ram", ram_json(m), "control", control_where(m)));
+    return dump(json_pack(
+        "{s:i, s:s, s:I, s:b, s:b, s:b, s:o, s:o, s:o, s:o*}", "protocol", WIRE_PROTOCOL,
+        "migration", identity, "channels", (json_int_t)m->lanes_wanted, "switchover-ack",
+        (int)m->switchover_ack, "numbered-acks", (int)(m->switchover_ack && !m->unnumbered_acks),
+        "ram-digest", (int)m->ram_digest, "participants", participants_json(m), "ram", ram_json(m),
+        "vmstate", vmstate_json(m), "control", control_where(m)));
 }
 
 char *hello_reply(struct vmig_migration *m)
@@ -207,6 +228,54 @@ static int check_lists(struct vmig_migration *m, json_t *participants, json_t *r
     return rc;
 }
 
+static int check_vmstate(const struct vmig_migration *m, json_t *entry, struct vmig_error *err)
+{
+    const char *name;
+    json_int_t instance, version;
+    if (json_unpack(entry, "{s:s, s:I, s:I}", "name", &name, "instance", &instance, "version",
+                    &version) != 0)
+        return refuse(err, NULL, "bad-stream", "the list of vmstates is malformed");
+    const struct vmstate_section *s = vmstates_find(&m->vmstates, name, (uint32_t)instance);
+    if (!s)
+        return refuse(err, NULL, "layout-mismatch",
+                      "the source has vmstate \"%.80s\" instance %lld and the target has not; give "
+                      "both sides the same devices",
+                      name, (long long)instance);
+    if (version < s->vmsd->minimum_version || version > s->vmsd->version)
+        return refuse(err, NULL, "format-version",
+                      "vmstate \"%.80s\" has version %lld at the source, and %" PRIu32
+                      " to %" PRIu32 " are known here; use the same version on both sides",
+                      name, (long long)version, s->vmsd->minimum_version, s->vmsd->version);
+    return 0;
+}
+
+static bool is_offered(json_t *list, const struct vmstate_section *s)
+{
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        json_t *entry = json_array_get(list, i);
+        if (strcmp(json_string_value(json_object_get(entry, "name")), s->idstr) == 0 &&
+            json_integer_value(json_object_get(entry, "instance")) == s->instance_id)
+            return true;
+    }
+    return false;
+}
+
+static int check_vmstates(const struct vmig_migration *m, json_t *list, struct vmig_error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < json_array_size(list); i++)
+        rc = check_vmstate(m, json_array_get(list, i), err);
+    for (unsigned i = 0; rc == 0 && json_is_array(list) && i < m->vmstates.count; i++) {
+        const struct vmstate_section *s = &m->vmstates.sections[i];
+        if (!s->vmsd->needed && !is_offered(list, s))
+            rc = refuse(err, NULL, "layout-mismatch",
+                        "the target has vmstate \"%.80s\" instance %" PRIu32
+                        " and the source has not; give both sides the same devices",
+                        s->idstr, s->instance_id);
+    }
+    return rc;
+}
+
 static int check_header(struct vmig_migration *m, json_t *root, struct vmig_error *err)
 {
     const char *identity = NULL;
@@ -239,6 +308,8 @@ int hello_accept(struct vmig_migration *m, const char *json, size_t length, stru
     if (rc == 0)
         rc = check_lists(m, json_object_get(root, "participants"), json_object_get(root, "ram"),
                          err);
+    if (rc == 0)
+        rc = check_vmstates(m, json_object_get(root, "vmstate"), err);
     if (rc == 0)
         control_note_peer(m, json_object_get(root, "control"));
     json_decref(root);

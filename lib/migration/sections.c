@@ -170,7 +170,6 @@ static int send_tail(struct tail *t, struct writer *states, struct vmig_error *e
     qemu_write_eof(&t->w);
     if (t->text) {
         vmdesc_append(t->text, states);
-        vmdesc_end(t->text);
         vmdesc_finish(&t->w, t->text);
     }
     return handover_send_last(m, &t->w, err);

@@ -25,6 +25,8 @@
 #include "lib/migration/sections.h"
 #include "lib/migration/target.h"
 #include "lib/participant/device.h"
+#include "lib/stream/vmdesc-write.h"
+#include "lib/stream/vmdescription.h"
 #include "lib/trace/trace.h"
 
 /* ---- opening ---- */
@@ -375,8 +377,9 @@ static int on_manifest(struct target *t, const struct qemu_section *s, struct vm
     return rc;
 }
 
-/* The description is for people and their tools: it is read because who writes a pipe wants to get rid
- * of it. One that is cut short means that the file is. */
+/* The description is for people and their tools and decides nothing. It is read because who writes a pipe
+ * wants to get rid of it, and checked because a file that was changed, even there, is not the one that
+ * was saved. A stream that is not ours may lack it. */
 static int pass_description(struct target *t, struct vmig_error *err)
 {
     struct qemu_section s = { .idstr = "description", .offset = t->reader.offset };
@@ -384,8 +387,22 @@ static int pass_description(struct target *t, struct vmig_error *err)
         return 0;
     if (reader_u8(&t->reader) != QEMU_VMDESCRIPTION)
         return target_damaged(t, &s, err, "something else follows the end");
-    reader_skip(&t->reader, reader_u32(&t->reader));
-    return reader_failed(&t->reader) ? target_damaged(t, &s, err, "it was not saved whole") : 0;
+    uint32_t length = reader_u32(&t->reader);
+    if (length > VMDESC_MAX_BYTES)
+        return target_damaged(t, &s, err, "its length is over all bounds");
+    CLEANUP_FREE char *text = malloc(length + 1);
+    if (!text)
+        return error_set(err, ENOMEM, t->m->stage, NULL, NULL, "out of memory");
+    reader_bytes(&t->reader, text, length);
+    if (reader_failed(&t->reader))
+        return target_damaged(t, &s, err, "it was not saved whole");
+    if (t->manifest_seen && !vmdesc_is_intact(text, length))
+        return error_set(err, EBADMSG, t->m->stage, NULL, "corrupt-data",
+                         "the description at offset %" PRIu64
+                         " has another digest than it was saved "
+                         "with: the file was changed; nothing was started, save again",
+                         s.offset);
+    return 0;
 }
 
 /* ---- the loop ---- */

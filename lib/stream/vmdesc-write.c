@@ -1,13 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include <errno.h>
 #include <inttypes.h>
-#include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <jansson.h>
+#include <xxhash.h>
 
-#include "lib/cleanup.h"
 #include "lib/stream/qemu.h"
 #include "lib/stream/vmdesc-write.h"
 
@@ -16,15 +12,17 @@ static void raw(struct writer *text, const char *s)
     writer_bytes(text, s, strlen(s));
 }
 
+/* Bytes from 128 on are left to be UTF-8, as names on the wire may be. */
 static void quoted(struct writer *text, const char *s)
 {
-    json_t *value = json_string(s);
-    CLEANUP_FREE char *encoded = json_dumps(value, JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
-    json_decref(value);
-    if (encoded)
-        raw(text, encoded);
-    else if (!text->error)
-        text->error = -EILSEQ;
+    char escaped[8];
+    writer_u8(text, '"');
+    for (; *s; s++) {
+        bool plain = (uint8_t)*s >= ' ' && *s != '"' && *s != '\\';
+        snprintf(escaped, sizeof(escaped), plain ? "%c" : "\\u%04x", (uint8_t)*s);
+        raw(text, escaped);
+    }
+    writer_u8(text, '"');
 }
 
 /* A comma, unless this is the first of its kind; then the key. */
@@ -109,12 +107,6 @@ void vmdesc_begin(struct writer *text, const char *machine, bool has_uuid, uint3
     vmdesc_open(text, "devices", '[');
 }
 
-void vmdesc_end(struct writer *text)
-{
-    vmdesc_close(text, ']');
-    vmdesc_close(text, '}');
-}
-
 void vmdesc_append(struct writer *text, const struct writer *elements)
 {
     if (elements->length)
@@ -151,16 +143,37 @@ static bool misleads(uint32_t length)
     return brace;
 }
 
-void vmdesc_finish(struct writer *w, const struct writer *text)
+/* Behind everything else; XXH3 of the text before it, with the record's length as the seed. */
+#define SEAL "], \"digest\": \"%016" PRIx64 "\"}"
+#define SEAL_BYTES 32u
+
+void vmdesc_finish(struct writer *w, struct writer *text)
 {
-    uint32_t length = (uint32_t)text->length, spaces = 0;
+    char seal[SEAL_BYTES + 1];
+    uint32_t length = (uint32_t)text->length + SEAL_BYTES, spaces = 0;
     while (misleads(length + spaces))
         spaces++;
+    length += spaces;
+    snprintf(seal, sizeof(seal), SEAL, XXH3_64bits_withSeed(text->buf, text->length, length));
+    raw(text, seal);
     writer_u8(w, QEMU_VMDESCRIPTION);
-    writer_u32(w, length + spaces);
+    writer_u32(w, length);
     writer_bytes(w, text->buf, text->length);
     for (; spaces; spaces--)
         writer_u8(w, ' ');
     if (text->error && !w->error)
         w->error = text->error;
+}
+
+bool vmdesc_is_intact(const char *text, size_t length_bytes)
+{
+    char seal[SEAL_BYTES + 1];
+    size_t end = length_bytes;
+    while (end && text[end - 1] == ' ')
+        end--;
+    if (end < SEAL_BYTES)
+        return false;
+    end -= SEAL_BYTES;
+    snprintf(seal, sizeof(seal), SEAL, XXH3_64bits_withSeed(text, end, length_bytes));
+    return memcmp(text + end, seal, SEAL_BYTES) == 0;
 }

@@ -468,7 +468,11 @@ static int walk_element(struct walk *k, struct entry *e, void *base, uint32_t me
 {
     field *f = e->f;
     bool pointers = f->flags & VMIG_VMSTATE_POINTERS;
-    void *at = pointers ? ((void **)base)[e->index] : (char *)base + e->index * f->size;
+    void *at = base; /* NULL where there is nothing in it */
+    if (pointers)
+        at = ((void **)base)[e->index];
+    else if (e->index)
+        at = (char *)base + e->index * f->size;
     struct writer *text = k->description;
     if (e->compressed && e->index) /* the first one told it */
         k->description = NULL;

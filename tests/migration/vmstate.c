@@ -208,14 +208,45 @@ static void refused(struct scene *s, int rc, const char *reason, const char *tex
     world_close(&s->w);
 }
 
+/* Before anything was touched. */
+static void refused_at_once(struct scene *s, const char *reason, const char *text)
+{
+    world_move(&s->w);
+    party_failed(s->w.target, -EINVAL, reason, text);
+    party_failed(s->w.source, -EINVAL, reason, text);
+    assert_false(party_was_in(s->w.source, VMIG_STAGE_SETUP));
+    assert_int_equal(s->sent.saved, 0);
+    assert_int_equal(s->got.loading, 0);
+    world_runs_at(&s->w, s->w.source);
+    world_close(&s->w);
+}
+
+/* A file asks nobody beforehand: what is in it is refused when it is read. */
+static void file_refused(struct scene *s, int rc, const char *reason, const char *text)
+{
+    world_move(&s->w);
+    assert_int_equal(s->w.source->rc, 0);
+    party_failed(s->w.target, rc, reason, text);
+    assert_int_equal(s->got.loading, 0);
+    party_is_still(s->w.target);
+    world_close(&s->w);
+}
+
 static void section_that_the_target_lacks_is_refused(void **state)
 {
     (void)state;
     struct scene s;
-    open_scene(&s, WORLD_TCP);
-    add(s.w.source, "uart", 1, &uart_table, &s.sent);
-    add(s.w.target, "uart", 0, &uart_table, &s.got);
-    refused(&s, -ENOENT, "layout-mismatch", "section \"uart\"");
+    for (int in_file = 0; in_file < 2; in_file++) {
+        open_scene(&s, in_file ? WORLD_FILE : WORLD_TCP);
+        add(s.w.source, "uart", 0, &uart_table, &s.sent);
+        add(s.w.source, "uart", 1, &uart_table, &s.sent);
+        add(s.w.target, "uart", 0, &uart_table, &s.got);
+        if (in_file)
+            file_refused(&s, -ENOENT, "layout-mismatch", "section \"uart\"");
+        else
+            refused_at_once(&s, "layout-mismatch",
+                            "the source has vmstate \"uart\" instance 1 and the target has not");
+    }
 }
 
 static void section_that_was_not_sent_is_missed_by_name(void **state)
@@ -224,8 +255,12 @@ static void section_that_was_not_sent_is_missed_by_name(void **state)
     struct scene s;
     open_scene(&s, WORLD_TCP);
     add(s.w.target, "uart", 5, &uart_table, &s.got);
-    refused(&s, -EPROTO, "layout-mismatch", "vmstate \"uart\" instance 5: the source did not send");
-    assert_int_equal(s.got.loading, 0);
+    refused_at_once(&s, "layout-mismatch",
+                    "the target has vmstate \"uart\" instance 5 and the source has not");
+    open_scene(&s, WORLD_FILE);
+    add(s.w.target, "uart", 5, &uart_table, &s.got);
+    file_refused(&s, -EPROTO, "layout-mismatch",
+                 "vmstate \"uart\" instance 5: the source did not send");
 }
 
 static bool is_there(void *opaque)
@@ -257,11 +292,37 @@ static void version_that_is_not_known_is_refused_with_both(void **state)
     struct scene s;
     struct vmig_vmstate newer = uart_table;
     newer.version = 3;
+    for (int in_file = 0; in_file < 2; in_file++) {
+        open_scene(&s, in_file ? WORLD_FILE : WORLD_TCP);
+        add(s.w.source, "uart", 0, &newer, &s.sent);
+        add(s.w.target, "uart", 0, &uart_table, &s.got);
+        if (in_file)
+            file_refused(&s, -EOPNOTSUPP, "format-version", "version 3 and 2 to 2 are known");
+        else
+            refused_at_once(&s, "format-version", "version 3 at the source, and 2 to 2 are known");
+    }
+}
+
+/* More names than the first message has room for: the move is none the worse for it. */
+static void many_sections_with_long_names_move(void **state)
+{
+    (void)state;
+    struct scene s;
+    struct uart got[200];
+    char name[201];
     open_scene(&s, WORLD_TCP);
-    add(s.w.source, "uart", 0, &newer, &s.sent);
-    add(s.w.target, "uart", 0, &uart_table, &s.got);
-    refused(&s, -EOPNOTSUPP, "format-version", "version 3 and 2 to 2 are known");
-    assert_int_equal(s.got.loading, 0);
+    memset(name, 'n', sizeof(name));
+    name[200] = '\0';
+    for (unsigned i = 0; i < 200; i++) {
+        got[i] = s.got;
+        add(s.w.source, name, i, &uart_table, &s.sent);
+        add(s.w.target, name, i, &uart_table, &got[i]);
+    }
+    world_move(&s.w);
+    world_moved(&s.w);
+    for (unsigned i = 0; i < 200; i++)
+        assert_int_equal(got[i].divisor, MARK);
+    world_close(&s.w);
 }
 
 static void what_a_hook_says_is_told_at_both_ends(void **state)
@@ -451,6 +512,7 @@ int main(void)
         cmocka_unit_test(section_that_was_not_sent_is_missed_by_name),
         cmocka_unit_test(section_that_need_not_be_sent_is_not_missed),
         cmocka_unit_test(version_that_is_not_known_is_refused_with_both),
+        cmocka_unit_test(many_sections_with_long_names_move),
         cmocka_unit_test(what_a_hook_says_is_told_at_both_ends),
         cmocka_unit_test(source_that_cannot_save_goes_on),
         cmocka_unit_test(count_over_its_bound_names_section_field_and_offset),

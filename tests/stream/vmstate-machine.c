@@ -23,9 +23,14 @@ static void save(struct saved *s, struct machine *m)
     assert_done(
         vmstate_save_section(&machine_table, m, "0000:00:04.0/m", 2, &s->bytes, &s->text, &err),
         &err);
-    vmdesc_end(&s->text);
+    /* the text alone, without what stands before it in a stream */
+    struct writer record;
+    writer_init(&record);
+    vmdesc_finish(&record, &s->text);
     assert_int_equal(s->bytes.error, 0);
-    assert_int_equal(s->text.error, 0);
+    assert_int_equal(record.error, 0);
+    assert_memory_equal(record.buf + 5, s->text.buf, s->text.length);
+    writer_done(&record);
 }
 
 static void save_filled(struct saved *s)
@@ -139,7 +144,7 @@ static void description_has_the_form_of_qemus(void **state)
     has(&s, "{\"name\": \"gaps\", \"index\": 1, \"type\": \"nullptr\", \"size\": 1}");
     has(&s, "\"type\": \"int64 equal\"");
     has(&s, "\"subsections\": [{\"vmsd_name\": \"machine/extra\", \"version\": 7, \"fields\": "
-            "[{\"name\": \"extra\", \"type\": \"uint32\", \"size\": 4}]}]}]}");
+            "[{\"name\": \"extra\", \"type\": \"uint32\", \"size\": 4}]}]}], \"digest\": \"");
     saved_done(&s);
 }
 
@@ -209,9 +214,8 @@ static void length_is_never_mistaken_for_the_text(void **state)
         writer_init(&text);
         writer_init(&w);
         vmdesc_open(&text, NULL, '{');
-        while (text.length < lengths[i] - 1)
+        while (text.length < lengths[i] - 32) /* the digest's */
             writer_u8(&text, ' ');
-        vmdesc_close(&text, '}');
         vmdesc_finish(&w, &text);
         size_t length = w.length - 5;
         uint8_t head[6];
@@ -230,6 +234,32 @@ static void length_is_never_mistaken_for_the_text(void **state)
     }
 }
 
+/* A file's last bytes, too. */
+static void flipped_bit_of_a_description_is_noticed(void **state)
+{
+    (void)state;
+    struct saved s;
+    struct writer w;
+    save_filled(&s);
+    writer_init(&w);
+    s.text.length -= 32;
+    writer_u8(&s.text, ' '); /* another text, finished once more */
+    vmdesc_finish(&w, &s.text);
+    char *text = (char *)w.buf + 5;
+    size_t length = w.length - 5;
+    assert_true(vmdesc_is_intact(text, length));
+    for (size_t bit = 0; bit < length * 8; bit++) {
+        text[bit / 8] ^= (char)(1 << bit % 8);
+        assert_false(vmdesc_is_intact(text, length));
+        text[bit / 8] ^= (char)(1 << bit % 8);
+    }
+    assert_false(vmdesc_is_intact(text, length - 1));
+    assert_false(vmdesc_is_intact(text, 31));
+    assert_false(vmdesc_is_intact(text, 0));
+    writer_done(&w);
+    saved_done(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -238,6 +268,7 @@ int main(void)
         cmocka_unit_test(description_has_the_form_of_qemus),
         cmocka_unit_test(what_is_loaded_is_saved_as_the_same_bytes),
         cmocka_unit_test(cut_anywhere_it_is_refused_at_a_field),
+        cmocka_unit_test(flipped_bit_of_a_description_is_noticed),
         cmocka_unit_test(length_is_never_mistaken_for_the_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
