@@ -438,7 +438,7 @@ static int add_own_locked(struct vmig_migration *m, const struct vmig_blocker *b
                          "there are %u blockers already; remove one first", own->count);
     struct own_blocker *all = realloc(own->all, (own->count + 1) * sizeof(*all));
     if (!all)
-        return error_set(err, ENOMEM, VMIG_STAGE_NONE, blocker->device, NULL, "out of memory");
+        return error_set(err, ENOMEM, VMIG_STAGE_PREPARE, blocker->device, NULL, "out of memory");
     own->all = all;
     all[own->count++] = (struct own_blocker) { own->last_id + 1, *blocker };
     int rc = blockers_refuse_new_locked(m, err);

@@ -329,12 +329,25 @@ static int set_control(struct vmig_migration *m, struct vmig_device *device, str
     return vmig_migration_set_control(m, host.control, err);
 }
 
+static int add_blocker(struct vmig_migration *m, struct vmig_device *device, struct vmig_error *err)
+{
+    uint64_t id;
+    int rc = vmig_migration_add_blocker(m, "host-specific", vmig_device_id(device), "text", NULL,
+                                        &id, err);
+    assert_int_equal(vmig_migration_blockers(m, NULL, 0), rc == 0);
+    return rc < 0 ? rc : vmig_migration_remove_blocker(m, id, err);
+}
+
+static int add_again(struct vmig_migration *m, struct vmig_device *device, struct vmig_error *err)
+{
+    struct vmig_device_settings settings = { .size = sizeof(settings), .viommu = true };
+    vmig_migration_remove_device(m, device, NULL);
+    return vmig_migration_add_device_with(m, device, &settings, err);
+}
+
 static int (*const additions[])(struct vmig_migration *m, struct vmig_device *device,
                                 struct vmig_error *err) = {
-    add_ram,
-    add_device,
-    add_other,
-    set_control,
+    add_ram, add_device, add_blocker, add_again, add_other, set_control,
 };
 
 /* What failed once works when it is done again. The first error. */

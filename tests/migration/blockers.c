@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "lib/device/device.h"
 #include "lib/migration/blockers.h"
@@ -478,6 +479,41 @@ static void nothing_comes_or_goes_while_a_migration_runs(void **state)
     world_close(&w);
 }
 
+/* By the engine's thread in its events, and by another all the time. */
+static void ask_in_an_event(struct party *side, const struct vmig_event *event)
+{
+    struct vmig_blocker b;
+    (void)event;
+    assert_int_equal(vmig_migration_blockers(side->m, &b, 1), 0);
+    assert_int_equal(vmig_migration_warnings(side->m, &b, 1), 0);
+}
+
+static bool is_done(struct party *side)
+{
+    pthread_mutex_lock(&side->world->lock);
+    bool done = side->done;
+    pthread_mutex_unlock(&side->world->lock);
+    return done;
+}
+
+static void they_can_be_asked_for_by_any_thread_while_a_migration_runs(void **state)
+{
+    (void)state;
+    struct world w;
+    struct vmig_blocker b;
+    world_open(&w, &(struct world_plan) { .devices = 2 });
+    world_set(&w, "downtime-limit", 100000);
+    w.source->on_event = w.target->on_event = ask_in_an_event;
+    world_begin(&w);
+    while (!is_done(w.source)) {
+        assert_int_equal(vmig_migration_blockers(w.source->m, &b, 1), 0);
+        nanosleep(&(struct timespec) { .tv_nsec = 1000000 }, NULL);
+    }
+    world_join(&w);
+    world_moved(&w);
+    world_close(&w);
+}
+
 /* ---- only-migratable ---- */
 
 static void only_migratable_lets_nothing_in_that_would_be_blocked(void **state)
@@ -672,6 +708,7 @@ int main(void)
         cmocka_unit_test(the_hosts_own_blockers_refuse_sending_until_they_are_removed),
         cmocka_unit_test(a_blocker_with_a_code_or_text_as_it_may_not_be_is_refused),
         cmocka_unit_test(nothing_comes_or_goes_while_a_migration_runs),
+        cmocka_unit_test(they_can_be_asked_for_by_any_thread_while_a_migration_runs),
         cmocka_unit_test(only_migratable_lets_nothing_in_that_would_be_blocked),
         cmocka_unit_test(
             only_migratable_refuses_memory_and_parameters_that_would_block_and_undoes_them),

@@ -168,6 +168,77 @@ static void all_dirty_changes_nothing_for_a_device_that_logs(void **state)
     moves_with(&w, VMIG_DIRTY_DEVICE, "its own log");
 }
 
+/* ---- a vIOMMU, mappings that are too large, and devices that must move ---- */
+
+static void settle(struct world *w, enum vmig_on_off_auto enable, bool viommu)
+{
+    struct vmig_device_settings settings = { .size = sizeof(settings),
+                                             .enable_migration = enable,
+                                             .viommu = viommu };
+    x(vmig_migration_remove_device(w->source->m, w->source->devices[0].device, &err));
+    x(vmig_migration_add_device_with(w->source->m, w->source->devices[0].device, &settings, &err));
+}
+
+static void behind_a_vIOMMU_the_IOMMU_is_asked_although_the_device_logs(void **state)
+{
+    (void)state;
+    for (enum vmig_on_off_auto enable = VMIG_AUTO; enable <= VMIG_ON; enable++) {
+        struct world w;
+        open_world(&w, "default", 1);
+        put_behind_iommu(w.source, 0, VMIG_IOMMU_LOG_TRUE, true);
+        settle(&w, enable, true);
+        assert_int_equal(vmig_migration_blockers(w.source->m, NULL, 0), 0);
+        assert_int_equal(vmig_migration_warnings(w.source->m, NULL, 0), 0);
+        moves_with(&w, VMIG_DIRTY_IOMMU, "device: a vIOMMU stands in front of it");
+    }
+}
+
+static void behind_a_vIOMMU_the_users_word_is_enough(void **state)
+{
+    (void)state;
+    struct world w;
+    open_world(&w, "default", 1);
+    settle(&w, VMIG_AUTO, true);
+    party_set(w.source, "all-dirty", 1);
+    moves_with(&w, VMIG_DIRTY_NONE, "all memory goes again");
+}
+
+/* Blocked before anything is touched; the device's own log would do. */
+static void a_mapping_that_its_IOMMU_cannot_report_is_named_with_both_sizes(void **state)
+{
+    (void)state;
+    struct world w;
+    struct vmig_blocker b;
+    open_world(&w, "default", 1);
+    put_behind_iommu(w.source, 0, VMIG_IOMMU_LOG_TRUE, false);
+    w.source->devices[0].device->iommu_log.max_mapping_bytes = w.source->load.size_bytes - 1;
+    assert_int_equal(vmig_migration_blockers(w.source->m, &b, 1), 1);
+    assert_string_equal(b.code, "vfio-bitmap-too-large");
+    assert_non_null(strstr(b.text, "4194304 bytes"));
+    assert_non_null(strstr(b.text, "4194303 bytes"));
+    w.source->devices[0].device->iommu_log.max_mapping_bytes++;
+    assert_int_equal(vmig_migration_blockers(w.source->m, NULL, 0), 0);
+    w.source->devices[0].device->iommu_log.max_mapping_bytes--;
+    w.source->devices[0].device->migration.has_dma_logging = true;
+    assert_int_equal(vmig_migration_blockers(w.source->m, NULL, 0), 0);
+    world_close(&w);
+}
+
+static void a_device_that_must_move_moves_although_its_log_fails_and_that_is_warned_of(void **state)
+{
+    (void)state;
+    struct world w;
+    open_world(&w, "default", 1);
+    settle(&w, VMIG_ON, false);
+    party_fault(w.source, 0, "fail:EOPNOTSUPP@command/log-report");
+    assert_int_equal(vmig_migration_warnings(w.source->m, NULL, 0), 0); /* nobody knows yet */
+    world_move(&w);
+    world_moved(&w);
+    chose(&w, 0, VMIG_DIRTY_NONE);
+    assert_non_null(strstr(w.source->warning, "device0: all memory goes again in the pause"));
+    world_close(&w);
+}
+
 /* ---- said by the user ---- */
 
 static void the_IOMMU_is_asked_although_the_device_could_tell(void **state)
@@ -240,6 +311,11 @@ int main(void)
         cmocka_unit_test(a_refusal_names_all_that_was_tried),
         cmocka_unit_test(all_dirty_is_what_remains_when_the_user_says_so),
         cmocka_unit_test(all_dirty_changes_nothing_for_a_device_that_logs),
+        cmocka_unit_test(behind_a_vIOMMU_the_IOMMU_is_asked_although_the_device_logs),
+        cmocka_unit_test(behind_a_vIOMMU_the_users_word_is_enough),
+        cmocka_unit_test(a_mapping_that_its_IOMMU_cannot_report_is_named_with_both_sizes),
+        cmocka_unit_test(
+            a_device_that_must_move_moves_although_its_log_fails_and_that_is_warned_of),
         cmocka_unit_test(the_IOMMU_is_asked_although_the_device_could_tell),
         cmocka_unit_test(nobody_else_is_asked_when_the_device_shall_tell),
         cmocka_unit_test(nobody_is_asked_when_nobody_shall_tell),
