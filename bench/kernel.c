@@ -127,11 +127,10 @@ static double save_rate(void *arg)
         snprintf(address, sizeof(address), "fd:%d", out);
     must(m ? 0 : err.code, &err);
     must(vmig_migration_set(m, "pre-copy", 0, &err), &err);
-    must(vmig_migration_set(m, "snapshot", 1, &err), &err);
     must(vmig_migration_set(m, "downtime-limit", 2000000, &err), &err);
     must(vmig_migration_set(m, "max-bandwidth", 0, &err), &err);
     must(vmig_migration_add_device(m, save->device, &err), &err);
-    must(vmig_migration_send(m, address, &err), &err);
+    must(vmig_migration_snapshot(m, address, &err), &err);
     vmig_migration_query(m, &s);
     vmig_migration_free(m);
     close(out);

@@ -56,10 +56,12 @@ static int save(struct save *s, struct vmig_error *err)
     char address[4200];
     snprintf(address, sizeof(address), "file:%s", s->to);
     endpoint_set(&s->end, "pre-copy", 0);
-    endpoint_set(&s->end, "snapshot", !s->keep_stopped);
     endpoint_set(&s->end, "downtime-limit", 2000000); /* nobody waits for it to be short */
     int rc = endpoint_open(&s->end, err);
-    return rc < 0 ? rc : vmig_migration_send(s->end.migration, address, err);
+    if (rc < 0)
+        return rc;
+    return s->keep_stopped ? vmig_migration_send(s->end.migration, address, err)
+                           : vmig_migration_snapshot(s->end.migration, address, err);
 }
 
 int cmd_save(int argc, char **argv)

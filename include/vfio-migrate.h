@@ -12,5 +12,6 @@
 #include <vfio-migrate/vmstate.h>
 #include <vfio-migrate/settings.h>
 #include <vfio-migrate/trace.h>
+#include <vfio-migrate/run-state.h>
 
 #endif

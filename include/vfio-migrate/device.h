@@ -52,6 +52,8 @@ enum vmig_state {
 
 /* "STOP_COPY" for VMIG_STATE_STOP_COPY, "?" for a number that is no state. Static string. */
 const char *vmig_state_name(enum vmig_state state);
+/* The same as QEMU's events have it, "stop-copy". Static string. */
+const char *vmig_state_word(enum vmig_state state);
 
 /* Migration flags, as VFIO_DEVICE_FEATURE_MIGRATION reports them. */
 #define VMIG_MIGRATION_STOP_COPY (1u << 0)

@@ -8,16 +8,18 @@
  *   vmig_migration_send(m, "tcp:host:4444", &err);      the source, or
  *   vmig_migration_receive(m, "tcp:0:4444", &err);      the target
  *
- * Threads: send and receive block their caller; cancel, resolve, query may be called from any
- * thread meanwhile. Host callbacks are called on the thread that called send, receive or resolve,
- * with no lock held. A handle is used for one migration at a time and may be used again after each,
- * however it ended: a target sends what it received, a source receives it back.
+ * Threads: send and receive block their caller; cancel, resolve, query, stop and cont may be called
+ * from any thread meanwhile. Host callbacks are called on the thread that called send, receive,
+ * resolve, stop, cont or snapshot, with no lock held. A handle lives as long as the VM: it is used for
+ * one migration at a time, and again after each, however it ended: a target sends what it received, a
+ * source receives it back.
  */
 #ifndef VFIO_MIGRATE_MIGRATION_H
 #define VFIO_MIGRATE_MIGRATION_H
 
 #include <vfio-migrate/device.h>
 #include <vfio-migrate/participant.h>
+#include <vfio-migrate/run-state.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -50,6 +52,10 @@ enum vmig_event_kind {
                             * the source the workload stands still from here on */
     VMIG_EVENT_QUIESCE_NOTICE, /* as the host's quiesce_notice(); lead_ms */
     VMIG_EVENT_TRACKING, /* source: who tells what a device writes to memory; text names both */
+    VMIG_EVENT_STOP,     /* the VM stands still: the workload and then its devices */
+    VMIG_EVENT_RESUME,   /* it is about to run: first its devices. If they do not, STOP follows */
+    VMIG_EVENT_DEVICE_STATE, /* a device changed its migration state; text is its id. Only of
+                              * devices with the setting migration_events */
 };
 struct vmig_event {
     enum vmig_event_kind kind;
@@ -60,6 +66,7 @@ struct vmig_event {
     const char *text; /* borrowed for the call; NULL where there is none */
     unsigned lead_ms; /* QUIESCE_NOTICE: until the workload stops, 0 when that is called off */
     const char *code; /* WARNING: stable, see vfio-migrate(7); borrowed as text. Else NULL */
+    enum vmig_state device_state; /* DEVICE_STATE: the new one */
 };
 
 /* The embedding program. NULL members are skipped. */

@@ -50,6 +50,9 @@ struct vmig_device_settings {
     /* As vmig_migration_set_dirty_tracking(), known already when it is decided whether the device is
      * accepted. */
     enum vmig_dirty_tracking dirty_tracking;
+    /* Each change of its migration state is an event, VMIG_EVENT_DEVICE_STATE; QEMU's property
+     * migration-events. */
+    bool migration_events;
 };
 
 /* As vmig_migration_add_device(), which has the defaults. @settings is copied; NULL: the defaults.

@@ -61,6 +61,19 @@ VMIG_EXPORT const char *vmig_state_name(enum vmig_state state)
     return (unsigned)state < VMIG_STATE_COUNT ? fsm_rows[state].name : "?";
 }
 
+static const char *const words[] = {
+    [VMIG_STATE_ERROR] = "error",       [VMIG_STATE_STOP] = "stop",
+    [VMIG_STATE_RUNNING] = "running",   [VMIG_STATE_STOP_COPY] = "stop-copy",
+    [VMIG_STATE_RESUMING] = "resuming", [VMIG_STATE_RUNNING_P2P] = "running-p2p",
+    [VMIG_STATE_PRE_COPY] = "pre-copy", [VMIG_STATE_PRE_COPY_P2P] = "pre-copy-p2p",
+};
+_Static_assert(sizeof(words) / sizeof(words[0]) == VMIG_STATE_COUNT, "a word for every state");
+
+VMIG_EXPORT const char *vmig_state_word(enum vmig_state state)
+{
+    return (unsigned)state < VMIG_STATE_COUNT ? words[state] : "?";
+}
+
 bool fsm_has_state(uint64_t flags, enum vmig_state state)
 {
     if ((unsigned)state >= VMIG_STATE_COUNT)

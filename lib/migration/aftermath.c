@@ -42,6 +42,11 @@ static double between_ms(uint64_t from_ns, uint64_t to_ns)
 
 static void measure_locked(struct vmig_migration *m, uint64_t end_ns)
 {
+    if (!m->pause_start_ns) { /* it stood still anyway: this run kept nobody waiting */
+        m->statistics.predicted = (struct vmig_pause) { 0 };
+        m->statistics.predicted_downtime_ms = 0;
+        return;
+    }
     const struct time_model *t = &m->model;
     double pause_ms = between_ms(m->pause_start_ns, end_ns);
     struct vmig_pause p = {
@@ -167,7 +172,7 @@ void aftermath_remember(struct vmig_migration *m)
 {
     CLEANUP_FREE struct history *news = NULL;
     struct vmig_error err = { 0 };
-    if (!m->history_path || m->one_way)
+    if (!m->history_path || m->one_way || !m->pause_start_ns)
         return;
     news = history_new();
     if (!news)

@@ -76,6 +76,7 @@ VMIG_EXPORT struct vmig_migration *vmig_migration_new(const struct vmig_host *ho
     ram->may_go_on = may_go_on;
     ram->opaque = m;
     m->stall_ms = STALL_MS;
+    m->run.now = m->run.before = VMIG_RUN_STATE_RUNNING;
     m->said = said;
     m->heard = heard;
     init_locks(m);

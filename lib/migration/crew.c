@@ -12,6 +12,7 @@
 #include "lib/device/device.h"
 #include "lib/error.h"
 #include "lib/migration/migration.h"
+#include "lib/participant/device.h"
 #include "lib/trace/trace.h"
 
 /* Operations without arguments of their own. */
@@ -100,6 +101,23 @@ static int call_cleanup(struct participant *p, struct vmig_error *err)
     return 0;
 }
 
+/* Stop and cont, with or without a migration: devices alone, for the rest of the VM is the host's. */
+static bool has_run_state(const struct participant *p)
+{
+    return p->kind == PARTICIPANT_DEVICE;
+}
+
+#define DEVICE(op)                                                                                 \
+    static int call_##op(struct participant *p, struct vmig_error *err)                            \
+    {                                                                                              \
+        return participant_device_##op(p->opaque, err);                                            \
+    }
+
+DEVICE(halt_p2p)
+DEVICE(halt)
+DEVICE(cont_p2p)
+DEVICE(cont)
+
 static const struct {
     const char *name;
     enum vmig_stage stage;
@@ -142,6 +160,12 @@ static const struct {
                           true, "to drop what it loaded" },
     [STEP_CLEANUP] = { "cleanup", VMIG_STAGE_CLEANUP, has_cleanup, call_cleanup, true, true,
                        "to clean up" },
+    [STEP_HALT_P2P] = { "halt-p2p", VMIG_STAGE_QUIESCE, has_run_state, call_halt_p2p, true, true,
+                        "to be quiet" },
+    [STEP_HALT] = { "halt", VMIG_STAGE_QUIESCE, has_run_state, call_halt, true, true, "to stop" },
+    [STEP_CONT_P2P] = { "cont-p2p", VMIG_STAGE_RESUME, has_run_state, call_cont_p2p, true, true,
+                        "to start" },
+    [STEP_CONT] = { "cont", VMIG_STAGE_RESUME, has_run_state, call_cont, true, true, "to start" },
 };
 
 static void wake_engine(void *opaque)
@@ -365,6 +389,19 @@ static int take_result(struct participant *p, enum step step, struct vmig_error 
     return p->step_rc;
 }
 
+/* On this thread, as all events: the worker only changed it. */
+static void tell_state(struct vmig_migration *m, struct participant *p)
+{
+    enum vmig_state state;
+    if (!p->device || !p->settings.migration_events)
+        return;
+    state = (enum vmig_state)atomic_load(&p->device->state);
+    if (state == p->told_state)
+        return;
+    p->told_state = state;
+    run_device_event(m, p->id, state);
+}
+
 /* A worker that failed ends the run for the others, who may wait for a peer that will not come. */
 static void note_result(struct vmig_migration *m, struct crew_wait *w, int rc,
                         const struct vmig_error *mine, struct vmig_error *err)
@@ -390,6 +427,7 @@ static bool take_one(struct vmig_migration *m, struct crew_wait *w, struct parti
     int rc = idle ? take_result(p, w->step, &mine)
                   : abandon(m, p, w->step, (double)overdue / 1e6, &mine);
     p->wanted = false;
+    tell_state(m, p);
     note_result(m, w, rc, &mine, err);
     return true;
 }

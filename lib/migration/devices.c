@@ -95,9 +95,9 @@ static struct participant *take_out(struct vmig_migration *m, const struct vmig_
                   "the device was not added to this migration");
         return NULL;
     }
-    if (m->side != SIDE_NONE) {
+    if (m->side != SIDE_NONE || m->run.taken) {
         error_set(err, EBUSY, VMIG_STAGE_NONE, p->id, "migration-running",
-                  "cannot be removed while a migration runs; cancel that first");
+                  "cannot be removed while a migration, a stop or a cont runs; cancel that first");
         return NULL;
     }
     participant_take_out_locked(m, p);

@@ -168,7 +168,7 @@ static int commit_one_way(struct vmig_migration *m, struct vmig_error *err)
     LOCK_SCOPE(&m->lock);
     if (rc < 0)
         m->committed = false;
-    else if (!m->parameters[PARAMETER_SNAPSHOT])
+    else if (!m->run.snapshot)
         handover_set_locked(m, HANDOVER_RELEASED);
     return rc;
 }
@@ -307,6 +307,12 @@ static int run_target(struct vmig_migration *m, bool *ret_ran, struct vmig_error
 {
     struct vmig_error cause = { 0 };
     run_stage(m, VMIG_STAGE_RESUME);
+    if (!run_state_arrived(m)) { /* paused: its devices stay in STOP until cont */
+        *ret_ran = true;
+        run_state_restored(m);
+        return 0;
+    }
+    run_state_resumes(m);
     int rc = crew_run(m, STEP_START_P2P, &cause);
     *ret_ran = somebody_ran(m, STEP_START_P2P);
     if (rc == 0) {
@@ -319,6 +325,10 @@ static int run_target(struct vmig_migration *m, bool *ret_ran, struct vmig_error
     m->model.workload_start_ms = clock_ms_since(start_ns);
     *ret_ran |= rc == 0;
     error_set(&cause, rc, VMIG_STAGE_RESUME, NULL, NULL, "%s", strerror(-rc));
+    if (rc == 0)
+        run_state_restored(m);
+    else if (*ret_ran)
+        run_state_not_started(m);
     if (rc < 0)
         return *ret_ran ? stands_still(&cause, err) : error_copy(err, &cause);
     return 0;
@@ -406,6 +416,10 @@ static void discard(struct vmig_migration *m)
     if (!source)
         crew_run(m, STEP_LOAD_ABORT, NULL);
     crew_run(m, STEP_CLEANUP, NULL);
+    if (source)
+        run_state_moved(m, true);
+    else
+        run_state_withdrawn(m);
     settle(m, HANDOVER_DISCARDED, source ? VMIG_STATUS_COMPLETED : VMIG_STATUS_FAILED);
 }
 

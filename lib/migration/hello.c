@@ -127,9 +127,9 @@ char *hello_request(struct vmig_migration *m)
 
 char *hello_reply(struct vmig_migration *m)
 {
-    return dump(json_pack("{s:i, s:i, s:b, s:o*}", "protocol", WIRE_PROTOCOL, "window",
-                          (int)WIRE_WINDOW_BYTES, "numbered-acks", (int)m->numbered_acks, "control",
-                          control_where(m)));
+    return dump(json_pack("{s:i, s:i, s:b, s:b, s:o*}", "protocol", WIRE_PROTOCOL, "window",
+                          (int)WIRE_WINDOW_BYTES, "numbered-acks", (int)m->numbered_acks,
+                          "run-state", (int)!m->no_run_state, "control", control_where(m)));
 }
 
 static int refuse(struct vmig_error *err, const char *device, const char *reason,
@@ -321,9 +321,9 @@ int hello_accept_reply(struct vmig_migration *m, const char *json, size_t length
 {
     json_t *root = json_loadb(json, length, JSON_REJECT_DUPLICATES, NULL);
     json_int_t protocol = 0, window = 0;
-    int numbered = 0;
-    json_unpack(root, "{s:I, s:I, s?b}", "protocol", &protocol, "window", &window, "numbered-acks",
-                &numbered);
+    int numbered = 0, run_state = 0;
+    json_unpack(root, "{s:I, s:I, s?b, s?b}", "protocol", &protocol, "window", &window,
+                "numbered-acks", &numbered, "run-state", &run_state);
     int rc = 0;
     if (protocol != WIRE_PROTOCOL || window < WIRE_CHUNK_BYTES || window > INT_MAX)
         rc = refuse(err, NULL, "protocol-version",
@@ -335,6 +335,7 @@ int hello_accept_reply(struct vmig_migration *m, const char *json, size_t length
         LOCK_SCOPE(&m->lock);
         m->window_bytes = (uint64_t)window;
         m->numbered_acks = m->switchover_ack && numbered;
+        m->peer_run_state = run_state;
         for (unsigned i = 0; i < m->num_participants; i++)
             m->participants[i]->credit_bytes = m->window_bytes;
     }

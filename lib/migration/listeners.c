@@ -29,8 +29,11 @@ static const char *const names[] = {
     [VMIG_EVENT_STATE_LOST] = "state-lost",
     [VMIG_EVENT_QUIESCE_NOTICE] = "quiesce-notice",
     [VMIG_EVENT_TRACKING] = "tracking",
+    [VMIG_EVENT_STOP] = "stop",
+    [VMIG_EVENT_RESUME] = "resume",
+    [VMIG_EVENT_DEVICE_STATE] = "device-state",
 };
-_Static_assert(sizeof(names) / sizeof(names[0]) == VMIG_EVENT_TRACKING + 1,
+_Static_assert(sizeof(names) / sizeof(names[0]) == VMIG_EVENT_DEVICE_STATE + 1,
                "a row for every kind of event");
 
 void listeners_init(struct listeners *all)
@@ -59,6 +62,9 @@ static char *line_of(const struct vmig_event *event)
         json_object_set_new(json, "code", text_json(event->code));
     if (json && event->kind == VMIG_EVENT_QUIESCE_NOTICE)
         json_object_set_new(json, "lead_ms", json_integer(event->lead_ms));
+    if (json && event->kind == VMIG_EVENT_DEVICE_STATE)
+        json_object_set_new(json, "device-state",
+                            json_string(vmig_state_word(event->device_state)));
     CLEANUP_FREE char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
     char *line = NULL;
     json_decref(json);

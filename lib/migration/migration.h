@@ -5,6 +5,8 @@
  *   thread                         alone owns                                 may lock
  *   caller of send or receive      stages, convergence, statistics; at the    all
  *                                  target, reading of the main channel
+ *   caller of stop or cont         while it has the command (run-state.h): the   lock
+ *                                  workers, as the engine otherwise
  *   worker, one a participant      its participant's state; at the source     main_write, lane,
  *                                  its digest and counters; RAM's: the        lock
  *                                  dirty bitmaps
@@ -38,6 +40,7 @@
 #include "lib/migration/listeners.h"
 #include "lib/migration/observers.h"
 #include "lib/migration/parameters.h"
+#include "lib/migration/run-state.h"
 #include "lib/migration/statistics.h"
 #include "lib/migration/turnstile.h"
 #include "lib/migration/vmstates.h"
@@ -80,6 +83,10 @@ enum step {
     STEP_START,
     STEP_LOAD_ABORT,
     STEP_CLEANUP,
+    STEP_HALT_P2P,
+    STEP_HALT,
+    STEP_CONT_P2P,
+    STEP_CONT,
     STEP_COUNT
 };
 
@@ -114,8 +121,9 @@ struct participant {
     void (*free_opaque)(void *opaque);    /* NULL: the host's */
     struct vmig_device *device;           /* DEVICE */
     struct vmig_device_settings settings; /* DEVICE */
-    unsigned warned;          /* DEVICE; the warnings (bits of enum obstacle) that were told */
-    struct tracking tracking; /* DEVICE; source: RAM's worker chooses, in setup */
+    enum vmig_state told_state; /* DEVICE; with the setting migration_events: the last one told */
+    unsigned warned;            /* DEVICE; the warnings (bits of enum obstacle) that were told */
+    struct tracking tracking;   /* DEVICE; source: RAM's worker chooses, in setup */
     struct worker *worker;
     bool lost;                        /* its worker was abandoned */
     struct participant *next_retired; /* of those that were removed and are lost */
@@ -266,10 +274,12 @@ struct vmig_migration {
     uint64_t window_bytes;
     /* target: lanes at their barrier */
     unsigned lanes_at_barrier, barrier_round;
-    bool continued; /* source: out of pre-switchover */
-    bool committed; /* a one-way stream is durable under its name: nothing takes that back */
+    bool continued;      /* source: out of pre-switchover */
+    bool peer_run_state; /* source: it knows what a run state is */
+    bool committed;      /* a one-way stream is durable under its name: nothing takes that back */
     bool cancelled_late, told_late;
     struct waiting waiting;
+    struct run_control run; /* but for its last two */
     struct own_blockers own_blockers;
     bool only_migratable;
     struct participant *retired;
@@ -328,8 +338,10 @@ struct vmig_migration {
     /* What tests take away to prove that verification notices; NULL and false otherwise. */
     int (*wrap_tracker)(struct tracker **tracker);
     bool skip_quiesce;
-    bool unnumbered_acks; /* HELLO does not offer them, as an older source */
-    uint64_t pause_start_ns, start_ns;
+    bool unnumbered_acks;    /* HELLO does not offer them, as an older source */
+    bool no_run_state;       /* nor this, as an older target */
+    uint64_t pause_start_ns; /* 0: the pause, if there is any, is not this run's doing */
+    uint64_t start_ns;
 };
 
 /* ---- crew.c: the workers ---- */
@@ -368,7 +380,7 @@ void migration_unref(struct vmig_migration *m);
 /* ---- run.c: what both sides do at the beginning and at the end, status, failure ---- */
 /* Take the handle for @side and put back what the last run left. Refused (busy, lost, blocked) nothing
  * has changed and nobody was told of anything; else run_begin() follows, and run_end() in any case. */
-int run_enter(struct vmig_migration *m, enum side side, struct vmig_error *err);
+int run_enter(struct vmig_migration *m, enum side side, bool snapshot, struct vmig_error *err);
 int run_begin(struct vmig_migration *m, struct vmig_error *err);
 void run_end(struct vmig_migration *m);
 /* The control socket tells it meanwhile. */
@@ -381,12 +393,16 @@ int run_hold(struct vmig_migration *m);
 void run_abort(struct vmig_migration *m, const struct vmig_error *err);
 /* Nothing takes it back any more: the source may have given up, or the file has its name. */
 bool run_too_late_locked(const struct vmig_migration *m);
+/* The same in two parts; false, and nothing more to do: it had ended, or it is too late. */
+bool run_abort_locked(struct vmig_migration *m, const struct vmig_error *err);
+void run_close_inboxes(struct vmig_migration *m);
 /* -errno of the first error (and @err filled with it) if the run was aborted or cancelled. */
 int run_check(struct vmig_migration *m, struct vmig_error *err);
 void run_stage(struct vmig_migration *m, enum vmig_stage stage);
 void run_event(struct vmig_migration *m, enum vmig_event_kind kind, const char *text);
 /* @code: stable, see vfio-migrate(7). */
 void run_warning(struct vmig_migration *m, const char *code, const char *text);
+void run_device_event(struct vmig_migration *m, const char *id, enum vmig_state state);
 /* Rounds so far that carried something: all but the one that measured the link. */
 unsigned run_rounds(const struct vmig_migration *m);
 /* Wait on m->changed, lock held, once, until @deadline_ns at the latest; UINT64_MAX: none. Whoever
@@ -394,6 +410,8 @@ unsigned run_rounds(const struct vmig_migration *m);
 void run_wait_locked(struct vmig_migration *m, uint64_t deadline_ns);
 /* The same also when the run has ended. */
 void run_sleep_locked(struct vmig_migration *m, uint64_t deadline_ns);
+/* What went wrong with it before does not count any more. */
+void participant_forgive(struct participant *p);
 
 /* ---- cancel.c ---- */
 /* From here on cancelling is heeded at once, until cancel_unwatch(). */

@@ -63,7 +63,7 @@ int notice_wait(struct vmig_migration *m, struct vmig_error *err)
         until = end_ns(m);
     for (;;) {
         int rc = run_check(m, err);
-        if (rc < 0 || clock_ns() >= until)
+        if (rc < 0 || clock_ns() >= until || run_state_interrupts(m))
             return rc;
         LOCK_SCOPE(&m->lock);
         run_wait_locked(m, until);

@@ -94,9 +94,9 @@ void participant_take_out_locked(struct vmig_migration *m, struct participant *p
 
 static int add_locked(struct vmig_migration *m, struct participant *p, struct vmig_error *err)
 {
-    if (m->side != SIDE_NONE)
+    if (m->side != SIDE_NONE || m->run.taken)
         return error_set(err, EBUSY, VMIG_STAGE_NONE, p->id, "migration-running",
-                         "cannot be added while a migration runs");
+                         "cannot be added while a migration, a stop or a cont runs");
     if (participant_find(m, p->id))
         return error_set(err, EEXIST, VMIG_STAGE_PREPARE, p->id, "id-taken",
                          "two participants are called \"%s\"; give each its own id", p->id);

@@ -61,6 +61,12 @@ static const struct recovery_arc arcs[] = {
       VMIG_STATE_STOP },
     { STEP_CLEANUP, "cleanup", VMIG_STATE_STOP, VMIG_STATE_ERROR, VMIG_STATE_STOP,
       VMIG_STATE_ERROR },
+    { STEP_HALT_P2P, "halt-p2p", VMIG_STATE_RUNNING_P2P, VMIG_STATE_RUNNING, NO_STATE, NO_STATE },
+    { STEP_HALT, "halt", VMIG_STATE_STOP, VMIG_STATE_RUNNING_P2P, VMIG_STATE_STOP,
+      VMIG_STATE_RUNNING },
+    { STEP_CONT_P2P, "cont-p2p", VMIG_STATE_RUNNING_P2P, VMIG_STATE_STOP, NO_STATE, NO_STATE },
+    { STEP_CONT, "cont", VMIG_STATE_RUNNING, VMIG_STATE_RUNNING_P2P, VMIG_STATE_RUNNING,
+      VMIG_STATE_STOP },
 };
 
 #define BOTH (AT_SOURCE | AT_TARGET)
@@ -185,12 +191,12 @@ static void tell_host(struct vmig_migration *m, const struct vmig_error *err)
 static void stand_still(struct vmig_migration *m)
 {
     struct vmig_error err = { 0 };
-    if (m->workload_stopped)
-        return;
+    bool runs = !m->workload_stopped && vmig_migration_run_state(m) == VMIG_RUN_STATE_RUNNING;
     m->workload_stopped = true;
-    if (m->host.stop && m->host.stop(m->host.opaque, &err) < 0)
+    if (runs && m->host.stop && m->host.stop(m->host.opaque, &err) < 0)
         run_warning(m, "workload-not-stopped",
                     "the host could not stop the workload, which has lost a device's state");
+    run_state_broken(m);
 }
 
 static int stay_stopped(struct vmig_migration *m, const struct participant *casualty,
@@ -211,15 +217,19 @@ static int stay_stopped(struct vmig_migration *m, const struct participant *casu
 static int start_workload(struct vmig_migration *m, struct vmig_error *err)
 {
     struct vmig_error cause = { 0 };
-    if (!m->workload_stopped)
-        return 0;
-    int rc = m->host.start ? m->host.start(m->host.opaque, &cause) : 0;
-    if (rc < 0)
+    bool stands = m->workload_stopped || vmig_migration_run_state(m) != VMIG_RUN_STATE_RUNNING;
+    int rc = 0;
+    if (run_state_runs(m) && stands && m->host.start)
+        rc = m->host.start(m->host.opaque, &cause);
+    if (rc < 0) {
+        run_state_not_started(m);
         return error_set(err, rc, VMIG_STAGE_RESUME, NULL, "workload-stopped",
                          "the devices run again, but the host could not start the workload, which "
                          "stays stopped: %s",
                          cause.text[0] ? cause.text : strerror(-rc));
+    }
     m->workload_stopped = false;
+    run_state_restored(m);
     return 0;
 }
 
@@ -229,6 +239,8 @@ int recovery_source(struct vmig_migration *m, enum recovery_point point, struct 
     if (recovery_find(point, SIDE_SOURCE, VMIG_HEALTH_OK)->source != END_RUNNING)
         return 0;
     TRACE(migration_recover, run_side_name(m), vmig_stage_name(m->first_error.stage));
+    run_state_apply(m);
+    run_state_resumes(m);
     crew_run(m, STEP_RESUME_P2P, &cause);
     crew_run(m, STEP_RESUME, &cause);
     struct participant *worst = crew_worst(m);

@@ -16,6 +16,13 @@
 #include "lib/migration/migration.h"
 #include "lib/trace/trace.h"
 
+void participant_forgive(struct participant *p)
+{
+    p->health = VMIG_HEALTH_OK;
+    if (p->device)
+        device_accept_reset(p->device);
+}
+
 /* Everything that one run leaves behind is put back here, so that a second attempt starts clean. */
 static void reset_participant(struct participant *p)
 {
@@ -30,9 +37,7 @@ static void reset_participant(struct participant *p)
     p->asks = p->asked = NULL;
     p->asks_since_ns = 0;
     p->budget_bytes = 0;
-    p->health = VMIG_HEALTH_OK;
-    if (p->device)
-        device_accept_reset(p->device);
+    participant_forgive(p);
     p->next_warning_ns = 0;
     p->credit_bytes = 0;
     p->sequence = 0;
@@ -69,7 +74,8 @@ static void reset_run(struct vmig_migration *m)
     free(take_ptr(m->history));
     m->round = 0;
     m->notice.stands = false;
-    m->set_up = m->workload_stopped = m->completing = false;
+    m->set_up = m->workload_stopped = m->completing = m->peer_run_state = false;
+    m->pause_start_ns = 0;
     m->told_unknown = NULL;
     m->one_way = m->switchover_ack = m->numbered_acks = m->ram_digest = false;
     m->lanes_wanted = 0;
@@ -103,22 +109,46 @@ void run_set_identity(struct vmig_migration *m, const uint8_t identity[16])
     memcpy(m->identity, identity, sizeof(m->identity));
 }
 
-int run_enter(struct vmig_migration *m, enum side side, struct vmig_error *err)
+/* A stop or a cont that is under way comes first. */
+static int take_command_locked(struct vmig_migration *m, struct vmig_error *err)
 {
-    LOCK_SCOPE(&m->lock);
-    if (m->side != SIDE_NONE)
-        return error_set(err, EBUSY, VMIG_STAGE_PREPARE, NULL, "migration-running",
-                         "a migration with this handle runs already");
+    for (;;) {
+        if (m->side != SIDE_NONE || run_state_is_mine_locked(m))
+            return error_set(err, EBUSY, VMIG_STAGE_PREPARE, NULL, "migration-running",
+                             "a migration with this handle runs already, or this is one of its "
+                             "callbacks");
+        if (run_state_take_locked(m))
+            return 0;
+        run_sleep_locked(m, UINT64_MAX);
+    }
+}
+
+static int may_run_locked(struct vmig_migration *m, enum side side, bool snapshot,
+                          struct vmig_error *err)
+{
     int rc = refuse_lost(m, err);
+    if (rc == 0 && side == SIDE_SOURCE)
+        rc = run_state_may_send_locked(m, err);
     if (rc == 0)
         rc = blockers_refuse_run_locked(m, side == SIDE_TARGET, err);
-    if (rc == 0 && side == SIDE_SOURCE)
-        rc = blockers_veto_locked(m, m->parameters[PARAMETER_SNAPSHOT], err);
+    return rc == 0 && side == SIDE_SOURCE ? blockers_veto_locked(m, snapshot, err) : rc;
+}
+
+int run_enter(struct vmig_migration *m, enum side side, bool snapshot, struct vmig_error *err)
+{
+    LOCK_SCOPE(&m->lock);
+    int rc = take_command_locked(m, err);
     if (rc < 0)
         return rc;
+    rc = may_run_locked(m, side, snapshot, err);
+    if (rc < 0) {
+        run_state_give_back_locked(m);
+        return rc;
+    }
     enum vmig_status before = m->statistics.status;
     m->side = side;
     reset_run(m);
+    run_state_begin_locked(m, side == SIDE_SOURCE, snapshot);
     m->statistics.status = before; /* run_begin() goes on from there */
     m->start_ns = m->stage_start_ns = clock_ns();
     m->statistics.ram_bytes = ram_size_bytes(m->ram);
@@ -151,6 +181,7 @@ void run_end(struct vmig_migration *m)
     LOCK_SCOPE(&m->lock);
     m->waiting = (struct waiting) { 0 };
     m->side = SIDE_NONE;
+    run_state_give_back_locked(m);
     m->statistics.total_ms = clock_ms_since(m->start_ns);
 }
 
@@ -181,20 +212,34 @@ bool run_too_late_locked(const struct vmig_migration *m)
     return m->handover != HANDOVER_NONE || m->committed;
 }
 
-void run_abort(struct vmig_migration *m, const struct vmig_error *err)
+bool run_abort_locked(struct vmig_migration *m, const struct vmig_error *err)
 {
-    {
-        LOCK_SCOPE(&m->lock);
-        if (m->aborted || run_too_late_locked(m))
-            return;
-        m->aborted = true;
-        error_copy(&m->first_error, err);
-        wake_all_locked(m);
-    }
-    TRACE(migrate_error, run_side_name(m), vmig_stage_name(err->stage), err->device, err->reason,
-          err->text);
+    if (m->aborted || run_too_late_locked(m))
+        return false;
+    m->aborted = true;
+    error_copy(&m->first_error, err);
+    wake_all_locked(m);
+    return true;
+}
+
+void run_close_inboxes(struct vmig_migration *m)
+{
     for (unsigned i = 0; i < m->num_participants; i++)
         inbox_close(&m->participants[i]->inbox);
+}
+
+void run_abort(struct vmig_migration *m, const struct vmig_error *err)
+{
+    bool ends;
+    {
+        LOCK_SCOPE(&m->lock);
+        ends = run_abort_locked(m, err);
+    }
+    if (!ends)
+        return;
+    TRACE(migrate_error, run_side_name(m), vmig_stage_name(err->stage), err->device, err->reason,
+          err->text);
+    run_close_inboxes(m);
 }
 
 static void abort_cancelled(struct vmig_migration *m)
@@ -253,19 +298,13 @@ unsigned run_rounds(const struct vmig_migration *m)
     return m->round - m->model.link_measured;
 }
 
-static void tell(struct vmig_migration *m, enum vmig_event_kind kind, const char *code,
-                 const char *text)
+/* What @event says beside this is the caller's. */
+static void tell(struct vmig_migration *m, struct vmig_event event)
 {
-    struct vmig_event event = {
-        .kind = kind,
-        .stage = m->stage,
-        .round = run_rounds(m),
-        .sent_bytes = atomic_load(&m->sent_bytes),
-        .remaining_bytes = statistics_remaining(m),
-        .text = text,
-        .lead_ms = kind == VMIG_EVENT_QUIESCE_NOTICE ? m->notice.lead_ms : 0,
-        .code = code,
-    };
+    event.stage = m->stage;
+    event.round = run_rounds(m);
+    event.sent_bytes = atomic_load(&m->sent_bytes);
+    event.remaining_bytes = statistics_remaining(m);
     {
         LOCK_SCOPE(&m->lock);
         event.status = m->statistics.status;
@@ -279,10 +318,18 @@ static void tell(struct vmig_migration *m, enum vmig_event_kind kind, const char
 
 void run_event(struct vmig_migration *m, enum vmig_event_kind kind, const char *text)
 {
-    tell(m, kind, NULL, text);
+    bool notice = kind == VMIG_EVENT_QUIESCE_NOTICE;
+    tell(m, (struct vmig_event) {
+                .kind = kind, .text = text, .lead_ms = notice ? m->notice.lead_ms : 0 });
+}
+
+void run_device_event(struct vmig_migration *m, const char *id, enum vmig_state state)
+{
+    tell(m, (struct vmig_event) {
+                .kind = VMIG_EVENT_DEVICE_STATE, .text = id, .device_state = state });
 }
 
 void run_warning(struct vmig_migration *m, const char *code, const char *text)
 {
-    tell(m, VMIG_EVENT_WARNING, code, text);
+    tell(m, (struct vmig_event) { .kind = VMIG_EVENT_WARNING, .text = text, .code = code });
 }

@@ -161,12 +161,14 @@ static int send_tail(struct tail *t, struct writer *states, struct vmig_error *e
     if (rc == 0)
         rc = write_configs(t, err);
     if (rc == 0)
+        rc = run_state_write(m, next_id + 1, &t->w, t->text, err);
+    if (rc == 0)
         rc = vmstates_list(&m->vmstates, &t->ours, err);
     if (rc == 0)
         rc = send_manifest(t, next_id, err);
     if (rc < 0)
         return rc;
-    vmstates_write(&m->vmstates, &t->w, next_id + 1);
+    vmstates_write(&m->vmstates, &t->w, next_id + 2);
     qemu_write_eof(&t->w);
     if (t->text) {
         vmdesc_append(t->text, states);

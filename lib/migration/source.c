@@ -26,6 +26,16 @@
 
 /* ---- prepare ---- */
 
+/* A socket leads to somebody who takes the VM over. */
+static int not_one_way(const char *address, struct vmig_error *err)
+{
+    return error_set(
+        err, EINVAL, VMIG_STAGE_PREPARE, NULL, "snapshot-address",
+        "a snapshot goes to a file or a pipe, not to \"%.100s\": whoever listens there "
+        "would run the VM as well",
+        address);
+}
+
 static int open_channel(struct vmig_migration *m, const struct address *address,
                         struct vmig_error *err)
 {
@@ -33,6 +43,10 @@ static int open_channel(struct vmig_migration *m, const struct address *address,
     int rc = channel_connect(address, m->end_fd, &channel, err);
     if (rc < 0)
         return rc;
+    if (m->run.snapshot && !channel->one_way) { /* a socket that the caller had opened */
+        channel_free(channel);
+        return not_one_way("fd:", err);
+    }
     m->one_way = channel->one_way || !m->capabilities[CAPABILITY_RETURN_PATH];
     bool lone = m->one_way || address->kind == ADDRESS_FD;
     bool lanes = !lone && m->capabilities[CAPABILITY_MULTIFD];
@@ -88,13 +102,10 @@ static int greet(struct vmig_migration *m, struct vmig_error *err)
     return rc;
 }
 
-static int source_prepare(struct vmig_migration *m, const struct address *address,
-                          struct vmig_error *err)
+static int meet_target(struct vmig_migration *m, const struct address *address,
+                       struct vmig_error *err)
 {
-    int rc = crew_run(m, STEP_PREPARE, err);
-    aftermath_recall(m, address);
-    if (rc == 0)
-        rc = open_channel(m, address, err);
+    int rc = open_channel(m, address, err);
     if (rc == 0)
         rc = send_opening(m, err);
     if (rc < 0 || m->one_way)
@@ -103,6 +114,19 @@ static int source_prepare(struct vmig_migration *m, const struct address *addres
     if (rc == 0 && m->carrier == &carrier_lanes)
         rc = lanes_connect(m, address, err);
     return rc;
+}
+
+static int source_prepare(struct vmig_migration *m, const struct address *address,
+                          struct vmig_error *err)
+{
+    int rc = crew_run(m, STEP_PREPARE, err);
+    aftermath_recall(m, address);
+    if (rc < 0)
+        return rc;
+    run_state_leave(m); /* who wants to stop the VM need not wait for somebody at the other end */
+    rc = meet_target(m, address, err);
+    run_state_return(m);
+    return rc < 0 ? rc : run_state_may_be_told(m, err);
 }
 
 /* ---- setup ---- */
@@ -137,6 +161,7 @@ static int source_setup(struct vmig_migration *m, const struct address *address,
 {
     (void)address;
     m->set_up = true;
+    statistics_pause(m, !run_state_runs(m));
     int rc = sections_send_setup(m, err); /* the target enters RESUMING meanwhile */
     if (rc == 0)
         rc = crew_run(m, STEP_SETUP, err);
@@ -276,7 +301,7 @@ static int wait_acknowledged(struct vmig_migration *m, struct vmig_error *err)
 {
     run_stage(m, VMIG_STAGE_SWITCHOVER);
     int rc = 0;
-    for (bool acked = false; rc == 0 && !acked;) {
+    for (bool acked = false; rc == 0 && !acked && !run_state_interrupts(m);) {
         rc = run_check(m, err);
         LOCK_SCOPE(&m->lock);
         acked = announce_acknowledged_locked(m);
@@ -294,7 +319,7 @@ static int lead_time(struct vmig_migration *m, struct vmig_error *err)
     bool keeps = true;
     if (!notice_give(m))
         return 1;
-    while (rc == 0 && keeps && !notice_is_over(m)) {
+    while (rc == 0 && keeps && !notice_is_over(m) && !run_state_interrupts(m)) {
         rc = notice_wait(m, err);
         if (rc == 0)
             rc = one_round(m, err);
@@ -302,7 +327,7 @@ static int lead_time(struct vmig_migration *m, struct vmig_error *err)
             rc = look(m, err);
         keeps = convergence_keeps_limit(m);
     }
-    if (rc < 0 || (keeps && acknowledged(m)))
+    if (rc < 0 || run_state_interrupts(m) || (keeps && acknowledged(m)))
         return rc < 0 ? rc : 1;
     notice_call_off(m);
     return 0;
@@ -316,12 +341,12 @@ static int source_rounds(struct vmig_migration *m, const struct address *address
     run_status(m, VMIG_STATUS_ACTIVE);
     convergence_recall(m);
     int rc = look(m, err);
-    while (rc == 0) {
+    while (rc == 0 && !run_state_interrupts(m)) {
         rc = one_round(m, err);
         if (rc == 0)
             rc = look(m, err);
-        if (rc < 0)
-            break;
+        if (rc < 0 || !run_state_runs(m) || run_state_interrupts(m))
+            break; /* what stands still needs no more of them, and has no pause to keep short */
         enum verdict verdict = convergence_decide(m, &best_ms, err);
         if (verdict == VERDICT_GIVE_UP)
             return err->code;
@@ -387,6 +412,7 @@ static int let_run(struct vmig_migration *m, struct vmig_error *err)
         rc = m->host.start(m->host.opaque, err);
     m->workload_stopped = rc != 0;
     statistics_pause(m, m->workload_stopped);
+    m->pause_start_ns = 0;
     return rc;
 }
 
@@ -404,10 +430,41 @@ static int stop_workload(struct vmig_migration *m, struct vmig_error *err)
     return rc;
 }
 
+/* Workload and devices stand still. @asked: somebody wanted that, and is told so. */
+static int still(struct vmig_migration *m, bool asked, struct vmig_error *err)
+{
+    run_state_stopped(m, asked);
+    run_state_apply(m);
+    int rc = run_state_may_be_told(m, err);
+    if (rc == 0)
+        rc = switchover_pause(m, err);
+    if (rc == 0)
+        run_status(m, VMIG_STATUS_DEVICE);
+    return rc;
+}
+
+/* A VM that was paused, or that somebody wants to be paused now (@asked): its devices go the same way
+ * with their streams, but nobody waits, so nothing is put off and no pause is measured. */
+static int stand_still(struct vmig_migration *m, bool asked, struct vmig_error *err)
+{
+    int rc = asked ? stop_workload(m, err) : 0;
+    if (rc == 0)
+        rc = crew_run(m, STEP_QUIESCE, err);
+    if (rc == 0)
+        rc = crew_run(m, STEP_STOP, err);
+    if (rc < 0)
+        return rc;
+    m->pause_start_ns = 0;
+    return still(m, asked, err);
+}
+
 static int source_quiesce(struct vmig_migration *m, const struct address *address,
                           struct vmig_error *err)
 {
     (void)address;
+    bool runs = run_state_runs(m);
+    if (!runs || atomic_load(&m->run.stops) > 0)
+        return stand_still(m, runs, err);
     int rc = last_look(m, err);
     if (rc != 0)
         return rc < 0 ? rc : back_to_rounds(m, err);
@@ -422,11 +479,7 @@ static int source_quiesce(struct vmig_migration *m, const struct address *addres
     }
     if (rc == 0)
         rc = crew_run(m, STEP_STOP, err);
-    if (rc == 0)
-        rc = switchover_pause(m, err);
-    if (rc == 0)
-        run_status(m, VMIG_STATUS_DEVICE);
-    return rc;
+    return rc < 0 ? rc : still(m, false, err);
 }
 
 static bool suspects_told(struct vmig_migration *m)
@@ -475,18 +528,20 @@ static int source_complete(struct vmig_migration *m, const struct address *addre
 static int source_handover(struct vmig_migration *m, const struct address *address,
                            struct vmig_error *err)
 {
-    (void)address;
     int rc = handover_source(m, err);
-    if (rc == 0)
-        aftermath_measure(m, clock_ns());
-    return rc;
+    if (rc < 0)
+        return rc;
+    aftermath_measure(m, clock_ns());
+    if (!m->run.snapshot)
+        run_state_moved(m, address->kind != ADDRESS_FILE);
+    return 0;
 }
 
 static int source_cleanup(struct vmig_migration *m, const struct address *address,
                           struct vmig_error *err)
 {
     (void)address;
-    bool snapshot = m->main->one_way && m->parameters[PARAMETER_SNAPSHOT];
+    bool snapshot = m->run.snapshot;
     int rc = snapshot ? recovery_source(m, POINT_HANDOVER, err) : 0;
     for (unsigned i = 0; i < m->num_participants; i++)
         m->participants[i]->moved = !snapshot;
@@ -578,20 +633,16 @@ static int run_stages(struct vmig_migration *m, const struct address *address,
     return 0;
 }
 
-VMIG_EXPORT int vmig_migration_send(struct vmig_migration *m, const char *address,
-                                    struct vmig_error *err)
+static int send_or_save(struct vmig_migration *m, const struct address *where, bool snapshot,
+                        struct vmig_error *err)
 {
-    struct address where;
     struct vmig_error first = { 0 };
-    int rc = address_parse(address, &where, err);
-    if (rc < 0)
-        return rc;
-    rc = run_enter(m, SIDE_SOURCE, err);
+    int rc = run_enter(m, SIDE_SOURCE, snapshot, err);
     if (rc < 0)
         return rc;
     rc = run_begin(m, &first);
     if (rc == 0)
-        rc = run_stages(m, &where, &first);
+        rc = run_stages(m, where, &first);
     if (rc == -EUCLEAN && m->handover == HANDOVER_GAVE_UP) {
         error_copy(err, &first);
         statistics_error(m, &first);
@@ -611,4 +662,22 @@ VMIG_EXPORT int vmig_migration_send(struct vmig_migration *m, const char *addres
         run_status(m, VMIG_STATUS_COMPLETED);
     run_end(m);
     return rc;
+}
+
+VMIG_EXPORT int vmig_migration_send(struct vmig_migration *m, const char *address,
+                                    struct vmig_error *err)
+{
+    struct address where;
+    int rc = address_parse(address, &where, err);
+    return rc < 0 ? rc : send_or_save(m, &where, false, err);
+}
+
+VMIG_EXPORT int vmig_migration_snapshot(struct vmig_migration *m, const char *address,
+                                        struct vmig_error *err)
+{
+    struct address where;
+    int rc = address_parse(address, &where, err);
+    if (rc == 0 && (where.kind == ADDRESS_TCP || where.kind == ADDRESS_UNIX))
+        rc = not_one_way(address, err);
+    return rc < 0 ? rc : send_or_save(m, &where, true, err);
 }

@@ -461,6 +461,14 @@ static void note_one_way(struct target *t)
     t->m->one_way = true;
 }
 
+static int on_run_state(struct target *t, const struct qemu_section *s, struct vmig_error *err)
+{
+    if (t->run_state_seen)
+        return target_damaged(t, s, err, "a second run state");
+    t->run_state_seen = true;
+    return run_state_read(t->m, s->version_id, &t->reader, err);
+}
+
 static int on_section(struct target *t, const struct qemu_section *s, struct vmig_error *err)
 {
     if (s->type == QEMU_SECTION_START || s->type == QEMU_SECTION_FULL)
@@ -475,6 +483,8 @@ static int on_section(struct target *t, const struct qemu_section *s, struct vmi
     int rc;
     if (strcmp(s->idstr, MANIFEST_IDSTR) == 0)
         rc = on_manifest(t, s, err);
+    else if (full && strcmp(s->idstr, RUN_STATE_IDSTR) == 0)
+        rc = on_run_state(t, s, err);
     else
         rc = vmstate ? vmstates_read(vmstate, s, &t->manifest, &t->reader, err)
                      : on_participant(t, s, err);
@@ -593,6 +603,7 @@ static void target_fail(struct vmig_migration *m, struct vmig_error *err)
     }
     if (m->set_up)
         crew_run(m, STEP_CLEANUP, NULL);
+    run_state_withdrawn(m);
     {
         LOCK_SCOPE(&m->lock);
         m->handover = HANDOVER_DISCARDED; /* what an unresolved source that asks is told */
@@ -630,7 +641,7 @@ VMIG_EXPORT int vmig_migration_receive(struct vmig_migration *m, const char *add
     int rc = address_parse(address, &where, err);
     if (rc < 0)
         return rc;
-    rc = run_enter(m, SIDE_TARGET, err);
+    rc = run_enter(m, SIDE_TARGET, false, err);
     if (rc < 0)
         return rc;
     rc = run_begin(m, &first);

@@ -11,7 +11,7 @@ struct target {
     struct reader reader;
     struct qemu_stream stream;
     int listen_fd;
-    bool return_path, greeted, ready, manifest_seen;
+    bool return_path, greeted, ready, manifest_seen, run_state_seen;
     /* Something has begun that the source sends in one piece: it does not pause in the middle. */
     bool inside, stalled;
     struct ram_block *block; /* of the RAM item before, across sections */

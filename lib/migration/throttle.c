@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* max-bandwidth: each piece of data books its time on the wire and waits for it to begin. Off in
- * the pause, where nobody wants to wait. */
+ * the pause, where nobody wants to wait; but a VM that was paused before can. */
 
 #include "lib/cleanup.h"
 #include "lib/clock.h"
@@ -35,10 +35,10 @@ int throttle_wait(struct vmig_migration *m, uint64_t bytes, struct vmig_error *e
 {
     unsigned changes = num_changes(m); /* before the rate that they are about */
     uint64_t rate = m->parameters[PARAMETER_MAX_BANDWIDTH];
-    if (!rate || m->completing)
+    if (!rate || m->pause_start_ns)
         return 0;
     uint64_t start = book(m, bytes, rate);
-    while (clock_ns() < start) {
+    while (clock_ns() < start && !run_state_interrupts(m)) {
         int rc = run_check(m, err);
         if (rc < 0)
             return rc;

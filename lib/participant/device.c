@@ -41,6 +41,8 @@ struct device_participant {
     bool has_config;
     struct vmig_pci_state local; /* target: what its guest would see before anything is loaded */
     bool has_local;
+    struct vmig_pci_state fresh; /* 40 KiB, which no stack need have */
+    bool halted;                 /* it stands where `config` was taken from it, or given to it */
 };
 
 void *participant_device_new(struct vmig_migration *m, struct vmig_device *device)
@@ -88,7 +90,7 @@ bool participant_device_will_precopy(const void *opaque)
 {
     const struct device_participant *d = opaque;
     return (d->info.flags & VMIG_MIGRATION_PRE_COPY) && d->m->parameters[PARAMETER_PRE_COPY] &&
-           d->was_running;
+           d->was_running && d->m->run.applied == VMIG_RUN_STATE_RUNNING;
 }
 
 bool participant_device_begins_again(const void *opaque)
@@ -197,7 +199,8 @@ static int device_prepare(void *opaque, struct vmig_error *err)
     rc = look_at_settings(d, err);
     if (rc < 0)
         return rc;
-    d->precopy = d->has_config = d->begins_again = false;
+    d->precopy = d->begins_again = false;
+    d->has_config &= d->halted;
     d->told_bytes = 0;
     d->was_running = state == VMIG_STATE_RUNNING;
     if (state == VMIG_STATE_RUNNING || state == VMIG_STATE_STOP)
@@ -313,7 +316,7 @@ static int read_chunk(struct device_participant *d, void *buf, struct vmig_error
 static int pump(struct device_participant *d, struct vmig_writer *writer, uint64_t limit_bytes,
                 struct vmig_error *err)
 {
-    for (uint64_t sent = 0; sent < limit_bytes;) {
+    for (uint64_t sent = 0; sent < limit_bytes && !run_state_interrupts(d->m);) {
         int n = read_chunk(d, d->buf, err);
         if (n == -ENOMSG || n == 0)
             return 0;
@@ -348,14 +351,26 @@ static int device_iterate(void *opaque, struct vmig_writer *writer, uint64_t bud
     return announce_sent(writer->participant, err);
 }
 
+/* While the device still answers: some refuse region access once they are stopped. One that was halted
+ * before was asked then. */
+static int take_config(struct device_participant *d, struct vmig_error *err)
+{
+    bool kept = d->halted && d->has_config;
+    int rc = config_collect(d->device, &d->view, &d->fresh, kept ? NULL : err);
+    if (rc < 0 && kept)
+        return 0;
+    d->has_config = rc == 1;
+    if (rc == 1)
+        d->config = d->fresh;
+    return rc < 0 ? rc : 0;
+}
+
 static int device_quiesce(void *opaque, struct vmig_error *err)
 {
     struct device_participant *d = opaque;
-    /* while the device still answers: some refuse region access once they are stopped */
-    int rc = config_collect(d->device, &d->view, &d->config, err);
-    d->has_config = rc == 1;
+    int rc = take_config(d, err);
     if (rc < 0 || !d->was_running)
-        return rc < 0 ? rc : 0;
+        return rc;
     return go(d, STEP_QUIESCE, err);
 }
 
@@ -556,12 +571,15 @@ static int device_load_complete(void *opaque, struct vmig_error *err)
     TRACE(vfio_load_state, vmig_device_id(d->device), d->has_config, rc);
     if (rc == 0 && d->has_config)
         rc = config_apply(d->device, &d->view, &d->config, &d->local, err);
+    d->halted = rc == 0; /* until it starts */
     return rc;
 }
 
 static int device_start_p2p(void *opaque, struct vmig_error *err)
 {
-    return go(opaque, STEP_START_P2P, err);
+    struct device_participant *d = opaque;
+    d->halted = false;
+    return go(d, STEP_START_P2P, err);
 }
 
 static int device_start(void *opaque, struct vmig_error *err)
@@ -580,6 +598,63 @@ static int device_load_abort(void *opaque, struct vmig_error *err)
     if (vmig_device_health(d->device) == VMIG_HEALTH_RESET)
         return 0;
     return vmig_device_reset(d->device, err);
+}
+
+/* ---- stop and cont ---- */
+
+void participant_device_ends(void *opaque, bool running)
+{
+    ((struct device_participant *)opaque)->was_running = running;
+}
+
+/* Its state; -EOPNOTSUPP, without an error, where it has none. */
+static int know_state(struct device_participant *d, enum vmig_state *ret, struct vmig_error *err)
+{
+    int rc = vmig_device_migration_info(d->device, &d->info, NULL);
+    if (rc < 0 || !(d->info.flags & VMIG_MIGRATION_STOP_COPY))
+        return -EOPNOTSUPP;
+    find_self(d);
+    return vmig_device_get_state(d->device, ret, err);
+}
+
+int participant_device_halt_p2p(void *opaque, struct vmig_error *err)
+{
+    struct device_participant *d = opaque;
+    enum vmig_state state;
+    int rc = know_state(d, &state, err);
+    d->was_running = rc == 0 && state == VMIG_STATE_RUNNING;
+    if (rc < 0 || !d->was_running)
+        return rc == -EOPNOTSUPP ? 0 : rc;
+    take_config(d, NULL); /* the migration that needs it asks again */
+    return go(d, STEP_HALT_P2P, err);
+}
+
+int participant_device_halt(void *opaque, struct vmig_error *err)
+{
+    struct device_participant *d = opaque;
+    int rc = d->was_running ? go(d, STEP_HALT, err) : 0;
+    d->halted |= rc == 0 && d->was_running;
+    return rc;
+}
+
+static int cont(struct device_participant *d, enum step step, struct vmig_error *err)
+{
+    enum vmig_state state;
+    int rc = know_state(d, &state, err);
+    if (rc < 0)
+        return rc == -EOPNOTSUPP ? 0 : rc;
+    d->halted = false;
+    return state == VMIG_STATE_RUNNING ? 0 : go(d, step, err);
+}
+
+int participant_device_cont_p2p(void *opaque, struct vmig_error *err)
+{
+    return cont(opaque, STEP_CONT_P2P, err);
+}
+
+int participant_device_cont(void *opaque, struct vmig_error *err)
+{
+    return cont(opaque, STEP_CONT, err);
 }
 
 /* ---- both ---- */

@@ -25,6 +25,14 @@ bool participant_device_begins_again(const void *opaque);
 /* Source: why its size is not known, when it is not. */
 const char *participant_device_why_unknown(const void *opaque);
 uint64_t participant_device_flags(const void *opaque);
+/* Source, between steps: where it goes back to when the migration fails, or after a snapshot. */
+void participant_device_ends(void *opaque, bool running);
+/* Its own steps of stop and cont, with or without a migration. One that cannot migrate has no states,
+ * so it is left as it is. */
+int participant_device_halt_p2p(void *opaque, struct vmig_error *err);
+int participant_device_halt(void *opaque, struct vmig_error *err);
+int participant_device_cont_p2p(void *opaque, struct vmig_error *err);
+int participant_device_cont(void *opaque, struct vmig_error *err);
 
 /* Source, once the workload stands still: the device's config space; NULL when it has none. */
 const struct vmig_pci_state *participant_device_config(const void *opaque);

@@ -277,13 +277,16 @@ static int add_extent(struct ram_participant *r, struct participant *p,
     return 0;
 }
 
-static int send_dirty(struct ram_participant *r, struct participant *p, struct vmig_error *err)
+/* @all: also when somebody wants the VM stopped; the rest stays dirty otherwise. */
+static int send_dirty(struct ram_participant *r, struct participant *p, bool all,
+                      struct vmig_error *err)
 {
     struct ram_cursor cursor = { 0 };
     struct ram_extent extent;
     uint64_t unasked = 0; /* a batch of zeros can be a GiB that was read */
     int rc = 0;
-    while (rc == 0 && ram_next_extent(r->m->ram, &cursor, WIRE_RAM_BYTES_MAX, &extent)) {
+    while (rc == 0 && (all || !run_state_interrupts(r->m)) &&
+           ram_next_extent(r->m->ram, &cursor, WIRE_RAM_BYTES_MAX, &extent)) {
         unasked += extent.length_bytes;
         if (unasked >= UNASKED_BYTES) {
             rc = ram_may_go_on(r->m->ram, err);
@@ -305,7 +308,7 @@ static int ram_iterate(void *opaque, struct vmig_writer *writer, uint64_t budget
     struct ram_participant *r = opaque;
     (void)budget_bytes;
     take_suspects(r);
-    int rc = send_dirty(r, writer->participant, err);
+    int rc = send_dirty(r, writer->participant, false, err);
     r->first_round = false;
     return rc;
 }
@@ -320,7 +323,7 @@ static int ram_complete(void *opaque, struct vmig_writer *writer, struct vmig_er
         rc = ram_mark_populated(r->m->ram, err);
     uint64_t before = atomic_load(&r->m->counters.dirty_pages);
     if (rc == 0)
-        rc = send_dirty(r, writer->participant, err);
+        rc = send_dirty(r, writer->participant, true, err);
     TRACE(ram_save_complete, atomic_load(&r->m->counters.dirty_pages) - before, rc);
     return rc;
 }

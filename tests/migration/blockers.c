@@ -664,9 +664,8 @@ static void a_snapshot_is_exempt(void **state)
     implementing(&b, 0);
     add(&b, 0, VMIG_AUTO, false);
     snprintf(address, sizeof(address), "file:%s/snapshot", b.w.directory);
-    x(vmig_migration_set(b.m, "snapshot", 1, &err));
     x(vmig_migration_set(b.m, "downtime-limit", 100000, &err));
-    x(vmig_migration_send(b.m, address, &err));
+    x(vmig_migration_snapshot(b.m, address, &err));
     bench_close(&b);
 }
 

@@ -103,10 +103,7 @@ static uint8_t *record(struct world *w, size_t *ret_length)
     char path[100], address[110];
     snprintf(path, sizeof(path), "%s/file", w->directory);
     snprintf(address, sizeof(address), "file:%s", path);
-    party_set(w->source, "snapshot", 1);
-    party_start(w->source, true, address);
-    party_join(w->source);
-    assert_int_equal(w->source->rc, 0);
+    x(vmig_migration_snapshot(w->source->m, address, &err));
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     off_t size = lseek(fd, 0, SEEK_END);
     uint8_t *buf = malloc((size_t)size);

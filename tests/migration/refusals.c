@@ -43,7 +43,6 @@ static void parameter_out_of_range_is_refused_with_the_range(void **state)
         { "pre-copy", 0, 1 },
         { "transition-timeout", 1, 3600000 },
         { "tracker", 0, 3 },
-        { "snapshot", 0, 1 },
         { "all-dirty", 0, 1 },
     };
     (void)state;
