@@ -47,7 +47,7 @@ enum vmig_event_kind {
     VMIG_EVENT_WAITING,   /* a device takes long, or something holds up a cancel; text names it and
                              what it was asked for */
     VMIG_EVENT_LISTENING, /* target: ready for the source; text is the address with the real port */
-    VMIG_EVENT_WARNING,
+    VMIG_EVENT_WARNING,   /* something that should be known; text, and code */
     VMIG_EVENT_STATE_LOST, /* a device was reset or is lost, text says which: its state is gone. At
                             * the source the workload stands still from here on */
     VMIG_EVENT_QUIESCE_NOTICE, /* as the host's quiesce_notice(); lead_ms */
@@ -206,6 +206,8 @@ int vmig_migration_set_history(struct vmig_migration *migration, const char *pat
  * it has to be closed then.
  * 0: completed (the source has given up and the target runs; on a one-way address: everything is
  * written and durable).
+ * -EOPNOTSUPP at VMIG_STAGE_PREPARE: blocked (vfio-migrate/settings.h); nothing was tried, no event
+ * was sent, and the status is what it was.
  * -ECANCELED: cancelled. -EUCLEAN: the hand-over hangs, see vmig_migration_resolve().
  * Else failed: the source's devices are RUNNING and the workload was started again, unless the
  * reason is "device-state-lost" or "workload-stopped"; then the workload stands still, also where
