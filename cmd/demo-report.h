@@ -5,7 +5,7 @@
 
 #include "cmd/cmd.h"
 
-/* @result: endpoint_statistics() with "verified" and "verification". */
+/* @result: statistics_json() with "verified" and "verification". */
 void demo_report(json_t *result, bool json, bool quiet);
 
 /* What a verification found wrong, in words. Returns @buf. */

@@ -22,6 +22,7 @@
 #include "cmd/state.h"
 #include "cmd/trace-argument.h"
 #include "lib/channel/channel.h"
+#include "lib/migration/statistics-json.h"
 
 /* ---- options ---- */
 
@@ -689,56 +690,13 @@ enum cmd_exit endpoint_fail(struct endpoint *e, const struct vmig_error *err)
     return (enum cmd_exit)cmd_fail(e->name, e->json, code, err);
 }
 
-static json_t *pause_json(const struct vmig_pause *p)
-{
-    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I}", "workload_stop_ms",
-                     p->workload_stop_ms, "quiesce_ms", p->quiesce_ms, "stop_ms", p->stop_ms,
-                     "data_ms", p->data_ms, "load_ms", p->load_ms, "handover_ms", p->handover_ms,
-                     "start_ms", p->start_ms, "workload_start_ms", p->workload_start_ms, "doubt_ms",
-                     p->doubt_ms, "data_bytes", (json_int_t)p->data_bytes);
-}
-
-/* NULL: nothing had to be tracked. */
-static const char *tracking_name(enum vmig_dirty_tracking how)
-{
-    return how == VMIG_DIRTY_AUTO ? NULL : vmig_dirty_tracking_name(how);
-}
-
-json_t *endpoint_statistics(const struct vmig_statistics *s)
-{
-    json_t *devices = json_array(), *stages = json_object();
-    for (unsigned i = 0; i < s->num_devices; i++) {
-        const struct vmig_device_statistics *d = &s->devices[i];
-        json_array_append_new(
-            devices, json_pack("{s:s, s:s?, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f}", "id", d->id,
-                               "dirty_tracking", tracking_name(s->dirty_tracking[i]),
-                               "precopy_bytes", (json_int_t)d->precopy_bytes, "stop_copy_bytes",
-                               (json_int_t)d->stop_copy_bytes, "setup_ms", d->setup_ms,
-                               "quiesce_ms", d->quiesce_ms, "stop_ms", d->stop_ms, "complete_ms",
-                               d->complete_ms, "load_ms", d->load_ms, "resume_ms", d->resume_ms));
-    }
-    for (unsigned i = VMIG_STAGE_PREPARE; i < VMIG_STAGE_COUNT; i++)
-        json_object_set_new(
-            stages, vmig_stage_name((enum vmig_stage)i),
-            json_pack("{s:f, s:I}", "ms", s->stage_ms[i], "bytes", (json_int_t)s->stage_bytes[i]));
-    return json_pack(
-        "{s:s, s:f, s:f, s:f, s:f, s:{s:I, s:i, s:I, s:I, s:I}, s:o, s:o, s:{s:o, s:o}}", "status",
-        vmig_status_name(s->status), "total_ms", s->total_ms, "downtime_ms", s->downtime_ms,
-        "predicted_downtime_ms", s->predicted_downtime_ms, "bandwidth_bytes_per_s",
-        s->bandwidth_bytes_per_s, "ram", "bytes", (json_int_t)s->ram_bytes, "rounds",
-        (int)s->rounds, "sent_bytes", (json_int_t)s->ram_sent_bytes, "zero_pages",
-        (json_int_t)s->ram_zero_pages, "dirty_pages", (json_int_t)s->ram_dirty_pages, "devices",
-        devices, "stages", stages, "pause", "predicted", pause_json(&s->predicted), "measured",
-        pause_json(&s->measured));
-}
-
 void endpoint_report(struct endpoint *e)
 {
     struct vmig_statistics s = { .size = sizeof(s) };
     progress_end(e);
     vmig_migration_query(e->migration, &s);
     if (e->json) {
-        cmd_print_json(endpoint_statistics(&s));
+        cmd_print_json(statistics_json(&s));
         return;
     }
     if (e->quiet)

@@ -97,7 +97,6 @@ void endpoint_close(struct endpoint *e);
 enum cmd_exit endpoint_fail(struct endpoint *e, const struct vmig_error *err);
 /* The result of one that succeeded, for people (only when @verbose or on a terminal) or JSON. */
 void endpoint_report(struct endpoint *e);
-json_t *endpoint_statistics(const struct vmig_statistics *s);
 
 /* Wait for SIGINT, SIGTERM, or endpoint_interrupt(). */
 void endpoint_wait_signal(void);

@@ -18,6 +18,7 @@
 #include "cmd/backend-argument.h"
 #include "cmd/endpoint.h"
 #include "cmd/workload.h"
+#include "lib/migration/statistics-json.h"
 
 enum { KEY_RAM = 0x1001, KEY_SOURCE, KEY_DIRTY, KEY_DMA, KEY_DEVICE_DIRTY, KEY_SEED };
 
@@ -54,7 +55,7 @@ static void report_result(struct process *p)
 {
     struct vmig_statistics s = { .size = sizeof(s) };
     vmig_migration_query(p->migration, &s);
-    report(json_pack("{s:s, s:o}", "event", "done", "result", endpoint_statistics(&s)));
+    report(json_pack("{s:s, s:o}", "event", "done", "result", statistics_json(&s)));
 }
 
 static void on_event(void *opaque, const struct vmig_event *event)

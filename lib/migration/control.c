@@ -23,8 +23,11 @@
 #include "lib/error.h"
 #include "lib/migration/control.h"
 #include "lib/migration/migration.h"
+#include "lib/migration/statistics-json.h"
 
-#define LINE_BYTES_MAX 4096
+#define REQUEST_BYTES_MAX 4096
+/* With the statistics of 64 devices. */
+#define ANSWER_BYTES_MAX (128 << 10)
 #define CONNECTIONS_MAX (2 * LISTENERS_MAX)
 /* How long somebody may take to write or read one line. */
 #define PATIENCE_S 10
@@ -49,16 +52,16 @@ struct control {
 
 struct lines {
     struct channel *channel;
-    size_t length;
-    char buf[LINE_BYTES_MAX]; /* read, and not looked at yet */
+    size_t length, limit;
+    char buf[ANSWER_BYTES_MAX]; /* read, and not looked at yet */
 };
 
 /* The next one; NULL at the end, or when it is too long or no JSON. */
 static json_t *read_line(struct lines *l)
 {
     char *end;
-    while (!(end = memchr(l->buf, '\n', l->length)) && l->length < sizeof(l->buf)) {
-        ssize_t n = channel_read(l->channel, l->buf + l->length, sizeof(l->buf) - l->length);
+    while (!(end = memchr(l->buf, '\n', l->length)) && l->length < l->limit) {
+        ssize_t n = channel_read(l->channel, l->buf + l->length, l->limit - l->length);
         if (n <= 0)
             return NULL;
         l->length += (size_t)n;
@@ -104,14 +107,16 @@ static json_t *on_status(struct vmig_migration *m, json_t *arguments, struct vmi
     char identity[33], waiting[256];
     (void)arguments;
     (void)err;
+    struct vmig_statistics s = { .size = sizeof(s) };
+    vmig_migration_query(m, &s);
     identity_text(m, identity);
     cancel_describe(m, waiting, sizeof(waiting));
     bool cancelling = cancel_is_under_way(m);
     LOCK_SCOPE(&m->lock);
     enum vmig_status status = cancelling ? VMIG_STATUS_CANCELLING : m->statistics.status;
-    return json_pack("{s:s, s:s, s:s, s:b, s:s}", "status", vmig_status_name(status), "side",
+    return json_pack("{s:s, s:s, s:s, s:b, s:s, s:o}", "status", vmig_status_name(status), "side",
                      sides[m->side], "migration", identity, "unresolved", (int)m->unresolved,
-                     "waiting", waiting);
+                     "waiting", waiting, "statistics", statistics_json(&s));
 }
 
 static json_t *on_cancel(struct vmig_migration *m, json_t *arguments, struct vmig_error *err)
@@ -211,7 +216,7 @@ static void *connection_main(void *opaque)
 {
     struct connection *c = opaque;
     struct vmig_error err = { 0 };
-    struct lines lines = { .channel = c->channel };
+    struct lines lines = { .channel = c->channel, .limit = REQUEST_BYTES_MAX };
     struct listener *listener = NULL;
     json_t *request = read_line(&lines);
     json_t *result = dispatch(c->control->m, request, &listener, &err);
@@ -423,7 +428,7 @@ static json_t *call(const char *path, json_t *take_request, int patience_s, stru
     struct channel *c = say(path, take_request, patience_s, err);
     if (!c)
         return NULL;
-    struct lines lines = { .channel = c };
+    struct lines lines = { .channel = c, .limit = ANSWER_BYTES_MAX };
     json_t *answer = read_line(&lines);
     channel_free(c);
     return result_of(path, answer, err);
@@ -456,7 +461,7 @@ int control_listen(const char *path, control_heard *heard, void *opaque, struct 
     struct channel *c = say(path, json_pack("{s:s}", "execute", "events"), 0, err);
     if (!c)
         return err->code;
-    struct lines lines = { .channel = c };
+    struct lines lines = { .channel = c, .limit = ANSWER_BYTES_MAX };
     json_t *status = result_of(path, read_line(&lines), err);
     int rc = status ? 0 : err->code;
     if (status) {

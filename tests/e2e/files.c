@@ -258,6 +258,46 @@ static void save_that_fails_leaves_no_file(void **state)
     expect_state("source", "RUNNING");
 }
 
+/* ---- trace points ---- */
+
+/* What is asked for and nothing else, on standard error, whatever is printed besides. */
+static void trace_lines_go_to_standard_error(void **state)
+{
+    (void)state;
+    struct result r = run("save", from, "--to", file, "--json", "--trace",
+                          "vfio_migration_set_state", "--trace", "migrate_set_*");
+    assert_int_equal(r.exit_code, 0);
+    assert_non_null(strstr(r.err, "Z migrate_set_state side=source new_state=setup\n"));
+    assert_non_null(strstr(r.err, "Z migrate_set_state side=source new_state=completed\n"));
+    const char *stop = strstr(r.err, "vfio_migration_set_state name=");
+    assert_non_null(stop);
+    assert_non_null(strstr(stop, "state=STOP_COPY\n"));
+    assert_non_null(strstr(stop, "state=RUNNING\n"));
+    assert_null(strstr(r.err, "migration_stage"));
+    assert_null(strstr(r.out, "vfio_migration_set_state"));
+    json_t *report = json_loads(r.out, 0, NULL);
+    assert_non_null(report);
+    json_decref(report);
+}
+
+static void trace_pattern_that_matches_nothing_is_a_usage_error(void **state)
+{
+    (void)state;
+    expect(run("save", from, "--to", file, "--trace", "vfio_migration_set_stat"), 2,
+           "vfio_migration_set_state");
+    expect(run("probe", from, "--trace", "nonsense"), 2, "no trace point matches 'nonsense'");
+    expect(run("trace"), 2, "list is expected");
+    assert_int_equal(access(file, F_OK), -1);
+}
+
+static void trace_points_can_be_listed(void **state)
+{
+    (void)state;
+    expect(run("trace", "list"), 0, "vfio_migration_set_state(str name, str state)");
+    expect(run("send", "--trace", "help"), 0, "vfio_migration_set_state(str name, str state)");
+    expect(run("trace", "list", "--json"), 0, "\"provider\": \"vfio_migrate\"");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, finish)
 
 int main(void)
@@ -273,6 +313,9 @@ int main(void)
         TEST(state_of_another_kind_of_device_is_refused_with_both),
         TEST(file_that_is_no_stream_is_refused),
         TEST(save_that_fails_leaves_no_file),
+        TEST(trace_lines_go_to_standard_error),
+        TEST(trace_pattern_that_matches_nothing_is_a_usage_error),
+        TEST(trace_points_can_be_listed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,9 +5,12 @@
  * it ended one way or another.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/migration/control.h"
+#include "lib/migration/statistics-json.h"
 #include "tests/migration/world.h"
 
 static struct vmig_statistics ask(struct party *side)
@@ -215,6 +218,74 @@ static void devices_and_predictions_are_there_while_it_runs(void **state)
     world_close(&w);
 }
 
+static json_t *status_in_pause;
+
+static void ask_outside(struct party *side, enum vmig_stage stage)
+{
+    if (stage == VMIG_STAGE_COMPLETE)
+        status_in_pause =
+            control_call(side->m->control_path, json_pack("{s:s}", "execute", "status"), NULL);
+}
+
+static json_int_t sum_of_devices(json_t *statistics)
+{
+    json_t *devices = json_object_get(statistics, "devices"), *d;
+    json_int_t sum = 0;
+    size_t i;
+    json_array_foreach(devices, i, d) sum +=
+        json_integer_value(json_object_get(d, "precopy_bytes")) +
+        json_integer_value(json_object_get(d, "stop_copy_bytes"));
+    return sum;
+}
+
+/* With as many devices as the line that is read has to have room for. */
+static void the_control_socket_tells_them_while_it_runs(void **state)
+{
+    (void)state;
+    struct world w;
+    world_open(&w, &(struct world_plan) { .devices = WORLD_DEVICES_MAX, .control = true });
+    w.source->on_stage = ask_outside;
+    world_move(&w);
+    world_moved(&w);
+    assert_non_null(status_in_pause);
+    json_t *s = json_object_get(status_in_pause, "statistics");
+    assert_int_equal(json_array_size(json_object_get(s, "devices")), WORLD_DEVICES_MAX);
+    assert_true(sum_of_devices(s) > 0);
+    assert_int_equal(sum_of_devices(s), json_integer_value(json_object_get(s, "vfio_bytes")));
+    assert_int_equal(json_integer_value(json_object_get(s, "precopy_bytes")) +
+                         json_integer_value(json_object_get(s, "downtime_bytes")),
+                     json_integer_value(json_object_get(s, "transferred_bytes")));
+    assert_true(json_is_null(json_object_get(s, "error")));
+    json_decref(status_in_pause);
+    world_close(&w);
+}
+
+/* The answer of the longest line there can be fits into what its reader takes. */
+static void the_longest_report_fits_into_a_line(void **state)
+{
+    (void)state;
+    static struct vmig_statistics s;
+    s.num_devices = VMIG_DEVICES_MAX;
+    s.error.code = -EIO;
+    memset(s.error.text, '\\', sizeof(s.error.text) - 1);
+    for (unsigned i = 0; i < VMIG_DEVICES_MAX; i++) {
+        struct vmig_device_statistics *d = &s.devices[i];
+        memset(d->id, '\n', sizeof(d->id) - 1);
+        d->precopy_bytes = d->stop_copy_bytes = s.progress[i].remaining_bytes = INT64_MAX;
+        d->setup_ms = d->quiesce_ms = d->stop_ms = d->complete_ms = d->load_ms = d->resume_ms =
+            s.progress[i].iterate_ms = s.progress[i].loading_ms = s.progress[i].cleanup_ms =
+                1.0 / 3 * 1e-9;
+        s.progress[i].step = "load-complete";
+        s.progress[i].state = VMIG_STATE_PRE_COPY_P2P;
+    }
+    json_t *json = statistics_json(&s);
+    char *text = json_dumps(json, JSON_COMPACT);
+    assert_non_null(text);
+    assert_in_range(strlen(text), 1, (128 << 10) - 1024);
+    free(text);
+    json_decref(json);
+}
+
 /* ---- moves that end otherwise ---- */
 
 static void cancel_in_rounds(struct party *side, enum vmig_stage stage)
@@ -306,6 +377,8 @@ int main(void)
         cmocka_unit_test(parts_add_up_on_the_way_through_a_file),
         cmocka_unit_test(parts_add_up_without_memory),
         cmocka_unit_test(devices_and_predictions_are_there_while_it_runs),
+        cmocka_unit_test(the_control_socket_tells_them_while_it_runs),
+        cmocka_unit_test(the_longest_report_fits_into_a_line),
         cmocka_unit_test(a_cancelled_move_has_its_reason_and_adds_up),
         cmocka_unit_test(a_failed_move_has_its_error_and_adds_up_and_the_next_starts_anew),
         cmocka_unit_test(a_caller_of_an_older_release_gets_what_it_has_room_for),
