@@ -151,18 +151,25 @@ static void say_neighbours(const struct vmig_migration *m, const struct particip
     snprintf(b->hint, sizeof(b->hint), "move it alone, or detach it first");
 }
 
+static const char *why_not_iommu(const struct participant *p)
+{
+    if (p->device->iommu_log.kind != VMIG_IOMMU_LOG_TRUE)
+        return p->device->iommu_log.why;
+    return p->tracking.wanted == VMIG_DIRTY_DEVICE ? "dirty tracking is set to the device's own log"
+                                                   : "a mapping is larger than it can report";
+}
+
 static void say_viommu(const struct vmig_migration *m, const struct participant *p,
                        struct vmig_blocker *b)
 {
     (void)m;
     snprintf(b->text, sizeof(b->text),
              "a vIOMMU stands in front of the device, so what it logs tells nothing, and its IOMMU "
-             "cannot tell (%.200s)",
-             p->device->iommu_log.why);
+             "does not tell (%.200s)",
+             why_not_iommu(p));
     snprintf(
         b->hint, sizeof(b->hint),
-        "take the vIOMMU away, or use a host whose IOMMU knows what was written; or all-dirty, "
-        "or dirty tracking none for this device, sends all memory again in the pause");
+        "take the vIOMMU away, or have an IOMMU that knows what was written; or " TRACKING_REMEDY);
 }
 
 static void say_size(const struct vmig_migration *m, const struct participant *p,

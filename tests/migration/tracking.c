@@ -221,6 +221,14 @@ static void a_mapping_that_its_IOMMU_cannot_report_is_named_with_both_sizes(void
     w.source->devices[0].device->iommu_log.max_mapping_bytes--;
     w.source->devices[0].device->migration.has_dma_logging = true;
     assert_int_equal(vmig_migration_blockers(w.source->m, NULL, 0), 0);
+    settle(&w, VMIG_AUTO, true);
+    struct vmig_blocker both[2];
+    assert_int_equal(vmig_migration_blockers(w.source->m, both, 2), 2);
+    assert_string_equal(both[0].code, "vfio-bitmap-too-large");
+    assert_non_null(strstr(both[1].text, "a mapping is larger than it can report"));
+    set(&w, NULL, VMIG_DIRTY_DEVICE);
+    assert_int_equal(vmig_migration_blockers(w.source->m, both, 2), 1);
+    assert_non_null(strstr(both[0].text, "set to the device's own log"));
     world_close(&w);
 }
 

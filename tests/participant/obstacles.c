@@ -203,6 +203,9 @@ static void too_large(const struct found *c_)
 {
     const struct obstacle_facts *f = &c_->f;
     unsigned all = c_->o.blockers | c_->o.warnings;
+    if (f->supported && f->memory && !f->all_dirty && f->wanted == VMIG_DIRTY_AUTO &&
+        f->iommu_log && f->too_large)
+        must(HAS(all, BITMAP) == (!f->device_log || f->viommu), "where only the IOMMU can tell");
     if (!HAS(all, BITMAP))
         return;
     must(f->too_large && f->iommu_log && f->wanted != VMIG_DIRTY_DEVICE, "of the IOMMU's alone");
