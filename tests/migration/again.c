@@ -174,7 +174,8 @@ static int (*worlds_stop)(void *opaque, struct vmig_error *err);
 
 static int stop_unless_refused(void *opaque, struct vmig_error *err)
 {
-    return host_refuses ? -EIO : worlds_stop(opaque, err);
+    int rc = worlds_stop(opaque, err); /* in any case: start() follows */
+    return host_refuses ? -EIO : rc;
 }
 
 static enum vmig_stage cancel_in;
