@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lib/migration/status.h"
+#include "tests/migration/relay.h"
 #include "tests/migration/world.h"
 
 /* ---- the table ---- */
@@ -359,6 +360,38 @@ static void handle_is_used_again_with_another_kind_of_link(void **state)
     world_close(&w);
 }
 
+static void settle(struct party *side, enum vmig_resolution how, enum vmig_status wanted)
+{
+    assert_int_equal(side->status, VMIG_STATUS_UNRESOLVED);
+    x(vmig_migration_resolve(side->m, how, true, &err));
+    assert_int_equal(side->status, wanted);
+}
+
+static void handle_is_used_again_after_a_hand_over_that_was_settled(void **state)
+{
+    (void)state;
+    for (unsigned at_target = 0; at_target < 2; at_target++) {
+        struct world w;
+        world_open(&w, &(struct world_plan) { .devices = 1, .relay = true });
+        w.relay = relay_new(&(struct relay_plan) { .inside_go = true });
+        world_move(&w);
+        /* as docs/handover.pml has it: who lets go first, then who runs */
+        if (at_target) {
+            settle(w.source, VMIG_RESOLVE_DISCARD, VMIG_STATUS_COMPLETED);
+            settle(w.target, VMIG_RESOLVE_RUN, VMIG_STATUS_COMPLETED);
+            world_turn_round(&w);
+        } else {
+            settle(w.target, VMIG_RESOLVE_DISCARD, VMIG_STATUS_FAILED);
+            settle(w.source, VMIG_RESOLVE_RUN, VMIG_STATUS_FAILED);
+        }
+        relay_free(w.relay);
+        w.relay = relay_new(&(struct relay_plan) { .after = UINT64_MAX });
+        world_move(&w);
+        world_moved(&w);
+        world_close(&w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -371,6 +404,7 @@ int main(void)
         cmocka_unit_test(participant_without_room_for_notify_is_taken),
         cmocka_unit_test(handle_is_used_again_after_every_end),
         cmocka_unit_test(handle_is_used_again_with_another_kind_of_link),
+        cmocka_unit_test(handle_is_used_again_after_a_hand_over_that_was_settled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

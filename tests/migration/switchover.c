@@ -73,6 +73,24 @@ static void waiting_counts_as_pause_but_is_not_predicted(void **state)
     world_close(&w);
 }
 
+static void go_on_at_once(struct party *side, const struct vmig_event *event)
+{
+    if (event->kind == VMIG_EVENT_STATUS && event->status == VMIG_STATUS_PRE_SWITCHOVER)
+        x(vmig_migration_continue(side->m, event->status, &err));
+}
+
+static void host_may_continue_from_within_the_event(void **state)
+{
+    (void)state;
+    struct world w;
+    world_open(&w, &(struct world_plan) { .devices = 1 });
+    party_switch(w.source, "pause-before-switchover", true);
+    w.source->on_event = go_on_at_once;
+    world_move(&w);
+    world_moved(&w);
+    world_close(&w);
+}
+
 static void cancel_is_heeded_in_pre_switchover(void **state)
 {
     (void)state;
@@ -156,6 +174,7 @@ int main(void)
         cmocka_unit_test(workload_and_devices_stand_still_until_it_goes_on),
         cmocka_unit_test(continuing_at_another_time_names_both_states),
         cmocka_unit_test(waiting_counts_as_pause_but_is_not_predicted),
+        cmocka_unit_test(host_may_continue_from_within_the_event),
         cmocka_unit_test(cancel_is_heeded_in_pre_switchover),
         cmocka_unit_test(target_that_goes_away_ends_the_wait),
         cmocka_unit_test(file_is_not_finished_before_somebody_continues),
