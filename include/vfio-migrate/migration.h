@@ -8,11 +8,11 @@
  *   vmig_migration_send(m, "tcp:host:4444", &err);      the source, or
  *   vmig_migration_receive(m, "tcp:0:4444", &err);      the target
  *
- * Threads: send and receive block their caller; cancel, resolve, query, stop and cont may be called
- * from any thread meanwhile. Host callbacks are called on the thread that called send, receive,
- * resolve, stop, cont or snapshot, with no lock held. A handle lives as long as the VM: it is used for
- * one migration at a time, and again after each, however it ended: a target sends what it received, a
- * source receives it back.
+ * Threads: send and receive block their caller; cancel, continue, resolve, query, stop, cont,
+ * parameters and capabilities may be called from any thread meanwhile. Host callbacks are called on
+ * the thread that called send, receive, resolve, stop, cont or snapshot, with no lock held. A handle
+ * lives as long as the VM: it is used for one migration at a time, and again after each, however it
+ * ended: a target sends what it received, a source receives it back.
  */
 #ifndef VFIO_MIGRATE_MIGRATION_H
 #define VFIO_MIGRATE_MIGRATION_H
