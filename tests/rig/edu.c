@@ -259,6 +259,29 @@ static void a_device_without_migration_says_why_and_refuses_every_state(void **s
     assert_int_equal(vmig_device_health(f->device), VMIG_HEALTH_OK);
 }
 
+static void a_device_without_migration_is_accepted_with_a_blocker_unless_it_must_move(void **state)
+{
+    struct fixture *f = *state;
+    struct vmig_device_settings on = { .size = sizeof(on), .enable_migration = VMIG_ON };
+    struct vmig_blocker b;
+    struct vmig_error err = { 0 };
+    struct vmig_migration *m = vmig_migration_new(NULL, NULL);
+    assert_non_null(m);
+    assert_int_equal(vmig_migration_add_device_with(m, f->device, &on, &err), -EOPNOTSUPP);
+    assert_string_equal(err.reason, "vfio-no-kernel-support");
+    assert_int_equal(vmig_migration_blockers(m, NULL, 0), 0);
+    assert_int_equal(vmig_migration_add_device(m, f->device, NULL), 0);
+    assert_int_equal(vmig_migration_blockers(m, &b, 1), 1);
+    assert_string_equal(b.code, "vfio-no-kernel-support");
+    assert_string_equal(b.device, vmig_device_id(f->device));
+    assert_true(b.receive_too);
+    assert_int_equal(vmig_migration_send(m, "file:/nowhere/at/all", NULL), -EOPNOTSUPP);
+    assert_int_equal(vmig_migration_receive(m, "file:/nowhere/at/all", NULL), -EOPNOTSUPP);
+    assert_int_equal(vmig_migration_remove_device(m, f->device, NULL), 0);
+    assert_int_equal(vmig_migration_blockers(m, NULL, 0), 0);
+    vmig_migration_free(m);
+}
+
 int main(void)
 {
 #define TEST(test)                                                                                 \
@@ -276,6 +299,7 @@ int main(void)
         TEST(edu_has_no_MSIX),
         TEST(with_no_mmap_regions_are_only_read_and_written),
         TEST(a_device_without_migration_says_why_and_refuses_every_state),
+        TEST(a_device_without_migration_is_accepted_with_a_blocker_unless_it_must_move),
     };
     return cmocka_run_group_tests_name("edu", tests, NULL, NULL);
 }
