@@ -245,8 +245,9 @@ struct vmig_migration {
     struct ramfb_device ramfb;                    /* where vmstates has one */
     _Atomic uint64_t parameters[PARAMETER_COUNT]; /* those that are live change under way */
     bool host_does[CAPABILITY_COUNT];
-    bool capabilities[CAPABILITY_COUNT]; /* written with the lock held, while nothing runs; so are */
-    bool has_uuid;                       /* of the virtual machine */
+    bool
+        capabilities[CAPABILITY_COUNT]; /* written with the lock held, while nothing runs; so are */
+    bool has_uuid;                      /* of the virtual machine */
     uint8_t uuid[16];
     char *control_path;
     struct control *control;
@@ -298,7 +299,7 @@ struct vmig_migration {
     } watch;
     uint8_t identity[16]; /* of this migration; the engine's, written with the lock held */
     char *peer_control;   /* JSON text of where the other side's control socket is, or NULL */
-    bool one_way; /* nothing comes back: of this kind, or without a return path */
+    bool one_way;         /* nothing comes back: of this kind, or without a return path */
     /* of this run: the source's parameters, which HELLO tells the target */
     unsigned lanes_wanted;
     bool switchover_ack, ram_digest;

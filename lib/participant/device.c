@@ -622,8 +622,7 @@ int participant_device_halt_p2p(void *opaque, struct vmig_error *err)
     struct device_participant *d = opaque;
     enum vmig_state state;
     int rc = know_state(d, &state, err);
-    d->was_running =
-        rc == 0 && (state == VMIG_STATE_RUNNING || state == VMIG_STATE_RUNNING_P2P);
+    d->was_running = rc == 0 && (state == VMIG_STATE_RUNNING || state == VMIG_STATE_RUNNING_P2P);
     if (rc < 0 || !d->was_running)
         return rc == -EOPNOTSUPP ? 0 : rc;
     take_config(d, NULL); /* the migration that needs it asks again */
