@@ -702,7 +702,7 @@ void endpoint_report(struct endpoint *e)
     if (e->quiet)
         return;
     uint64_t bytes = 0;
-    char size[32], total[32], pause[32], predicted[32];
+    char size[32], total[32], pause[32], waited[32], predicted[32];
     for (unsigned i = 0; i < s.num_devices; i++)
         bytes += s.devices[i].precopy_bytes + s.devices[i].stop_copy_bytes;
     cmd_format_size(bytes + s.ram_sent_bytes, size, sizeof(size));
@@ -711,6 +711,9 @@ void endpoint_report(struct endpoint *e)
            s.num_devices == 1 ? "" : "s", size, total);
     if (s.downtime_ms > 0)
         printf("; pause %s", cmd_format_duration(s.downtime_ms, pause, sizeof(pause)));
+    if (s.pre_switchover_ms > 0)
+        printf(" (%s of it in pre-switchover)",
+               cmd_format_duration(s.pre_switchover_ms, waited, sizeof(waited)));
     if (s.downtime_ms > 0 &&
         s.bandwidth_bytes_per_s > 0) /* else nothing was measured to predict from */
         printf(", predicted %s",

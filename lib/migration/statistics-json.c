@@ -81,14 +81,14 @@ json_t *statistics_json(const struct vmig_statistics *s)
                   "bandwidth_bytes_per_s", s->bandwidth_bytes_per_s, "ram", ram_json(s), "devices",
                   devices_json(s), "stages", stages_json(s), "pause", "predicted",
                   pause_json(&s->predicted), "measured", pause_json(&s->measured));
-    json_t *more =
-        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:o}", "transferred_bytes",
-                  (json_int_t)s->transferred_bytes, "precopy_bytes", (json_int_t)s->precopy_bytes,
-                  "downtime_bytes", (json_int_t)s->downtime_bytes, "data_channel_bytes",
-                  (json_int_t)s->data_channel_bytes, "vfio_bytes", (json_int_t)s->vfio_bytes,
-                  "remaining_bytes", (json_int_t)s->remaining_bytes, "mbps", s->mbps, "pages_per_s",
-                  s->pages_per_s, "setup_ms", s->setup_ms, "expected_downtime_ms",
-                  s->expected_downtime_ms, "error", error_json(&s->error));
+    json_t *more = json_pack(
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:o}", "transferred_bytes",
+        (json_int_t)s->transferred_bytes, "precopy_bytes", (json_int_t)s->precopy_bytes,
+        "downtime_bytes", (json_int_t)s->downtime_bytes, "data_channel_bytes",
+        (json_int_t)s->data_channel_bytes, "vfio_bytes", (json_int_t)s->vfio_bytes,
+        "remaining_bytes", (json_int_t)s->remaining_bytes, "mbps", s->mbps, "pages_per_s",
+        s->pages_per_s, "setup_ms", s->setup_ms, "expected_downtime_ms", s->expected_downtime_ms,
+        "pre_switchover_ms", s->pre_switchover_ms, "error", error_json(&s->error));
     if (json && more)
         json_object_update(json, more);
     json_decref(more);

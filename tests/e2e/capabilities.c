@@ -69,11 +69,16 @@ static void waiting_send_is_continued_from_outside(void **state)
     struct process receive = receiver(UUID);
     struct process send =
         start("send", "--device", from, "--control", at("source.control"), "--uuid", UUID,
-              "--pause-before-switchover", "--downtime-limit", "100s", address);
+              "--pause-before-switchover", "--downtime-limit", "100s", "--json", address);
     await_status("source.control", "pre-switchover");
     expect(run("resolve", at("source.control"), "status"), 0, "somebody to continue");
     expect(run("resolve", at("target.control"), "continue"), 1, "the migration is in \"active\"");
     expect(run("resolve", at("source.control"), "continue"), 0, "going on");
+    json_t *report = json_loadf(send.from, JSON_DISABLE_EOF_CHECK, NULL);
+    double waited = json_number_value(json_object_get(report, "pre_switchover_ms"));
+    assert_true(waited > 0);
+    assert_true(waited <= json_number_value(json_object_get(report, "downtime_ms")));
+    json_decref(report);
     assert_int_equal(end(&send), 0);
     kill(receive.pid, SIGTERM);
     assert_int_equal(end(&receive), 0);
