@@ -17,9 +17,8 @@ struct resolve {
 
 static bool is_word(const char *text)
 {
-    static const char *const words[] = {
-        "run", "discard", "status", "events", "cancel", "continue"
-    };
+    static const char *const words[] = { "run",    "discard",  "status", "events",
+                                         "cancel", "continue", "stop",   "cont" };
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
         if (strcmp(words[i], text) == 0)
             return true;
@@ -48,7 +47,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         if (!r->what || !is_word(r->what))
             argp_error(
                 state,
-                "CONTROL and one of run, discard, status, events, cancel, continue are needed");
+                "CONTROL and one of run, discard, status, events, cancel, continue, stop, cont are "
+                "needed");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -66,8 +66,7 @@ static const struct argp_option options[] = {
 
 static json_t *request(const struct resolve *r)
 {
-    if (strcmp(r->what, "status") == 0 || strcmp(r->what, "cancel") == 0 ||
-        strcmp(r->what, "continue") == 0)
+    if (strcmp(r->what, "run") != 0 && strcmp(r->what, "discard") != 0)
         return json_pack("{s:s}", "execute", r->what);
     return json_pack("{s:s, s:{s:s, s:b}}", "execute", "resolve", "arguments", "what", r->what,
                      "other-side-gone", (int)r->gone);
@@ -82,8 +81,9 @@ static void print_result(const struct resolve *r, json_t *result)
         const char *side = json_string_value(json_object_get(result, "side"));
         bool idle = side && strcmp(side, "none") == 0;
         const char *waiting = json_string_value(json_object_get(result, "waiting"));
-        printf("%s: %s%s%s\n", idle ? "no migration runs, the last one" : side,
+        printf("%s: %s, VM %s%s%s\n", idle ? "no migration runs, the last one" : side,
                json_string_value(json_object_get(result, "status")),
+               json_string_value(json_object_get(result, "run-state")),
                waiting && waiting[0] ? "; " : "", waiting ? waiting : "");
     } else {
         printf("this side is %s now\n", json_string_value(json_object_get(result, "now")));
@@ -155,13 +155,14 @@ int cmd_resolve(int argc, char **argv)
     static const struct argp argp = {
         options,
         parse,
-        "CONTROL run|discard|status|events|cancel|continue",
+        "CONTROL run|discard|status|events|cancel|continue|stop|cont",
         "Settle a hand-over that hangs, on the side that listens on CONTROL.\v"
         "run: this side goes on; the other side is made to let go first where it can be reached. "
         "discard: this side lets go of what it holds. status: only say how it is. events: say what "
         "happens, until the side ends. cancel: end a migration that runs. continue: go on with one "
         "that "
-        "waits before the switchover. Look at both sides "
+        "waits before the switchover. stop, cont: stop the VM with its devices, and let it run. "
+        "Look at both sides "
         "before you decide: where one runs, discard the "
         "other.",
         NULL,

@@ -114,9 +114,10 @@ static json_t *on_status(struct vmig_migration *m, json_t *arguments, struct vmi
     bool cancelling = cancel_is_under_way(m);
     LOCK_SCOPE(&m->lock);
     enum vmig_status status = cancelling ? VMIG_STATUS_CANCELLING : m->statistics.status;
-    return json_pack("{s:s, s:s, s:s, s:b, s:s, s:o}", "status", vmig_status_name(status), "side",
-                     sides[m->side], "migration", identity, "unresolved", (int)m->unresolved,
-                     "waiting", waiting, "statistics", statistics_json(&s));
+    return json_pack("{s:s, s:s, s:s, s:s, s:b, s:s, s:o}", "status", vmig_status_name(status),
+                     "run-state", vmig_run_state_name(m->run.now), "side", sides[m->side],
+                     "migration", identity, "unresolved", (int)m->unresolved, "waiting", waiting,
+                     "statistics", statistics_json(&s));
 }
 
 static json_t *on_cancel(struct vmig_migration *m, json_t *arguments, struct vmig_error *err)
@@ -131,6 +132,18 @@ static json_t *on_continue(struct vmig_migration *m, json_t *arguments, struct v
     return vmig_migration_continue(m, VMIG_STATUS_PRE_SWITCHOVER, err) < 0
                ? NULL
                : json_pack("{s:s}", "now", "going on");
+}
+
+static json_t *on_stop(struct vmig_migration *m, json_t *arguments, struct vmig_error *err)
+{
+    (void)arguments;
+    return vmig_migration_stop(m, err) < 0 ? NULL : json_pack("{s:s}", "now", "stopped");
+}
+
+static json_t *on_cont(struct vmig_migration *m, json_t *arguments, struct vmig_error *err)
+{
+    (void)arguments;
+    return vmig_migration_cont(m, err) < 0 ? NULL : json_pack("{s:s}", "now", "running");
 }
 
 static json_t *on_resolve(struct vmig_migration *m, json_t *arguments, struct vmig_error *err)
@@ -186,6 +199,7 @@ static const struct request {
 } requests[] = {
     { "status", on_status, false },   { "events", on_status, true },
     { "cancel", on_cancel, false },   { "continue", on_continue, false },
+    { "stop", on_stop, false },       { "cont", on_cont, false },
     { "resolve", on_resolve, false }, { "yield", on_yield, false },
     { "i-run", on_i_run, false },
 };
@@ -195,9 +209,10 @@ static const struct request *find_request(const char *name, struct vmig_error *e
     for (size_t i = 0; name && i < sizeof(requests) / sizeof(requests[0]); i++)
         if (strcmp(requests[i].name, name) == 0)
             return &requests[i];
-    error_set(err, EINVAL, VMIG_STAGE_NONE, NULL, "unknown-request",
-              "one line {\"execute\": status|events|cancel|continue|resolve, \"arguments\": {...}} "
-              "is expected");
+    error_set(
+        err, EINVAL, VMIG_STAGE_NONE, NULL, "unknown-request",
+        "one line {\"execute\": status|events|cancel|continue|stop|cont|resolve, \"arguments\": "
+        "{...}} is expected");
     return NULL;
 }
 

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "lib/cleanup.h"
@@ -596,6 +598,43 @@ static void orders_of_many_threads_during_a_move_leave_one_side_running(void **s
     }
 }
 
+/* ---- through the control socket ---- */
+
+static void tell(struct party *side, const char *line, char *ret, size_t size)
+{
+    struct sockaddr_un name = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    size_t length = 0;
+    snprintf(name.sun_path, sizeof(name.sun_path), "%s/%s", side->world->directory, side->name);
+    assert_int_equal(connect(fd, (struct sockaddr *)&name, sizeof(name)), 0);
+    assert_int_equal(write(fd, line, strlen(line)), strlen(line));
+    for (ssize_t n; (n = read(fd, ret + length, size - 1 - length)) > 0;)
+        length += (size_t)n;
+    ret[length] = '\0';
+    close(fd);
+}
+
+static void outsider_stops_and_continues(void **state)
+{
+    (void)state;
+    struct world w;
+    char answer[16384];
+    world_open(&w, &(struct world_plan) { .devices = 1, .control = true });
+    tell(w.source, "{\"execute\": \"stop\"}\n", answer, sizeof(answer));
+    assert_non_null(strstr(answer, "stopped"));
+    expect_paused(w.source);
+    tell(w.source, "{\"execute\": \"status\"}\n", answer, sizeof(answer));
+    assert_non_null(strstr(answer, "\"run-state\":\"paused\""));
+    tell(w.source, "{\"execute\": \"cont\"}\n", answer, sizeof(answer));
+    assert_non_null(strstr(answer, "running"));
+    party_goes_on(w.source);
+    world_move(&w);
+    tell(w.source, "{\"execute\": \"cont\"}\n", answer, sizeof(answer));
+    assert_non_null(strstr(answer, "runs-elsewhere"));
+    world_moved(&w);
+    world_close(&w);
+}
+
 /* ---- snapshots ---- */
 
 static void file_of(struct world *w, char *ret, size_t size)
@@ -750,6 +789,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(paused_vm_is_not_sent_to_a_target_that_would_start_it),
     cmocka_unit_test(orders_of_many_threads_come_one_after_the_other),
     cmocka_unit_test(orders_of_many_threads_during_a_move_leave_one_side_running),
+    cmocka_unit_test(outsider_stops_and_continues),
     cmocka_unit_test(snapshot_of_a_running_vm_starts_running),
     cmocka_unit_test(snapshot_of_a_paused_vm_stays_paused),
     cmocka_unit_test(snapshot_goes_to_nobody_who_would_run_it),
