@@ -96,16 +96,21 @@ static int greet(struct vmig_migration *m, struct vmig_error *err)
     uint64_t start = clock_ns();
     if (rc == 0)
         rc = main_command(m, WIRE_CMD_HELLO, hello, strlen(hello), err);
+    run_state_leave(m);
     if (rc == 0)
         rc = wait_flag(m, &m->peer_hello, err);
     m->model.round_trip_ms = clock_ms_since(start);
+    run_state_return(m);
     return rc;
 }
 
+/* Who wants to stop the VM need not wait for somebody at the other end. */
 static int meet_target(struct vmig_migration *m, const struct address *address,
                        struct vmig_error *err)
 {
+    run_state_leave(m);
     int rc = open_channel(m, address, err);
+    run_state_return(m);
     if (rc == 0)
         rc = send_opening(m, err);
     if (rc < 0 || m->one_way)
@@ -123,9 +128,7 @@ static int source_prepare(struct vmig_migration *m, const struct address *addres
     aftermath_recall(m, address);
     if (rc < 0)
         return rc;
-    run_state_leave(m); /* who wants to stop the VM need not wait for somebody at the other end */
     rc = meet_target(m, address, err);
-    run_state_return(m);
     return rc < 0 ? rc : run_state_may_be_told(m, err);
 }
 
