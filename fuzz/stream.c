@@ -100,6 +100,16 @@ static int on_manifest(void *opaque, const struct manifest *manifest, struct vmi
     return 0;
 }
 
+static int on_values(void *opaque, const struct qemu_section *section, const json_t *values,
+                     struct vmig_error *err)
+{
+    (void)section;
+    (void)err;
+    MUST(json_is_object(values));
+    note_number(opaque, json_object_size(values));
+    return 0;
+}
+
 static int on_section(void *opaque, const struct inspect_section *s, struct vmig_error *err)
 {
     (void)err;
@@ -133,6 +143,7 @@ static const struct inspect_ops ops = {
     .vfio_data = on_data,
     .vfio_config = on_config,
     .manifest = on_manifest,
+    .values = on_values,
     .section = on_section,
     .command = on_command,
     .end = on_end,

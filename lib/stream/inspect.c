@@ -8,6 +8,7 @@
 #include "lib/cleanup.h"
 #include "lib/error.h"
 #include "lib/stream/inspect.h"
+#include "lib/stream/vmdesc-decode.h"
 
 #define RAM_IDSTR "ram"
 #define RAM_VERSION 4u
@@ -209,6 +210,34 @@ static const struct vmdesc_device *described(const struct walk *w, const struct 
     return full && w->desc ? vmdesc_find(w->desc, s->idstr, s->instance_id) : NULL;
 }
 
+/* Sections of this length are not taken apart; QEMU's have a few hundred KiB. */
+#define VALUES_BYTES_MAX INSPECT_SEARCH_BYTES
+
+static int walk_described(struct walk *w, const struct inspect_section *s)
+{
+    const struct vmdesc_device *d = described(w, s->section);
+    struct vmig_error why = { 0 };
+    json_t *values = NULL;
+    if (!w->ops->values || d->length_bytes > VALUES_BYTES_MAX) {
+        reader_skip(w->reader, d->length_bytes);
+        return qemu_payload_error(s->section, w->reader, w->err);
+    }
+    CLEANUP_FREE uint8_t *buf = malloc(d->length_bytes + 1);
+    if (!buf)
+        return error_set(w->err, ENOMEM, VMIG_STAGE_NONE, NULL, NULL, "out of memory");
+    reader_bytes(w->reader, buf, d->length_bytes);
+    int rc = qemu_payload_error(s->section, w->reader, w->err);
+    if (rc < 0)
+        return rc;
+    rc = vmdesc_decode(d->json, buf, d->length_bytes, s->payload_offset, &values, &why);
+    if (rc == 0)
+        rc = TELL(w, values, s->section, values);
+    error_prefix(&why, "section \"%.80s\"", s->section->idstr);
+    error_copy(w->err, &why);
+    json_decref(values);
+    return rc;
+}
+
 static int walk_manifest(struct walk *w, const struct inspect_section *s)
 {
     struct manifest manifest;
@@ -243,8 +272,7 @@ static int walk_payload(struct walk *w, struct inspect_section *s)
     case INSPECT_MANIFEST:
         return walk_manifest(w, s);
     case INSPECT_DESCRIBED:
-        reader_skip(w->reader, described(w, s->section)->length_bytes);
-        return qemu_payload_error(s->section, w->reader, w->err);
+        return walk_described(w, s);
     default:
         return walk_searched(w, s);
     }

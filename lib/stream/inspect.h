@@ -56,6 +56,9 @@ struct inspect_ops {
     int (*vfio_config)(void *opaque, const struct qemu_section *section,
                        const struct vmig_pci_state *config, struct vmig_error *err);
     int (*manifest)(void *opaque, const struct manifest *manifest, struct vmig_error *err);
+    /* Of a described section, before the section itself: as vmdesc-decode.h has them. */
+    int (*values)(void *opaque, const struct qemu_section *section, const json_t *values,
+                  struct vmig_error *err);
     int (*section)(void *opaque, const struct inspect_section *section, struct vmig_error *err);
     int (*command)(void *opaque, const struct qemu_section *section, const void *data,
                    struct vmig_error *err);

@@ -9,10 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <jansson.h>
 
 #include "lib/error.h"
 #include "lib/stream/qemu.h"
+#include "lib/stream/vmdesc-decode.h"
 #include "lib/stream/vmdescription.h"
 
 /* A non-negative integer member; @fallback when it is absent. False: it is there and is none. */
@@ -76,7 +76,7 @@ static bool read_device(const json_t *device, struct vmdesc_device *ret)
     if (!name || !name[0] || strlen(name) > 255 ||
         !get_count(device, "instance_id", 0, &instance_id) || instance_id > UINT32_MAX)
         return false;
-    *ret = (struct vmdesc_device) { .instance_id = (uint32_t)instance_id };
+    *ret = (struct vmdesc_device) { .instance_id = (uint32_t)instance_id, .json = device };
     snprintf(ret->idstr, sizeof(ret->idstr), "%s", name);
     return add_body(device, 0, &ret->length_bytes);
 }
@@ -120,12 +120,9 @@ int vmdesc_parse(struct vmdesc *ret, const char *text, size_t length_bytes, stru
         return error_set(err, E2BIG, VMIG_STAGE_NONE, NULL, "bad-stream",
                          "the description has %zu bytes; %u are the most", length_bytes,
                          VMDESC_MAX_BYTES);
-    json_error_t why;
-    json_t *root = json_loadb(text, length_bytes, 0, &why);
-    int rc = root ? read_root(root, ret, err)
-                  : error_set(err, EINVAL, VMIG_STAGE_NONE, NULL, "bad-stream",
-                              "the description is no JSON: at byte %d: %s", why.position, why.text);
-    json_decref(root);
+    int rc = vmdesc_load(text, length_bytes, &ret->root, err);
+    if (rc == 0)
+        rc = read_root(ret->root, ret, err);
     if (rc < 0)
         vmdesc_done(ret);
     return rc;
@@ -134,6 +131,7 @@ int vmdesc_parse(struct vmdesc *ret, const char *text, size_t length_bytes, stru
 void vmdesc_done(struct vmdesc *d)
 {
     free(d->devices);
+    json_decref(d->root);
     *d = (struct vmdesc) { 0 };
 }
 

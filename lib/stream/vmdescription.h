@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <jansson.h>
 #include <vfio-migrate/error.h>
 
 /* QEMU's own script looks at the last 10 MiB of a file; real ones have 100 KiB. */
@@ -21,12 +22,14 @@ struct vmdesc_device {
     char idstr[256];
     uint32_t instance_id;
     uint64_t length_bytes; /* of the FULL section's payload */
+    const json_t *json;    /* for vmdesc_decode(); the description's */
 };
 
 struct vmdesc {
     uint32_t page_size; /* of the target; 0: not said */
     unsigned count;
     struct vmdesc_device *devices; /* owned, in the stream's order */
+    json_t *root;                  /* owned */
 };
 
 /* @text as it stands in the stream. -EINVAL: no such description; -E2BIG: over our bounds. @ret is

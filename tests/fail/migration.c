@@ -251,7 +251,8 @@ static void move_with_lanes(void)
 
 static void move_in_sections(void)
 {
-    move_once(&(struct world_plan) { .devices = 1, .link = WORLD_FD, .ram_bytes = 3 << 20 });
+    move_once(&(struct world_plan) {
+        .devices = 1, .link = WORLD_FD, .ram_bytes = 3 << 20, .vmstate = true });
 }
 
 static void move_over_tcp(void)
@@ -307,6 +308,7 @@ static const struct world_plan file_plan = {
     .devices = 1,
     .link = WORLD_FILE,
     .ram_bytes = 3 << 20,
+    .vmstate = true,
 };
 
 static void save_attempt(void)

@@ -205,20 +205,24 @@ static unsigned wanted(void)
 static void flipped_bit_anywhere_is_found_or_repaired(void **state)
 {
     (void)state;
-    struct campaign c = {
-        .num_streams = 4,
-        .plan = { .devices = 1, .channels = 2, .relay = true, .local_bytes = 32 << 10 }
-    };
+    struct campaign c = { .num_streams = 4,
+                          .plan = { .devices = 1,
+                                    .channels = 2,
+                                    .relay = true,
+                                    .local_bytes = 32 << 10,
+                                    .vmstate = true } };
     run(&c, wanted() * 7 / 10);
 }
 
 static void and_without_data_channels(void **state)
 {
     (void)state;
-    struct campaign c = {
-        .num_streams = 2,
-        .plan = { .devices = 1, .lone_main = true, .relay = true, .local_bytes = 32 << 10 }
-    };
+    struct campaign c = { .num_streams = 2,
+                          .plan = { .devices = 1,
+                                    .lone_main = true,
+                                    .relay = true,
+                                    .local_bytes = 32 << 10,
+                                    .vmstate = true } };
     run(&c, wanted() * 3 / 10);
 }
 
@@ -280,7 +284,7 @@ static uint64_t place_in_file(struct campaign *c, uint64_t size)
     case 0:
         return random64(c) % 150;
     case 1:
-        return size - 1 - random64(c) % 700;
+        return size - 1 - random64(c) % 3000;
     default:
         return random64(c) % size;
     }
@@ -292,7 +296,7 @@ static void flipped_bit_anywhere_in_a_file_is_found(void **state)
     struct world w;
     struct campaign c = { .random = 4711 };
     char address[100];
-    world_open(&w, &(struct world_plan) { .devices = 1, .link = WORLD_FILE });
+    world_open(&w, &(struct world_plan) { .devices = 1, .link = WORLD_FILE, .vmstate = true });
     party_set(w.source, "ram-digest", 1);
     snprintf(address, sizeof(address), "file:%s/file", w.directory);
     party_start(w.source, true, address);

@@ -7,8 +7,10 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <jansson.h>
 
 #include "lib/cleanup.h"
+#include "lib/stream/inspect.h"
 #include "tests/migration/world.h"
 
 #define MARK UINT32_C(0xc0ffee11)
@@ -414,6 +416,40 @@ static const uint8_t uart_bytes[] = { 0xc0, 0xff, 0xee, 0x11, 3,   'a', 'b', 'c'
                                       10,   'u',  'a',  'r',  't', '/', 'm', 'a', 's',
                                       'k',  's',  0,    0,    0,   1,   7,   9 };
 
+static int on_values(void *opaque, const struct qemu_section *section, const json_t *values,
+                     struct vmig_error *err)
+{
+    (void)err;
+    if (strcmp(section->idstr, "uart") == 0)
+        *(json_t **)opaque = json_deep_copy(values);
+    return 0;
+}
+
+/* Who has only the file knows what is in it. */
+static void file_tells_the_state_by_name(void **state)
+{
+    (void)state;
+    static const struct inspect_ops ops = { .values = on_values };
+    struct scene s;
+    char path[100];
+    size_t size;
+    json_t *values = NULL,
+           *wanted = json_pack("{s:I, s:i, s:[i, i, i], s:{s:[i, i]}}", "divisor", (json_int_t)MARK,
+                               "level", 3, "fifo", 'a', 'b', 'c', "uart/masks", "masks", 7, 9);
+    open_scene(&s, WORLD_FILE);
+    add_both(&s);
+    world_move(&s.w);
+    world_moved(&s.w);
+    snprintf(path, sizeof(path), "%s/file", s.w.directory);
+    uint8_t *bytes = read_file(path, &size);
+    x(inspect_memory(bytes, size, &ops, &values, &err));
+    assert_true(json_equal(values, wanted));
+    json_decref(values);
+    json_decref(wanted);
+    free(bytes);
+    world_close(&s.w);
+}
+
 /* No hook is called, and no field changed, on behalf of bytes that are not the source's. */
 static void damaged_bytes_are_shown_to_no_hook(void **state)
 {
@@ -516,6 +552,7 @@ int main(void)
         cmocka_unit_test(what_a_hook_says_is_told_at_both_ends),
         cmocka_unit_test(source_that_cannot_save_goes_on),
         cmocka_unit_test(count_over_its_bound_names_section_field_and_offset),
+        cmocka_unit_test(file_tells_the_state_by_name),
         cmocka_unit_test(damaged_bytes_are_shown_to_no_hook),
         cmocka_unit_test(name_can_be_taken_once),
         cmocka_unit_test(there_is_a_most),

@@ -174,6 +174,40 @@ static void add_ram(struct party *side)
     x(vmig_migration_add_ram(side->m, &block, &err));
 }
 
+/* ---- an emulated device ---- */
+
+#define REGISTERS 40
+static const struct vmig_vmstate_field emulated_fields[] = {
+    VMIG_VMSTATE_UINT16(count, struct emulated),
+    VMIG_VMSTATE_VARRAY_ALLOC(UINT64, registers, struct emulated, count, 1, REGISTERS),
+    VMIG_VMSTATE_END(),
+};
+static const struct vmig_vmstate emulated_table = {
+    .name = "emulated", .version = 1, .minimum_version = 1, .fields = emulated_fields
+};
+
+static void add_emulated(struct party *side)
+{
+    struct emulated *e = &side->emulated;
+    if (!side->world->plan.vmstate)
+        return;
+    if (!is_target(side)) {
+        e->count = REGISTERS;
+        e->registers = calloc(REGISTERS, sizeof(*e->registers));
+        for (unsigned i = 0; i < REGISTERS; i++)
+            e->registers[i] = (i + 1) * UINT64_C(0x9e3779b97f4a7c15);
+    }
+    x(vmig_migration_add_vmstate(side->m, "emulated", 7, &emulated_table, e, &err));
+}
+
+static void check_emulated(const struct world *w)
+{
+    const struct emulated *sent = &w->source->emulated, *got = &w->target->emulated;
+    assert_int_equal(got->count, sent->count);
+    if (w->plan.vmstate)
+        assert_memory_equal(got->registers, sent->registers, REGISTERS * sizeof(uint64_t));
+}
+
 static void open_side(struct world *w, struct party *side, const char *name, uint64_t seed)
 {
     side->world = w;
@@ -184,6 +218,7 @@ static void open_side(struct world *w, struct party *side, const char *name, uin
     side->m = vmig_migration_new(&host, NULL);
     assert_non_null(side->m);
     add_ram(side);
+    add_emulated(side);
     for (unsigned i = 0; i < w->plan.devices; i++) {
         open_device(side, i, seed + i);
         if (side->has_load)
@@ -259,6 +294,7 @@ static void close_side(struct party *side)
     }
     if (side->has_load)
         workload_done(&side->load);
+    free(side->emulated.registers);
 }
 
 void world_close(struct world *w)
@@ -616,6 +652,7 @@ void world_moved(struct world *w)
         assert_true(w->compared);
         assert_true(w->equal);
     }
+    check_emulated(w);
     world_runs_at(w, w->target);
 }
 

@@ -62,6 +62,7 @@ struct world_plan {
     bool relay;         /* world.relay stands between; WORLD_UNIX */
     bool no_extensions; /* servers of the published protocol only */
     bool still;         /* nothing of the workload runs: for tests of refusals */
+    bool vmstate;       /* an emulated device on both sides, which moves as VMState */
     /* where the target differs */
     uint64_t target_ram_bytes, target_iova;
     const char *target_profile;
@@ -85,6 +86,10 @@ struct party {
         pthread_t thread;
         int fd;
     } devices[WORLD_DEVICES_MAX];
+    struct emulated { /* with plan.vmstate */
+        uint16_t count;
+        uint64_t *registers; /* allocated when it is loaded */
+    } emulated;
     /* the run */
     pthread_t thread;
     bool busy, send;

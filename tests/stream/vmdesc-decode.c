@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Values of QEMU's devices from their sections and the description alone. */
 #include <errno.h>
+#include "lib/stream/inspect.h"
 #include "lib/stream/qemu.h"
 #include "lib/stream/vmdesc-decode.h"
 #include "lib/stream/vmdescription.h"
@@ -272,6 +273,54 @@ static void what_is_opaque_is_a_string_of_bytes(void **state)
     json_decref(mtty);
 }
 
+/* ---- a walk over the whole stream tells them, too ---- */
+
+struct told {
+    unsigned sections;
+    json_t *globalstate;
+};
+
+static int on_values(void *opaque, const struct qemu_section *section, const json_t *values,
+                     struct vmig_error *err)
+{
+    struct told *told = opaque;
+    (void)err;
+    told->sections++;
+    if (strcmp(section->idstr, "globalstate") == 0)
+        told->globalstate = json_incref((json_t *)(uintptr_t)values);
+    return 0;
+}
+
+static int no_more(void *opaque, const struct qemu_section *section, const json_t *values,
+                   struct vmig_error *err)
+{
+    (void)opaque;
+    (void)section;
+    (void)values;
+    err->code = -EDOM;
+    return -EDOM;
+}
+
+static void walk_tells_the_values_of_each_section(void **state)
+{
+    (void)state;
+    static const struct inspect_ops ops = { .values = on_values }, ends = { .values = no_more };
+    struct vmig_error err;
+    for (unsigned i = 0; i < 5; i++) {
+        struct scene s;
+        struct told told = { 0 };
+        open_scene(&s, recorded[i].name);
+        assert_done(inspect_memory(s.sample.bytes, s.sample.length, &ops, &told, &err), &err);
+        /* the one device of the last is taken apart in another way */
+        assert_int_equal(told.sections, recorded[i].sections - (i == 4));
+        begins_with(GET(told.globalstate, "runstate"), "72756e6e696e6700");
+        json_decref(told.globalstate);
+        err = (struct vmig_error) { 0 };
+        assert_int_equal(inspect_memory(s.sample.bytes, s.sample.length, &ends, NULL, &err), -EDOM);
+        close_scene(&s);
+    }
+}
+
 /* ---- descriptions by hand ---- */
 
 static int decode_text(const char *text, const void *bytes, size_t length, json_t **ret,
@@ -438,6 +487,7 @@ int main(void)
         cmocka_unit_test(structures_without_framing_are_taken_apart),
         cmocka_unit_test(elements_with_an_index_are_one_array),
         cmocka_unit_test(what_is_opaque_is_a_string_of_bytes),
+        cmocka_unit_test(walk_tells_the_values_of_each_section),
         cmocka_unit_test(numbers_have_their_sign_and_their_width),
         cmocka_unit_test(what_is_not_known_becomes_bytes),
         cmocka_unit_test(elements_of_a_list_are_all_there),
