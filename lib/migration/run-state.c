@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -321,6 +322,7 @@ int run_state_read(struct vmig_migration *m, uint32_t version, struct reader *r,
                    struct vmig_error *err)
 {
     struct told told;
+    uint64_t start = r->offset;
     int rc = vmstate_load(&told_vmstate, version, &told, r, err);
     if (rc < 0)
         return rc;
@@ -333,8 +335,9 @@ int run_state_read(struct vmig_migration *m, uint32_t version, struct reader *r,
             return 0;
         }
     return error_set(err, EPROTO, m->stage, NULL, "bad-stream",
-                     "the stream's run state \"%.*s\" is none; is the source a newer version?",
-                     sound ? (int)told.length : 0, told.name);
+                     "offset %" PRIu64 ": the stream's run state \"%.*s\" is none; is the source a "
+                     "newer version?",
+                     start, sound ? (int)told.length : 0, told.name);
 }
 
 /* ---- stop and cont ---- */
