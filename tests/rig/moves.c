@@ -26,6 +26,9 @@ struct kind {
 static struct kind mtty_over_group = { "group", NULL }, mtty_over_cdev = { "cdev", NULL };
 static struct kind module_over_group = { "group", "default" },
                    module_over_cdev = { "cdev", "default" };
+/* whose data has nothing of what a guest sees */
+static struct kind bare_over_group = { "group", "hisi_acc" },
+                   bare_over_cdev = { "cdev", "hisi_acc" };
 
 /* The kernel's devices of this test: the source's, then the target's. */
 static const struct kind *kind;
@@ -84,7 +87,8 @@ static int setup(void **state)
             continue;
         }
         instance_create(&instances[i], kind->profile);
-        x_set(&instances[i], "state_size", "256K");
+        if (strcmp(kind->profile, "default") == 0)
+            x_set(&instances[i], "state_size", "256K");
     }
     return 0;
 }
@@ -153,6 +157,63 @@ static void two_devices_move_there_and_back_while_they_work(void **state)
         world_turn_round(&w);
     }
     world_runs_at(&w, w.source);
+    close_world();
+}
+
+#define SEEN_BYTES 0xf0u /* of config space: mtty has 255 */
+
+static void read_seen(struct party *side, unsigned index, uint8_t *config, uint8_t *table)
+{
+    struct vmig_device *device = side->devices[index].device;
+    x(vmig_device_region_read(device, VMIG_REGION_CONFIG, 0, config, SEEN_BYTES, &err));
+    if (kind->profile)
+        x(vmig_device_region_read(device, REFDEV_BAR_MSIX, 0, table, 16 * REFDEV_MSIX_VECTORS,
+                                  &err));
+}
+
+/* As a guest's driver would: BARs, interrupt line, then COMMAND, MSI-X. */
+static void drive(struct party *side, unsigned index)
+{
+    static const struct {
+        unsigned at, length;
+        uint32_t value;
+    } port = { 0x10, 4, 0xc060 }, memory[] = {
+        { 0x10, 4, 0xfebf0000 }, { 0x20, 4, 0xfebf1000 }, { 0x04, 2, 0x0507 }, { 0x52, 2, 0x8007 }
+    };
+    struct vmig_device *device = side->devices[index].device;
+    uint8_t table[16 * REFDEV_MSIX_VECTORS], line = (uint8_t)(10 + index);
+    x(vmig_device_region_write(device, VMIG_REGION_CONFIG, 0x3c, &line, 1, &err));
+    if (!kind->profile) {
+        x(vmig_device_region_write(device, VMIG_REGION_CONFIG, port.at, &port.value, 4, &err));
+        return;
+    }
+    for (unsigned i = 0; i < 4; i++)
+        x(vmig_device_region_write(device, VMIG_REGION_CONFIG, memory[i].at, &memory[i].value,
+                                   memory[i].length, &err));
+    for (unsigned i = 0; i < sizeof(table); i++)
+        table[i] = (uint8_t)(i % 16 >= 12 ? 0 : i + index);
+    x(vmig_device_region_write(device, REFDEV_BAR_MSIX, 0, table, sizeof(table), &err));
+}
+
+static void what_a_guest_sees_of_the_devices_moves_with_them(void **state)
+{
+    (void)state;
+    uint8_t before[DEVICES][2][SEEN_BYTES] = { 0 }, after[2][SEEN_BYTES] = { 0 };
+    open_world(&(struct world_plan) { .devices = DEVICES, .no_ram = true });
+    for (unsigned i = 0; i < DEVICES; i++) {
+        drive(w.source, i);
+        read_seen(w.source, i, before[i][0], before[i][1]);
+        assert_int_equal(before[i][0][0x3c], 10 + i);
+        assert_int_equal(before[i][0][0x10], kind->profile ? 0 : 0x61);
+        assert_int_equal(before[i][1][17], kind->profile ? 17 + i : 0);
+    }
+    world_move(&w);
+    world_moved(&w);
+    for (unsigned i = 0; i < DEVICES; i++) {
+        read_seen(w.target, i, after[0], after[1]);
+        assert_memory_equal(after[0], before[i][0], SEEN_BYTES);
+        assert_memory_equal(after[1], before[i][1], SEEN_BYTES);
+    }
     close_world();
 }
 
@@ -312,6 +373,10 @@ int main(void)
 #define ON_EACH(test) ON(test, mtty_over_group), ON(test, mtty_over_cdev), ON_MODULE(test)
     const struct CMUnitTest tests[] = {
         ON_EACH(two_devices_move_there_and_back_while_they_work),
+        ON(what_a_guest_sees_of_the_devices_moves_with_them, mtty_over_group),
+        ON(what_a_guest_sees_of_the_devices_moves_with_them, mtty_over_cdev),
+        ON(what_a_guest_sees_of_the_devices_moves_with_them, bare_over_group),
+        ON(what_a_guest_sees_of_the_devices_moves_with_them, bare_over_cdev),
         ON_EACH(STOP_COPY_is_never_left_for_PRE_COPY),
         ON_EACH(a_cancelled_move_leaves_all_at_the_source_and_is_tried_again),
         ON_MODULE(a_device_that_fails_leaves_all_at_the_source),

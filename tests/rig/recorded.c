@@ -17,6 +17,7 @@
 #include <cmocka.h>
 #include <vfio-migrate.h>
 
+#include "lib/participant/config.h"
 #include "lib/stream/inspect.h"
 #include "tests/rig/devices.h"
 
@@ -151,6 +152,48 @@ static void the_device_of_a_stream_with_switchover_ack_loads(void **state)
     assert_recording_loads("switchover-ack.src-to-dst.xz", 1);
 }
 
+/* ---- config spaces ---- */
+
+static int take_config(void *opaque, const struct qemu_section *section,
+                       const struct vmig_pci_state *config, struct vmig_error *err)
+{
+    (void)section;
+    (void)err;
+    *(struct vmig_pci_state *)opaque = *config;
+    return 0;
+}
+
+/* What QEMU showed its guest is what such a device shows, and it takes what the guest wrote. */
+static void the_config_space_of_a_file_from_QEMU_loads(void **state)
+{
+    const struct inspect_ops ops = { .vfio_config = take_config };
+    static const struct config_view view; /* the device itself */
+    static struct vmig_pci_state theirs, ours;
+    struct recording r = { 0 };
+    struct mtty mtty;
+    struct vmig_device *device = NULL;
+    struct vmig_error err = { 0 };
+    struct vmig_device_options options = { .size = sizeof(options) };
+    uint32_t bars[2];
+    (void)state;
+    unpack(&r, "one-device.mig.xz");
+    assert_int_equal(inspect_memory(r.stream, r.length, &ops, &theirs, &err), 0);
+    mtty_create(&mtty, MTTY_TWO_PORTS);
+    assert_int_equal(vmig_device_open(mtty.uuid, &options, &device, NULL), 0);
+    assert_int_equal(config_collect(device, &view, &ours, &err), 1);
+    if (config_check_identity(device, &theirs, &err) ||
+        config_check(device, &view, &ours, &theirs, &err) ||
+        config_apply(device, &view, &theirs, &ours, &err))
+        fail_msg("%s", err.text);
+    assert_int_equal(
+        vmig_device_region_read(device, VMIG_REGION_CONFIG, 0x10, bars, sizeof(bars), NULL), 0);
+    assert_int_equal(bars[0], 0xc061);
+    assert_int_equal(bars[1], 0xc069);
+    vmig_device_close(device);
+    mtty_remove(&mtty);
+    free(r.stream);
+}
+
 /* ---- what we write ---- */
 
 /* The records of one device's sections, in order, and how long its blocks of data are. Sections of
@@ -249,6 +292,7 @@ int main(void)
         cmocka_unit_test(the_device_of_a_file_from_QEMU_loads),
         cmocka_unit_test(both_devices_of_a_file_from_QEMU_load),
         cmocka_unit_test(the_device_of_a_stream_with_switchover_ack_loads),
+        cmocka_unit_test(the_config_space_of_a_file_from_QEMU_loads),
         cmocka_unit_test(our_stream_of_an_mtty_has_the_shape_of_QEMUs),
     };
     return cmocka_run_group_tests_name("recorded", tests, NULL, NULL);
