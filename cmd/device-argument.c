@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cmd/ramfb-file.h"
+
 /* ---- the values ---- */
 
 static int set_id(struct device_argument *d, const char *value, char why[200])
@@ -46,6 +48,40 @@ static int set_viommu(struct device_argument *d, const char *value, char why[200
     return 0;
 }
 
+static int set_ramfb_migrate(struct device_argument *d, const char *value, char why[200])
+{
+    return read_on_off_auto("ramfb-migrate", value, &d->settings.ramfb_migrate, why);
+}
+
+static int set_ignore_vendor(struct device_argument *d, const char *value, char why[200])
+{
+    (void)value;
+    (void)why;
+    d->settings.ignore_vendor_capability = true;
+    return 0;
+}
+
+static int set_hotplugged(struct device_argument *d, const char *value, char why[200])
+{
+    (void)value;
+    (void)why;
+    d->settings.hotplugged = true;
+    return 0;
+}
+
+/* @typed: in the text that was typed, which outlives the device; up to the next comma. */
+static int set_ramfb(struct device_argument *d, const char *typed, char why[200])
+{
+    if (typed[0] == '\0' || typed[0] == ',') {
+        snprintf(why, 200, "ramfb= takes the name of a file");
+        return -EINVAL;
+    }
+    d->settings.ramfb = true;
+    d->settings.pci = &ramfb_file_pci_ops;
+    d->settings.pci_opaque = (void *)(uintptr_t)typed;
+    return 0;
+}
+
 static const struct key {
     const char *name;
     bool has_value;
@@ -54,6 +90,9 @@ static const struct key {
     { "id", true, set_id },
     { "enable-migration", true, set_enable_migration },
     { "viommu", false, set_viommu },
+    { "ignore-vendor-capability", false, set_ignore_vendor },
+    { "hotplugged", false, set_hotplugged },
+    { "ramfb-migrate", true, set_ramfb_migrate },
 };
 
 /* ---- the whole ---- */
@@ -68,9 +107,14 @@ static const struct key *find_key(const char *part)
     return NULL;
 }
 
-static int add_part(struct device_argument *d, const char *part, bool first, char why[200])
+#define RAMFB "ramfb="
+
+static int add_part(struct device_argument *d, const char *part, const char *typed, bool first,
+                    char why[200])
 {
     const struct key *key = first ? NULL : find_key(part);
+    if (!first && strncmp(part, RAMFB, strlen(RAMFB)) == 0)
+        return set_ramfb(d, typed + strlen(RAMFB), why);
     if (key)
         return key->set(d, part + strlen(key->name) + key->has_value, why);
     size_t used = strlen(d->address); /* no longer than what was typed */
@@ -89,7 +133,7 @@ int device_argument_parse(const char *text, struct device_argument *ret, char wh
     }
     for (const char *at = text; rc == 0 && at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL) {
         snprintf(part, sizeof(part), "%.*s", (int)strcspn(at, ","), at);
-        rc = add_part(ret, part, at == text, why);
+        rc = add_part(ret, part, at, at == text, why);
     }
     return rc;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A device as it is typed: ADDRESS[,id=NAME][,enable-migration=on|off|auto][,viommu]. What is not one
- * of these belongs to the address, which may have commas of its own.
+ * A device as it is typed: ADDRESS[,id=NAME][,enable-migration=on|off|auto][,viommu]
+ * [,ignore-vendor-capability][,hotplugged][,ramfb=FILE][,ramfb-migrate=on|off|auto]. What is not one of
+ * these belongs to the address, which may have commas of its own.
  */
 #ifndef CMD_DEVICE_ARGUMENT_H
 #define CMD_DEVICE_ARGUMENT_H
@@ -10,8 +11,8 @@
 
 struct device_argument {
     char address[4096];
-    char id[64]; /* "": not given */
-    struct vmig_device_settings settings;
+    char id[64];                          /* "": not given */
+    struct vmig_device_settings settings; /* pci_opaque: in what was typed, see cmd/ramfb-file.h */
 };
 
 /* 0, or -EINVAL and in @why what is wrong with it. */

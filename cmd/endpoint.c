@@ -19,9 +19,11 @@
 #include "cmd/endpoint.h"
 #include "cmd/progress.h"
 #include "cmd/qmp.h"
+#include "cmd/ramfb-file.h"
 #include "cmd/state.h"
 #include "cmd/trace-argument.h"
 #include "lib/channel/channel.h"
+#include "lib/migration/compat.h"
 #include "lib/migration/statistics-json.h"
 
 /* ---- options ---- */
@@ -44,6 +46,8 @@ enum {
     KEY_TIMEOUT,
     KEY_HISTORY,
     KEY_ONLY_MIGRATABLE,
+    KEY_COMPAT,
+    KEY_RAMFB,
 };
 
 static void add_ram(struct endpoint *e, const char *text, struct argp_state *state)
@@ -103,6 +107,15 @@ void endpoint_switch(struct endpoint *e, const char *capability, bool on)
     e->capabilities[e->num_capabilities++] = (struct vmig_capability) { capability, on };
 }
 
+static const char *compat_argument(struct argp_state *state, const char *text)
+{
+    struct compat_version version;
+    struct vmig_error err = { 0 };
+    if (compat_parse(text, &version, &err) < 0)
+        argp_error(state, "--compat: %s", err.text);
+    return text;
+}
+
 static error_t parse_endpoint(int key, char *arg, struct argp_state *state)
 {
     struct endpoint *e = state->input;
@@ -114,6 +127,12 @@ static error_t parse_endpoint(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_ONLY_MIGRATABLE:
         e->only_migratable = true;
+        return 0;
+    case KEY_COMPAT:
+        e->compat = compat_argument(state, arg);
+        return 0;
+    case KEY_RAMFB:
+        e->ramfb = arg;
         return 0;
     case 'r':
         add_ram(e, arg, state);
@@ -158,13 +177,21 @@ static error_t parse_state(int key, char *arg, struct argp_state *state)
 }
 
 static const struct argp_option endpoint_options[] = {
-    { "device", 'd', "DEVICE[,id=NAME][,enable-migration=on|off|auto][,viommu]", 0,
+    { "device", 'd', "DEVICE[,id=NAME][,SETTING...]", 0,
       "A device to move; may be given several times. NAME must be the same on both sides; without "
-      "it devices are paired in the order given. on: refuse it unless it can be sent; off: it must "
-      "not move; viommu: a virtual IOMMU stands in front of it",
+      "it devices are paired in the order given. Settings: enable-migration=on (refuse it unless "
+      "it "
+      "can be sent), off (it must not move) or auto; viommu (a virtual IOMMU stands in front of "
+      "it); "
+      "ignore-vendor-capability (what that contains may differ); ramfb=FILE (FILE has where its "
+      "guest's picture is), ramfb-migrate=on|off|auto, hotplugged",
       0 },
     { "only-migratable", KEY_ONLY_MIGRATABLE, NULL, 0,
       "Refuse whatever could not be sent, as soon as it is there", 0 },
+    { "compat", KEY_COMPAT, "VERSION", 0,
+      "The VM's machine version, as 8.1: what it does not have is off (the newest)", 0 },
+    { "ramfb", KEY_RAMFB, "FILE", 0,
+      "There is a ramfb device; FILE has where its guest's picture is", 0 },
     BACKEND_OPTION,
     { "ram-file", 'r', "FILE@IOVA", 0,
       "Memory that the devices reach: a file (in /dev/shm, say), at this IOVA; same IOVA and size "
@@ -552,6 +579,10 @@ int endpoint_configure(const struct endpoint *e, struct vmig_migration *migratio
         rc = vmig_migration_set_uuid(migration, e->uuid, err);
     if (rc == 0)
         rc = vmig_migration_set_only_migratable(migration, e->only_migratable, err);
+    if (rc == 0)
+        rc = vmig_migration_set_compat(migration, e->compat, err);
+    if (rc == 0 && e->ramfb)
+        rc = vmig_migration_add_ramfb(migration, &ramfb_file_ops, (void *)(uintptr_t)e->ramfb, err);
     if (rc == 0 && e->control)
         rc = vmig_migration_set_control(migration, e->control, err);
     return rc;

@@ -31,7 +31,9 @@ struct endpoint {
     const char *addresses[ENDPOINT_DEVICES_MAX];                /* ADDRESS[,id=NAME]..., as typed */
     struct vmig_device_settings settings[ENDPOINT_DEVICES_MAX]; /* of those that were opened */
     bool only_migratable;
-    bool check; /* it is only looked at */
+    const char *compat; /* as typed; NULL: the newest */
+    const char *ramfb;  /* file of a ramfb device; NULL: there is none */
+    bool check;         /* it is only looked at */
     struct vmig_device *devices[ENDPOINT_DEVICES_MAX];
     struct endpoint_ram ram[ENDPOINT_RAM_MAX];
     const char *backend; /* as typed; NULL: what fits */
