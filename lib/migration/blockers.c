@@ -14,6 +14,7 @@
 #include "lib/migration/migration.h"
 #include "lib/participant/obstacles.h"
 #include "lib/participant/tracking.h"
+#include "lib/trace/trace.h"
 
 const struct blocker_row blocker_table[] = {
     { "vfio-disabled", true },
@@ -303,6 +304,7 @@ static int refuse(const struct refusal *r, const char *reason, const char *why,
         snprintf(others, sizeof(others), "; also: %s and %u more", r->others, r->unnamed);
     else if (r->others[0])
         snprintf(others, sizeof(others), "; also: %s", r->others);
+    TRACE(migrate_blocked, b->device, reason ? reason : b->code);
     int room = (int)(sizeof(err->text) - 1 - strlen(others));
     snprintf(text, sizeof(text), "%s%s%s%s", why, without_device(b), b->hint[0] ? "; " : "",
              b->hint);
@@ -471,7 +473,9 @@ VMIG_EXPORT int vmig_migration_add_blocker(struct vmig_migration *m, const char 
     snprintf(b.text, sizeof(b.text), "%s", text);
     snprintf(b.hint, sizeof(b.hint), "%s", hint);
     LOCK_SCOPE(&m->lock);
-    return add_own_locked(m, &b, ret_id, err);
+    rc = add_own_locked(m, &b, ret_id, err);
+    TRACE(migrate_add_blocker, device, code, rc);
+    return rc;
 }
 
 VMIG_EXPORT int vmig_migration_remove_blocker(struct vmig_migration *m, uint64_t id,
@@ -485,6 +489,7 @@ VMIG_EXPORT int vmig_migration_remove_blocker(struct vmig_migration *m, uint64_t
     if (i == own->count)
         return error_set(err, ENOENT, VMIG_STAGE_NONE, NULL, NULL, "no blocker has the number %llu",
                          (unsigned long long)id);
+    TRACE(migrate_del_blocker, own->all[i].blocker.device, own->all[i].blocker.code);
     own->count--;
     memmove(&own->all[i], &own->all[i + 1], (own->count - i) * sizeof(*own->all));
     return 0;

@@ -6,6 +6,7 @@
 #include "lib/error.h"
 #include "lib/export.h"
 #include "lib/migration/migration.h"
+#include "lib/trace/trace.h"
 
 /* ---- the tables ---- */
 
@@ -158,6 +159,8 @@ VMIG_EXPORT int vmig_migration_set_capabilities(struct vmig_migration *m,
         return error_set(err, EBUSY, VMIG_STAGE_NONE, NULL, "migration-running",
                          "capabilities cannot be changed while a migration runs");
     memcpy(m->capabilities, on, sizeof(on));
+    for (unsigned i = 0; i < count; i++)
+        TRACE(migrate_set_capability, list[i].name, list[i].on);
     return 0;
 }
 

@@ -8,6 +8,7 @@
 #include "lib/export.h"
 #include "lib/memory/tracker.h"
 #include "lib/migration/migration.h"
+#include "lib/trace/trace.h"
 
 /* Names, units and defaults are QEMU's where QEMU has the same thing. What may change while a migration
  * runs is looked at anew for each decision; the rest is settled when it begins. */
@@ -145,6 +146,7 @@ VMIG_EXPORT int vmig_migration_set(struct vmig_migration *m, const char *name, u
                          "%s is %" PRIu64 " to %" PRIu64 " %s, not %" PRIu64, name, row->min,
                          row->max, row->unit, value);
     int rc = change(m, which, value, err);
+    TRACE(migrate_set_parameter, name, value, rc);
     if (rc == 0)
         blockers_warn(m);
     return rc;

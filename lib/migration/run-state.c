@@ -11,6 +11,7 @@
 #include "lib/migration/recovery.h"
 #include "lib/stream/vmstate.h"
 #include "lib/participant/device.h"
+#include "lib/trace/trace.h"
 
 /* ---- the table ---- */
 
@@ -62,8 +63,10 @@ bool run_state_is_legal(enum vmig_run_state from, enum vmig_run_state to)
 /* What the table does not have would be a mistake of ours, and is not done. */
 static void set_locked(struct vmig_migration *m, enum vmig_run_state state)
 {
-    if (run_state_is_legal(m->run.now, state))
+    if (run_state_is_legal(m->run.now, state)) {
+        TRACE(runstate_set, vmig_run_state_name(m->run.now), vmig_run_state_name(state));
         m->run.now = state;
+    }
     pthread_cond_broadcast(&m->changed);
 }
 

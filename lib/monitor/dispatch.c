@@ -6,6 +6,7 @@
 #include "lib/error.h"
 #include "lib/monitor/monitor.h"
 #include "lib/text.h"
+#include "lib/trace/trace.h"
 
 /* ---- answers ---- */
 
@@ -171,8 +172,10 @@ static void run(struct client *c, json_t *request, struct vmig_error *err)
     json_t *result = NULL;
     if (!err->code && none)
         call.name = check_request(request, oob_enabled(c), err);
+    TRACE(handle_qmp_command, call.name ? call.name : "");
     if (call.name && check_call(&call, request, call.name, err) == 0)
         result = call.command->run(&call, err);
+    TRACE(monitor_qmp_respond, call.name ? call.name : "", err->text);
     answer(&call, result, err);
     json_decref(none);
 }

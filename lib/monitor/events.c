@@ -7,6 +7,7 @@
 
 #include "lib/cleanup.h"
 #include "lib/monitor/monitor.h"
+#include "lib/trace/trace.h"
 
 static json_t *timestamp(void)
 {
@@ -18,6 +19,7 @@ static json_t *timestamp(void)
 
 static json_t *event_line(const char *name, json_t *take_data)
 {
+    TRACE(monitor_qapi_event_emit, name);
     json_t *line = json_pack("{s:o, s:s}", "timestamp", timestamp(), "event", name);
     if (line && take_data)
         json_object_set_new(line, "data", take_data);

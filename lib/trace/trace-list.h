@@ -17,6 +17,24 @@
     POINT(migration_stage, "a stage begins", (str, side), (str, stage), (u64, transferred_bytes)) \
     /* lib/migration/status.c */ \
     POINT(migrate_set_state, "a migration has a new status", (str, side), (str, new_state)) \
+    /* lib/migration/run-state.c */ \
+    POINT(runstate_set, "a VM has a new run state", (str, current_state), (str, new_state)) \
+    /* lib/migration/blockers.c */ \
+    POINT(migrate_blocked, "what stands in the way of a migration refuses it", \
+        (str, device), (str, reason)) \
+    POINT(migrate_add_blocker, "the host put something in the way, or tried to", \
+        (str, device), (str, code), (i32, ret)) \
+    POINT(migrate_del_blocker, "the host took it away", (str, device), (str, code)) \
+    /* lib/migration/capabilities.c */ \
+    POINT(migrate_set_capability, "a capability was set", (str, name), (flag, on)) \
+    /* lib/migration/parameters.c */ \
+    POINT(migrate_set_parameter, "a parameter was set, or not", (str, name), (u64, value), (i32, ret)) \
+    /* lib/monitor/dispatch.c */ \
+    POINT(handle_qmp_command, "a client of the monitor asked for something", (str, name)) \
+    POINT(monitor_qmp_respond, "it is answered; error is empty where it was done", \
+        (str, name), (str, error)) \
+    /* lib/monitor/events.c */ \
+    POINT(monitor_qapi_event_emit, "clients of the monitor are told of an event", (str, event)) \
     /* lib/migration/source.c */ \
     POINT(migration_set_outgoing_channel, "the source is connected", \
         (flag, one_way), (u32, data_channels)) \
