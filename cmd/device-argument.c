@@ -82,6 +82,14 @@ static int set_ramfb(struct device_argument *d, const char *typed, char why[200]
     return 0;
 }
 
+static int set_migration_events(struct device_argument *d, const char *value, char why[200])
+{
+    (void)value;
+    (void)why;
+    d->settings.migration_events = true;
+    return 0;
+}
+
 static const struct key {
     const char *name;
     bool has_value;
@@ -93,6 +101,7 @@ static const struct key {
     { "ignore-vendor-capability", false, set_ignore_vendor },
     { "hotplugged", false, set_hotplugged },
     { "ramfb-migrate", true, set_ramfb_migrate },
+    { "migration-events", false, set_migration_events },
 };
 
 /* ---- the whole ---- */

@@ -184,7 +184,9 @@ static const struct argp_option endpoint_options[] = {
       "can be sent), off (it must not move) or auto; viommu (a virtual IOMMU stands in front of "
       "it); "
       "ignore-vendor-capability (what that contains may differ); ramfb=FILE (FILE has where its "
-      "guest's picture is), ramfb-migrate=on|off|auto, hotplugged",
+      "guest's picture is), ramfb-migrate=on|off|auto, hotplugged; migration-events (a monitor "
+      "tells "
+      "its states)",
       0 },
     { "only-migratable", KEY_ONLY_MIGRATABLE, NULL, 0,
       "Refuse whatever could not be sent, as soon as it is there", 0 },

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* vfio-migrate monitor PATH: talk to a monitor, from a terminal, a pipe or a script. */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -157,11 +158,23 @@ static void run_given(struct monitor *m)
         run_line(m, m->commands[i]);
 }
 
+/* Events are told while nothing is asked. False: the other side has ended. */
+static bool wait_for_input(struct monitor *m)
+{
+    struct pollfd p[2] = { { .fd = STDIN_FILENO, .events = POLLIN },
+                           { .fd = m->connection.fd, .events = POLLIN } };
+    while (poll(p, 2, -1) >= 0 && !p[0].revents)
+        if (!connection_poll(&m->connection))
+            return false;
+    return true;
+}
+
 static void run_pipe(struct monitor *m)
 {
     char *line = NULL;
     size_t size = 0;
-    while (!m->ended && getline(&line, &size, stdin) > 0) {
+    setvbuf(stdin, NULL, _IONBF, 0); /* what was read and not looked at would not be waited for */
+    while (!m->ended && wait_for_input(m) && getline(&line, &size, stdin) > 0) {
         line[strcspn(line, "\r\n")] = '\0';
         run_line(m, line);
     }

@@ -100,13 +100,16 @@ int qmp_open(struct endpoint *e, bool incoming_defer, struct vmig_error *err)
         .quit = on_quit,
         .ended = on_ended,
     };
+    int rc = incoming_defer
+                 ? vmig_migration_set_run_state(e->migration, VMIG_RUN_STATE_INMIGRATE, err)
+                 : 0;
     version_of(VMIG_VERSION, host.version);
     pthread_mutex_init(&q->lock, NULL);
     q->ended_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     e->qmp = q;
     if (q->ended_fd < 0)
         return out_of_resources(err);
-    return vmig_monitor_new(e->qmp_address, e->migration, &host, &q->monitor, err);
+    return rc < 0 ? rc : vmig_monitor_new(e->qmp_address, e->migration, &host, &q->monitor, err);
 }
 
 void qmp_close(struct endpoint *e)
@@ -135,15 +138,6 @@ static bool take_ended(struct qmp *q, int *ret_rc, struct vmig_error *ret_err)
     return true;
 }
 
-static bool runs(const struct endpoint *e)
-{
-    struct vmig_statistics s = { .size = sizeof(s) };
-    vmig_migration_query(e->migration, &s);
-    return s.status == VMIG_STATUS_SETUP || s.status == VMIG_STATUS_ACTIVE ||
-           s.status == VMIG_STATUS_PRE_SWITCHOVER || s.status == VMIG_STATUS_DEVICE ||
-           s.status == VMIG_STATUS_CANCELLING;
-}
-
 bool qmp_wait_ended(struct endpoint *e, int *ret_rc, struct vmig_error *ret_err)
 {
     struct qmp *q = e->qmp;
@@ -151,9 +145,10 @@ bool qmp_wait_ended(struct endpoint *e, int *ret_rc, struct vmig_error *ret_err)
                            { .fd = endpoint_interrupted_fd(), .events = POLLIN } };
     while (poll(p, 2, -1) < 0)
         ; /* EINTR: the handler has made the other one readable */
-    /* whoever interrupted has cancelled it as well, and shall be told how it ended */
-    while (!p[0].revents && runs(e) && poll(p, 1, -1) < 0)
-        ;
+    if (take_ended(q, ret_rc, ret_err))
+        return true;
+    /* what a client began is cancelled, and how that ended shall be told */
+    q->monitor = vmig_monitor_free(q->monitor);
     return take_ended(q, ret_rc, ret_err);
 }
 

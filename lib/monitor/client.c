@@ -216,5 +216,5 @@ void client_end(struct client *c)
 bool client_is_over(struct client *c)
 {
     LOCK_SCOPE(&c->monitor->lock);
-    return c->finished && (c->dropped || !c->reply_length);
+    return c->finished && !c->monitor->over && (c->dropped || !c->reply_length);
 }

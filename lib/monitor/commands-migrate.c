@@ -34,7 +34,7 @@ json_t *on_migrate(struct call *call, struct vmig_error *err)
         return NULL;
     if (waits_for_incoming(call->monitor))
         return refuse(err, EINVAL, "Guest is waiting for an incoming migration");
-    return mover_start(call, false, address, err);
+    return mover_start(call, MOVE_SEND, address, err);
 }
 
 json_t *on_migrate_incoming(struct call *call, struct vmig_error *err)
@@ -46,7 +46,7 @@ json_t *on_migrate_incoming(struct call *call, struct vmig_error *err)
         return refuse(err, EINVAL, "The incoming migration has already been started");
     if (destination_read(call->arguments, &address, err) < 0)
         return NULL;
-    return mover_start(call, true, address, err);
+    return mover_start(call, MOVE_RECEIVE, address, err);
 }
 
 /* ---- cancelling ---- */

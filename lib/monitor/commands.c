@@ -47,6 +47,10 @@ static const struct command commands[] = {
     { "query-migrate-capabilities", on_query_capabilities, { { 0 } }, 0 },
     { "migrate-set-parameters", on_set_parameters, { { 0 } }, COMMAND_OWN_ARGUMENTS },
     { "query-migrate-parameters", on_query_parameters, { { 0 } }, 0 },
+    { "stop", on_stop, { { 0 } }, 0 },
+    { "cont", on_cont, { { 0 } }, 0 },
+    { "query-status", on_query_status, { { 0 } }, 0 },
+    { "snapshot", on_snapshot, { OPTIONAL("uri", STRING), OPTIONAL("channels", ANY) }, 0 },
     { "query-migrate", on_query_migrate, { { 0 } }, 0 },
 };
 

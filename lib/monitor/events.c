@@ -118,9 +118,25 @@ static void tell_passes_locked(struct vmig_monitor *monitor, uint64_t syncs)
     }
 }
 
-static json_t *status_line(const struct vmig_event *event)
+/* NULL: clients are not told. @told: they want to hear of migrations. */
+static json_t *line_of(const struct vmig_event *event, bool told)
 {
-    return event_line("MIGRATION", json_pack("{s:s}", "status", vmig_status_name(event->status)));
+    switch (event->kind) {
+    case VMIG_EVENT_STATUS:
+        return told ? event_line("MIGRATION",
+                                 json_pack("{s:s}", "status", vmig_status_name(event->status)))
+                    : NULL;
+    case VMIG_EVENT_STOP:
+        return event_line("STOP", NULL);
+    case VMIG_EVENT_RESUME:
+        return event_line("RESUME", NULL);
+    case VMIG_EVENT_DEVICE_STATE:
+        return event_line("VFIO_MIGRATION",
+                          json_pack("{s:s, s:s}", "device-id", event->text, "device-state",
+                                    vmig_state_word(event->device_state)));
+    default:
+        return NULL;
+    }
 }
 
 /* ACTIVE is told a second time when a switch is put off; setup begins a migration, and its passes. */
@@ -145,7 +161,7 @@ void events_hear(void *opaque, const struct vmig_event *event)
     struct vmig_monitor *monitor = opaque;
     bool told = wants_migration_events(monitor->migration);
     uint64_t syncs = told ? dirty_syncs(monitor->migration) : 0;
-    json_t *line = told && event->kind == VMIG_EVENT_STATUS ? status_line(event) : NULL;
+    json_t *line = line_of(event, told);
     pthread_mutex_lock(&monitor->lock);
     hear_locked(monitor, event, told, syncs);
     if (line)

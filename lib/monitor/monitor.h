@@ -5,7 +5,7 @@
  *   thread          how many      what it does
  *   server          one           accepts, reads, cuts into texts, writes; out-of-band commands
  *   executor        per client    parses and runs that client's commands, one after another
- *   mover           one at most   the vmig_migration_send() or receive() that a client asked for
+ *   mover           one at most   the send, receive or snapshot that a client asked for
  *   the engine's    any           call events_hear(), which only appends to the clients' queues
  *
  * So neither a client that does not read, nor a command that takes long, holds up a migration, an event
@@ -88,10 +88,13 @@ struct deferred {
 
 enum mover_state { MOVER_IDLE, MOVER_RUNS, MOVER_ENDED /* and is to be joined */ };
 
+enum move { MOVE_SEND, MOVE_RECEIVE, MOVE_SNAPSHOT };
+
 struct mover {
     enum mover_state state; /* this and all that follows under the lock */
     pthread_t thread;
-    bool incoming, incoming_done;
+    enum move move;
+    bool incoming_done;
     char *address;
     char listening[300]; /* "": not, or not yet */
     int rc;
@@ -130,7 +133,7 @@ bool client_has_output(struct client *c);
 /* What the socket has, and what it takes, without waiting. */
 void client_read(struct client *c);
 void client_write(struct client *c);
-/* Nothing more is to be done for it. */
+/* Nothing more is to be done for it. When the monitor ends, it still hears how its migration does. */
 bool client_is_over(struct client *c);
 /* Append a line; @json is borrowed. A client that has too many is dropped. */
 void client_tell_locked(struct client *c, const json_t *json);
@@ -171,7 +174,7 @@ void events_undefer(struct vmig_monitor *monitor, struct deferred *d);
 
 /* ---- mover.c ---- */
 /* Answers, when it is under way, by itself. */
-json_t *mover_start(struct call *call, bool incoming, const char *address, struct vmig_error *err);
+json_t *mover_start(struct call *call, enum move move, const char *address, struct vmig_error *err);
 /* Cancel what runs, join. */
 void mover_end(struct vmig_monitor *monitor);
 
@@ -190,6 +193,10 @@ json_t *on_set_capabilities(struct call *call, struct vmig_error *err);
 json_t *on_query_capabilities(struct call *call, struct vmig_error *err);
 json_t *on_set_parameters(struct call *call, struct vmig_error *err);
 json_t *on_query_parameters(struct call *call, struct vmig_error *err);
+json_t *on_stop(struct call *call, struct vmig_error *err);
+json_t *on_cont(struct call *call, struct vmig_error *err);
+json_t *on_query_status(struct call *call, struct vmig_error *err);
+json_t *on_snapshot(struct call *call, struct vmig_error *err);
 json_t *on_query_migrate(struct call *call, struct vmig_error *err);
 
 #endif

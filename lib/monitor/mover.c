@@ -9,11 +9,19 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <vfio-migrate/run-state.h>
 
 #include "lib/cleanup.h"
 #include "lib/error.h"
 #include "lib/monitor/monitor.h"
 #include "lib/thread.h"
+
+static int (*const moves[])(struct vmig_migration *m, const char *address,
+                            struct vmig_error *err) = {
+    [MOVE_SEND] = vmig_migration_send,
+    [MOVE_RECEIVE] = vmig_migration_receive,
+    [MOVE_SNAPSHOT] = vmig_migration_snapshot,
+};
 
 static void *mover_main(void *opaque)
 {
@@ -23,10 +31,9 @@ static void *mover_main(void *opaque)
     pthread_mutex_lock(&monitor->lock); /* .thread is written */
     pthread_mutex_unlock(&monitor->lock);
     pthread_sigmask(SIG_SETMASK, &monitor->mask, NULL);
-    int rc = mover->incoming ? vmig_migration_receive(monitor->migration, mover->address, &err)
-                             : vmig_migration_send(monitor->migration, mover->address, &err);
+    int rc = moves[mover->move](monitor->migration, mover->address, &err);
     if (monitor->host.ended)
-        monitor->host.ended(monitor->host.opaque, mover->incoming, rc, &err);
+        monitor->host.ended(monitor->host.opaque, mover->move == MOVE_RECEIVE, rc, &err);
     LOCK_SCOPE(&monitor->lock);
     mover->state = MOVER_ENDED;
     if (rc < 0 && rc != -EUCLEAN)
@@ -52,10 +59,25 @@ static bool is_listened_on(const char *address)
     return strncmp(address, "tcp:", 4) == 0 || strncmp(address, "unix:", 5) == 0;
 }
 
-/* The thread of one that ended before. */
+static bool has_ended(struct vmig_migration *m)
+{
+    CLEANUP_FREE struct vmig_statistics *s = calloc(1, sizeof(*s)); /* large for a stack */
+    if (!s)
+        return false;
+    s->size = sizeof(*s);
+    vmig_migration_query(m, s);
+    return s->status == VMIG_STATUS_COMPLETED || s->status == VMIG_STATUS_CANCELLED ||
+           s->status == VMIG_STATUS_FAILED;
+}
+
+/* The thread of one that ended before. Clients hear the end of a migration a moment before its thread
+ * is through with it, and may ask for the next one by then. */
 static void join_ended(struct vmig_monitor *monitor)
 {
+    bool ending = has_ended(monitor->migration);
     pthread_mutex_lock(&monitor->lock);
+    while (ending && monitor->mover.state == MOVER_RUNS && !monitor->over)
+        pthread_cond_wait(&monitor->changed, &monitor->lock);
     bool ended = monitor->mover.state == MOVER_ENDED && !monitor->over; /* else: mover_end() */
     if (ended)
         monitor->mover.state = MOVER_IDLE;
@@ -75,7 +97,7 @@ static int refuse_locked(const struct vmig_monitor *monitor, struct vmig_error *
     return 0;
 }
 
-static int start_locked(struct vmig_monitor *monitor, bool incoming, const char *address,
+static int start_locked(struct vmig_monitor *monitor, enum move move, const char *address,
                         struct vmig_error *err)
 {
     struct mover *mover = &monitor->mover;
@@ -84,13 +106,13 @@ static int start_locked(struct vmig_monitor *monitor, bool incoming, const char 
         return error_set(err, ENOMEM, VMIG_STAGE_NONE, NULL, NULL, "out of memory");
     free(mover->address);
     mover->address = copy;
-    mover->incoming = incoming;
+    mover->move = move;
     int rc = thread_start(&mover->thread, mover_main, monitor);
     if (rc < 0)
         return error_set(err, rc, VMIG_STAGE_NONE, NULL, NULL, "no thread for a migration: %s",
                          strerror(-rc));
     mover->state = MOVER_RUNS;
-    mover->incoming_done |= incoming;
+    mover->incoming_done |= move == MOVE_RECEIVE;
     return 0;
 }
 
@@ -108,18 +130,18 @@ static json_t *await(struct call *call, struct vmig_error *err)
     return json_object();
 }
 
-json_t *mover_start(struct call *call, bool incoming, const char *address, struct vmig_error *err)
+json_t *mover_start(struct call *call, enum move move, const char *address, struct vmig_error *err)
 {
     struct vmig_monitor *monitor = call->monitor;
     struct deferred d = { .call = call,
                           .due = is_under_way,
                           .on_mover = true,
-                          .at_listening = incoming && is_listened_on(address) };
+                          .at_listening = move == MOVE_RECEIVE && is_listened_on(address) };
     join_ended(monitor);
     pthread_mutex_lock(&monitor->lock);
     int rc = refuse_locked(monitor, err);
     if (rc == 0)
-        rc = start_locked(monitor, incoming, address, err);
+        rc = start_locked(monitor, move, address, err);
     if (rc == 0)
         events_defer_locked(monitor, &d);
     pthread_mutex_unlock(&monitor->lock);

@@ -5,11 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <vfio-migrate/settings.h>
+
 #include "lib/cleanup.h"
 #include "lib/error.h"
 #include "lib/monitor/destination.h"
 #include "lib/monitor/monitor.h"
 #include "lib/text.h"
+
+/* More than anybody reads. */
+#define BLOCKERS_MAX 64
 
 /* What a reply has, by status; QEMU leaves out what says nothing. */
 enum {
@@ -91,7 +96,7 @@ static json_t *device_json(const struct vmig_statistics *s, unsigned i)
     for (size_t k = 0; k < sizeof(steps) / sizeof(steps[0]); k++)
         json_object_set_new(times, steps[k].name, fraction(steps[k].ms));
     return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "id", d->id, "device-state",
-                     vmig_state_name(p->state), "phase", p->step ? p->step : "", "precopy-bytes",
+                     vmig_state_word(p->state), "phase", p->step ? p->step : "", "precopy-bytes",
                      number(d->precopy_bytes), "stop-copy-bytes", number(d->stop_copy_bytes),
                      "remaining", number(p->remaining_bytes), "phase-ms", times);
 }
@@ -134,6 +139,18 @@ static void add_error(json_t *reply, const struct vmig_error *error)
     json_object_set_new(reply, "error-desc", text_json(text));
 }
 
+/* Whatever became of the last migration: of what stands in the way of the next. */
+static void add_blockers(json_t *reply, struct vmig_migration *m)
+{
+    CLEANUP_FREE struct vmig_blocker *list = calloc(BLOCKERS_MAX, sizeof(*list));
+    unsigned count = list ? vmig_migration_blockers(m, list, BLOCKERS_MAX) : 0;
+    json_t *texts = count ? json_array() : NULL;
+    for (unsigned i = 0; i < count && i < BLOCKERS_MAX; i++)
+        json_array_append_new(texts, text_json(list[i].text));
+    if (texts)
+        json_object_set_new(reply, "blocked-reasons", texts);
+}
+
 json_t *on_query_migrate(struct call *call, struct vmig_error *err)
 {
     json_t *reply = json_object();
@@ -146,6 +163,7 @@ json_t *on_query_migrate(struct call *call, struct vmig_error *err)
     s->size = sizeof(*s);
     vmig_migration_query(call->migration, s);
     add_listening(reply, call->monitor);
+    add_blockers(reply, call->migration);
     if (s->status == VMIG_STATUS_NONE)
         return reply;
     unsigned parts = has[s->status];

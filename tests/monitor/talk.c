@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -98,8 +99,10 @@ static void check_event(const json_t *event)
 
 json_t *talk_command(struct talk *t, const char *text, json_t *events)
 {
-    talk_send(t, text);
-    talk_send(t, "\n");
+    char *request;
+    assert_true(asprintf(&request, "%s\n", text) > 0);
+    talk_send(t, request); /* at once: the other side may end with it */
+    free(request);
     for (;;) {
         json_t *line = talk_line(t);
         assert_non_null(line);
