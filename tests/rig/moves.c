@@ -27,8 +27,7 @@ static struct kind mtty_over_group = { "group", NULL }, mtty_over_cdev = { "cdev
 static struct kind module_over_group = { "group", "default" },
                    module_over_cdev = { "cdev", "default" };
 /* whose data has nothing of what a guest sees */
-static struct kind bare_over_group = { "group", "qat" },
-                   bare_over_cdev = { "cdev", "qat" };
+static struct kind bare_over_group = { "group", "qat" }, bare_over_cdev = { "cdev", "qat" };
 
 /* The kernel's devices of this test: the source's, then the target's. */
 static const struct kind *kind;
