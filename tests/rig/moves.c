@@ -242,6 +242,49 @@ static void STOP_COPY_is_never_left_for_PRE_COPY(void **state)
     witness_done();
 }
 
+/* ---- stop and cont ---- */
+
+static void is_paused(struct party *side)
+{
+    assert_string_equal(vmig_run_state_name(vmig_migration_run_state(side->m)), "paused");
+    for (unsigned i = 0; i < DEVICES; i++)
+        assert_string_equal(vmig_state_name(party_state(side, i)), "STOP");
+    party_is_still(side);
+}
+
+static void devices_follow_stop_and_cont(void **state)
+{
+    (void)state;
+    open_world(&two);
+    set_scratch(w.source, 0x54);
+    for (int turn = 0; turn < 3; turn++) {
+        x(vmig_migration_stop(w.source->m, &err));
+        is_paused(w.source);
+        x(vmig_migration_cont(w.source->m, &err));
+        party_goes_on(w.source);
+    }
+    world_runs_at(&w, w.source);
+    scratch_is(w.source, 0x54);
+    close_world();
+}
+
+static void a_paused_machine_moves_and_goes_on_there(void **state)
+{
+    (void)state;
+    open_world(&two);
+    set_scratch(w.source, 0x55);
+    x(vmig_migration_stop(w.source->m, &err));
+    world_move(&w);
+    if (w.source->rc || w.target->rc)
+        fail_msg("%s; %s", w.source->err.text, w.target->err.text);
+    is_paused(w.target);
+    assert_int_equal(w.target->starts, 0);
+    x(vmig_migration_cont(w.target->m, &err));
+    world_runs_at(&w, w.target);
+    scratch_is(w.target, 0x55);
+    close_world();
+}
+
 /* ---- moves that end early ---- */
 
 static enum vmig_stage when;
@@ -376,6 +419,8 @@ int main(void)
         ON(what_a_guest_sees_of_the_devices_moves_with_them, mtty_over_cdev),
         ON(what_a_guest_sees_of_the_devices_moves_with_them, bare_over_group),
         ON(what_a_guest_sees_of_the_devices_moves_with_them, bare_over_cdev),
+        ON_EACH(devices_follow_stop_and_cont),
+        ON_EACH(a_paused_machine_moves_and_goes_on_there),
         ON_EACH(STOP_COPY_is_never_left_for_PRE_COPY),
         ON_EACH(a_cancelled_move_leaves_all_at_the_source_and_is_tried_again),
         ON_MODULE(a_device_that_fails_leaves_all_at_the_source),
