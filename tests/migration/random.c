@@ -123,10 +123,13 @@ static void good_stream_with_changes_is_refused_or_whole(void **state)
     /* little memory with content, so that the stream is short */
     memset(w.source->load.memory, 0, w.source->load.size_bytes);
     memset(w.source->load.memory + 8192, 5, 16384);
+    party_set(w.source, "ram-digest", 1); /* nobody would know changed memory otherwise */
     uint8_t *good = record(&w, &length), *bad = malloc(length);
     for (unsigned i = 0; i < 2500; i++) {
         memcpy(bad, good, length);
         change_some(bad, length);
+        if (memcmp(bad, good, length) == 0)
+            continue;
         receive_from_pair(&w, bad, random64() % 4 ? length : random64() % length);
     }
     free(good);
