@@ -23,9 +23,9 @@ struct vmig_migration;
  * vfio-migrate(7). Those marked * the library never enters by itself: a host says them, or a stream
  * brought them. */
 enum vmig_run_state {
-    VMIG_RUN_STATE_DEBUG,          /* * */
-    VMIG_RUN_STATE_INMIGRATE,      /* waits for a state to be received, or receives it */
-    VMIG_RUN_STATE_INTERNAL_ERROR, /* a device lost its state, so it cannot go on */
+    VMIG_RUN_STATE_DEBUG,     /* * */
+    VMIG_RUN_STATE_INMIGRATE, /* waits for a state to be received, or receives it */
+    VMIG_RUN_STATE_INTERNAL_ERROR, /* its state is lost (a device's, or a receive into it failed), so it cannot go on */
     VMIG_RUN_STATE_IO_ERROR,       /* * */
     VMIG_RUN_STATE_PAUSED,         /* stopped by stop(), or arrived so */
     VMIG_RUN_STATE_POSTMIGRATE,    /* its state went elsewhere */
@@ -59,7 +59,8 @@ int vmig_migration_set_run_state(struct vmig_migration *migration, enum vmig_run
  * Nothing to do where it does not run. 0: it does not run, and will not before cont().
  *
  * While it is sent, its devices go to STOP_COPY instead and their streams go on: the rest is sent, and
- * the VM is paused at the target. Then a stop may wait for the end of a round, no longer; one that
+ * the VM is paused at the target. Then a stop may wait for the end of a round, or as long as the
+ * source waits for its peer, until a cancel ends that; one that
  * comes in the pause is heeded as long as the target has not been told yet ("handover-running").
  *
  * Any thread but those on which the library is just calling the host, which would wait for

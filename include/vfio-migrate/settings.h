@@ -78,7 +78,7 @@ struct vmig_blocker {
 
 /* The program's own: code "host-specific" or one of its own, of a to z, 0 to 9 and '-' (39 at most),
  * which does not begin with "vfio-". @device and @hint may be NULL; all is copied. Sending is refused
- * until it is removed by the number in *ret_id (not 0).
+ * until it is removed by the number in *ret_id (not 0; NULL: never).
  * -EBUSY a migration runs, -EOPNOTSUPP only-migratable is set, -EINVAL a text that is too long or a
  * code as it may not be, -ENOSPC there are 256, -ENOMEM. */
 int vmig_migration_add_blocker(struct vmig_migration *migration, const char *code,

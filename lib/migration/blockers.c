@@ -453,8 +453,8 @@ static int add_own_locked(struct vmig_migration *m, const struct vmig_blocker *b
     int rc = blockers_refuse_new_locked(m, err);
     if (rc < 0)
         own->count--;
-    else
-        *ret_id = ++own->last_id;
+    else if (++own->last_id && ret_id)
+        *ret_id = own->last_id;
     return rc;
 }
 

@@ -423,12 +423,23 @@ static void discard(struct vmig_migration *m)
     settle(m, HANDOVER_DISCARDED, source ? VMIG_STATUS_COMPLETED : VMIG_STATUS_FAILED);
 }
 
+static void end_resolving(struct vmig_migration *m)
+{
+    LOCK_SCOPE(&m->lock);
+    m->resolving = false;
+}
+
 static int run_here(struct vmig_migration *m, struct vmig_error *ret_err)
 {
     struct vmig_error ours = { 0 }, *err = &ours;
     bool source = m->side == SIDE_SOURCE;
-    bool ran;
+    bool ran = true;
     int rc = source ? recovery_source(m, POINT_HANDOVER, err) : run_target(m, &ran, err);
+    if (!ran) { /* so it is whole, and may be told to run once more, or to be discarded */
+        run_state_waits(m);
+        end_resolving(m);
+        return error_copy(ret_err, &ours);
+    }
     if (rc == 0)
         control_tell_peer(m); /* it kept its copy in case this side died in between */
     else
@@ -453,12 +464,6 @@ static int begin_resolving(struct vmig_migration *m, struct vmig_error *err)
                          "this side is being resolved at the moment; try again");
     m->resolving = true;
     return 0;
-}
-
-static void end_resolving(struct vmig_migration *m)
-{
-    LOCK_SCOPE(&m->lock);
-    m->resolving = false;
 }
 
 static int want_word(struct vmig_error *err, const char *why)

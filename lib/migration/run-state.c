@@ -137,6 +137,18 @@ void run_state_return(struct vmig_migration *m)
     run_state_apply(m);
 }
 
+int run_state_check(struct vmig_migration *m, struct vmig_error *err)
+{
+    LOCK_SCOPE(&m->lock);
+    if (m->run.before != VMIG_RUN_STATE_RUNNING || m->run.now == VMIG_RUN_STATE_RUNNING)
+        return 0;
+    m->run.before = m->run.now;
+    return error_set(err, EIO, m->stage, NULL, "workload-stopped",
+                     "a stop failed meanwhile and the VM stands still (%s), so it is not sent; see "
+                     "to what that stop named first",
+                     vmig_run_state_name(m->run.now));
+}
+
 /* ---- events ---- */
 
 static void tell_stop(struct vmig_migration *m)
@@ -248,16 +260,28 @@ bool run_state_arrived(struct vmig_migration *m)
 {
     LOCK_SCOPE(&m->lock);
     m->run.before = m->run.arrived;
-    m->run.elsewhere = false;
     return m->run.before == VMIG_RUN_STATE_RUNNING;
+}
+
+/* A VM that stood still here is gone when the one that was to take its place is. One that went
+ * elsewhere is cared for there, and may come again. */
+static bool was_overwritten_locked(const struct vmig_migration *m)
+{
+    unsigned stood_still = (STOPPED & ~BIT(PRELAUNCH)) | (m->run.elsewhere ? 0 : BIT(POSTMIGRATE));
+    return m->set_up && stood_still & 1u << m->run.began;
 }
 
 void run_state_withdrawn(struct vmig_migration *m)
 {
     tell_stop(m);
     LOCK_SCOPE(&m->lock);
-    m->run.before = m->run.began;
+    m->run.before = was_overwritten_locked(m) ? VMIG_RUN_STATE_INTERNAL_ERROR : m->run.began;
     set_locked(m, m->run.before);
+}
+
+void run_state_waits(struct vmig_migration *m)
+{
+    tell_stop(m);
 }
 
 void run_state_moved(struct vmig_migration *m, bool elsewhere)
@@ -386,6 +410,10 @@ static enum finding stop_in_pause_locked(struct vmig_migration *m, struct vmig_e
         return FOUND_DONE;
     if (m->run.told && m->run.snapshot)
         return FOUND_BUSY;
+    if (!m->one_way && !m->peer_run_state)
+        return no(err, EBUSY, "run-state-unknown",
+                  "the target is of a version that would start the VM; cancel the migration, then "
+                  "stop");
     if (m->run.told)
         return no(err, EBUSY, "handover-running",
                   "the VM is being handed over and the target was told to run it; stop it there, "

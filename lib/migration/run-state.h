@@ -57,6 +57,8 @@ void run_state_begin_locked(struct vmig_migration *m, bool source, bool snapshot
 /* Nothing of the devices is touched until run_state_return(): others may command them. */
 void run_state_leave(struct vmig_migration *m);
 void run_state_return(struct vmig_migration *m);
+/* Source, after that: -EIO when a stop meanwhile failed and left the VM standing. */
+int run_state_check(struct vmig_migration *m, struct vmig_error *err);
 /* Will it run when nothing goes wrong? */
 bool run_state_runs(struct vmig_migration *m);
 /* Somebody wants the VM stopped: a round ends early. Any thread. */
@@ -75,6 +77,8 @@ void run_state_broken(struct vmig_migration *m);
 bool run_state_arrived(struct vmig_migration *m);
 /* Target: it is not, and will not be. */
 void run_state_withdrawn(struct vmig_migration *m);
+/* Target: it did not start, nothing of it runs, and it is still to be resolved. */
+void run_state_waits(struct vmig_migration *m);
 /* Source: it went. @elsewhere: whoever has it may run it. */
 void run_state_moved(struct vmig_migration *m, bool elsewhere);
 /* Tell devices where they are to go back to, if that has changed. */

@@ -129,6 +129,8 @@ static int source_prepare(struct vmig_migration *m, const struct address *addres
     if (rc < 0)
         return rc;
     rc = meet_target(m, address, err);
+    if (rc == 0)
+        rc = run_state_check(m, err);
     return rc < 0 ? rc : run_state_may_be_told(m, err);
 }
 
@@ -587,6 +589,7 @@ static int source_fail(struct vmig_migration *m, struct vmig_error *err)
 {
     bool cancelled = err->code == -ECANCELED;
     enum recovery_point point = recovery_point(m);
+    bool over = m->stage == VMIG_STAGE_CLEANUP; /* a snapshot's way back failed, and was this */
     run_abort(m, err);
     statistics_error(m, err);
     if (cancelled)
@@ -595,14 +598,14 @@ static int source_fail(struct vmig_migration *m, struct vmig_error *err)
     say_abort(m, err);
     lanes_end(m);
     struct vmig_error recovery = { 0 };
-    if (recovery_source(m, point, &recovery) < 0) {
+    if (!over && recovery_source(m, point, &recovery) < 0) {
         /* worse than what failed first: the device named here needs somebody's attention */
         error_prefix(&recovery, "%.240s; then", err->text);
         *err = recovery;
         cancelled = false;
     }
     notice_call_off(m);
-    if (m->set_up)
+    if (m->set_up && !over)
         crew_run(m, STEP_CLEANUP, NULL);
     if (cancelled)
         say_cancelled(m, err);

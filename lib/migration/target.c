@@ -383,8 +383,10 @@ static int on_manifest(struct target *t, const struct qemu_section *s, struct vm
 static int pass_description(struct target *t, struct vmig_error *err)
 {
     struct qemu_section s = { .idstr = "description", .offset = t->reader.offset };
-    if (!t->m->one_way || reader_peek(&t->reader) < 0)
+    if (!t->m->one_way)
         return 0;
+    if (reader_peek(&t->reader) < 0)
+        return t->manifest_seen ? target_damaged(t, &s, err, "it was not saved whole") : 0;
     if (reader_u8(&t->reader) != QEMU_VMDESCRIPTION)
         return target_damaged(t, &s, err, "something else follows the end");
     uint32_t length = reader_u32(&t->reader);

@@ -507,6 +507,7 @@ static int device_resume(void *opaque, struct vmig_error *err)
         return 0;
     if (vmig_device_get_state(d->device, &state, NULL) == 0 && state == VMIG_STATE_ERROR)
         return reset_from_error(d, err);
+    d->halted = false;
     return go(d, STEP_RESUME, err);
 }
 
@@ -614,7 +615,8 @@ static int know_state(struct device_participant *d, enum vmig_state *ret, struct
     if (rc < 0 || !(d->info.flags & VMIG_MIGRATION_STOP_COPY))
         return -EOPNOTSUPP;
     find_self(d);
-    return vmig_device_get_state(d->device, ret, err);
+    rc = look_at_settings(d, err);
+    return rc < 0 ? rc : vmig_device_get_state(d->device, ret, err);
 }
 
 int participant_device_halt_p2p(void *opaque, struct vmig_error *err)
