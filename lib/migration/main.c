@@ -9,8 +9,22 @@
 #include "lib/migration/message.h"
 #include "lib/migration/migration.h"
 
+/* A target that hangs up has said why; what it said may still be under way to us. */
+#define REASON_PATIENCE_NS NS_PER_S
+
+static void await_reason(struct vmig_migration *m)
+{
+    uint64_t deadline = clock_ns() + REASON_PATIENCE_NS;
+    LOCK_SCOPE(&m->lock);
+    while (m->return_path_running && m->handover == HANDOVER_NONE && !m->aborted &&
+           clock_ns() < deadline)
+        run_wait_locked(m, deadline);
+}
+
 static int lost(struct vmig_migration *m, int rc, struct vmig_error *err)
 {
+    if (rc == -EPIPE || rc == -ECONNRESET)
+        await_reason(m);
     int cause = run_check(m, err); /* shut down on purpose? */
     if (cause < 0)
         return cause;

@@ -312,7 +312,7 @@ struct vmig_migration {
     unsigned num_lanes;
     struct lane lanes[LANES_MAX];
     pthread_t return_path;
-    bool return_path_running;
+    bool return_path_running; /* written under lock */
     pthread_mutex_t ram_lock; /* touched and suspect bitmaps */
     void *page_copies;        /* WIRE_RAM_BYTES_MAX, or NULL: carrier-sections.c */
     bool suspects_told;       /* source: since the RAM worker looked last */

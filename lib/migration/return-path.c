@@ -318,6 +318,7 @@ int return_path_start(struct vmig_migration *m, struct vmig_error *err)
     int rc = thread_start(&m->return_path, return_path_main, m);
     if (rc != 0)
         return error_set(err, rc, VMIG_STAGE_PREPARE, NULL, NULL, "no thread: %s", strerror(-rc));
+    LOCK_SCOPE(&m->lock);
     m->return_path_running = true;
     return 0;
 }
@@ -328,5 +329,6 @@ void return_path_end(struct vmig_migration *m)
         return;
     channel_shutdown(m->main);
     pthread_join(m->return_path, NULL);
+    LOCK_SCOPE(&m->lock);
     m->return_path_running = false;
 }
