@@ -2,6 +2,7 @@
 #include "cmd/device-argument.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -40,33 +41,9 @@ static int set_enable_migration(struct device_argument *d, const char *value, ch
     return read_on_off_auto("enable-migration", value, &d->settings.enable_migration, why);
 }
 
-static int set_viommu(struct device_argument *d, const char *value, char why[200])
-{
-    (void)value;
-    (void)why;
-    d->settings.viommu = true;
-    return 0;
-}
-
 static int set_ramfb_migrate(struct device_argument *d, const char *value, char why[200])
 {
     return read_on_off_auto("ramfb-migrate", value, &d->settings.ramfb_migrate, why);
-}
-
-static int set_ignore_vendor(struct device_argument *d, const char *value, char why[200])
-{
-    (void)value;
-    (void)why;
-    d->settings.ignore_vendor_capability = true;
-    return 0;
-}
-
-static int set_hotplugged(struct device_argument *d, const char *value, char why[200])
-{
-    (void)value;
-    (void)why;
-    d->settings.hotplugged = true;
-    return 0;
 }
 
 /* @typed: in the text that was typed, which outlives the device; up to the next comma. */
@@ -82,26 +59,20 @@ static int set_ramfb(struct device_argument *d, const char *typed, char why[200]
     return 0;
 }
 
-static int set_migration_events(struct device_argument *d, const char *value, char why[200])
-{
-    (void)value;
-    (void)why;
-    d->settings.migration_events = true;
-    return 0;
-}
-
 static const struct key {
     const char *name;
-    bool has_value;
+    /* With a value, */
     int (*set)(struct device_argument *d, const char *value, char why[200]);
+    size_t flag; /* or the bool of the settings that the name alone makes true. */
 } keys[] = {
-    { "id", true, set_id },
-    { "enable-migration", true, set_enable_migration },
-    { "viommu", false, set_viommu },
-    { "ignore-vendor-capability", false, set_ignore_vendor },
-    { "hotplugged", false, set_hotplugged },
-    { "ramfb-migrate", true, set_ramfb_migrate },
-    { "migration-events", false, set_migration_events },
+    { "id", set_id, 0 },
+    { "enable-migration", set_enable_migration, 0 },
+    { "viommu", NULL, offsetof(struct vmig_device_settings, viommu) },
+    { "ignore-vendor-capability", NULL,
+      offsetof(struct vmig_device_settings, ignore_vendor_capability) },
+    { "hotplugged", NULL, offsetof(struct vmig_device_settings, hotplugged) },
+    { "ramfb-migrate", set_ramfb_migrate, 0 },
+    { "migration-events", NULL, offsetof(struct vmig_device_settings, migration_events) },
 };
 
 /* ---- the whole ---- */
@@ -111,7 +82,7 @@ static const struct key *find_key(const char *part)
     size_t length = strcspn(part, "=");
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
         if (strlen(keys[i].name) == length && !strncmp(keys[i].name, part, length) &&
-            (part[length] == '=') == keys[i].has_value)
+            (part[length] == '=') == (keys[i].set != NULL))
             return &keys[i];
     return NULL;
 }
@@ -124,8 +95,12 @@ static int add_part(struct device_argument *d, const char *part, const char *typ
     const struct key *key = first ? NULL : find_key(part);
     if (!first && strncmp(part, RAMFB, strlen(RAMFB)) == 0)
         return set_ramfb(d, typed + strlen(RAMFB), why);
-    if (key)
-        return key->set(d, part + strlen(key->name) + key->has_value, why);
+    if (key && key->set)
+        return key->set(d, part + strlen(key->name) + 1, why);
+    if (key) {
+        *(bool *)((char *)&d->settings + key->flag) = true;
+        return 0;
+    }
     size_t used = strlen(d->address); /* no longer than what was typed */
     snprintf(d->address + used, sizeof(d->address) - used, "%s%s", first ? "" : ",", part);
     return 0;

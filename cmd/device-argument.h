@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A device as it is typed: ADDRESS[,id=NAME][,enable-migration=on|off|auto][,viommu]
- * [,ignore-vendor-capability][,hotplugged][,ramfb=FILE][,ramfb-migrate=on|off|auto]. What is not one of
- * these belongs to the address, which may have commas of its own.
+ * [,ignore-vendor-capability][,hotplugged][,ramfb=FILE][,ramfb-migrate=on|off|auto][,migration-events].
+ * What is not one of these belongs to the address, which may have commas of its own.
  */
 #ifndef CMD_DEVICE_ARGUMENT_H
 #define CMD_DEVICE_ARGUMENT_H
