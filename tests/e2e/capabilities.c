@@ -14,11 +14,7 @@ static char from[200], to[200], address[200];
 static int begin(void **state)
 {
     (void)state;
-    folder_make();
-    servers[0] = device("source", "default");
-    servers[1] = device("target", "default");
-    snprintf(from, sizeof(from), "vfio-user:%s", at("source"));
-    snprintf(to, sizeof(to), "vfio-user:%s", at("target"));
+    pair_begin(servers, from, to);
     snprintf(address, sizeof(address), "unix:%s", at("link"));
     return 0;
 }
@@ -26,9 +22,7 @@ static int begin(void **state)
 static int finish(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i < 2; i++)
-        kill_hard(&servers[i]);
-    folder_remove();
+    pair_end(servers);
     return 0;
 }
 

@@ -16,26 +16,20 @@
 #include "tests/migration/by-hand.h"
 #include "tests/migration/relay.h"
 
-static struct process source_device, target_device;
+static struct process servers[2];
 static char from[200], to[200];
 
 static int begin(void **state)
 {
     (void)state;
-    folder_make();
-    source_device = device("source", "default");
-    target_device = device("target", "default");
-    snprintf(from, sizeof(from), "vfio-user:%s", at("source"));
-    snprintf(to, sizeof(to), "vfio-user:%s", at("target"));
+    pair_begin(servers, from, to);
     return 0;
 }
 
 static int finish(void **state)
 {
     (void)state;
-    kill_hard(&source_device);
-    kill_hard(&target_device);
-    folder_remove();
+    pair_end(servers);
     return 0;
 }
 
@@ -207,7 +201,7 @@ static void device_that_was_lost_is_5(void **state)
     int fd = accept(peer, NULL, NULL);
     await_status("source.control", "source");
     /* a target's first words, so that the device enters PRE_COPY, and finds nobody */
-    kill_hard(&source_device);
+    kill_hard(&servers[0]);
     static const char hello[] = "{\"protocol\":2,\"window\":8388608}";
     struct writer w;
     writer_init(&w);

@@ -11,26 +11,20 @@
 static const unsigned char picture[28] = { 0, 0, 0, 0, 0x7f, 0, 0, 0, '4', '2', 'R', 'X', 0,  0,
                                            0, 0, 0, 0, 4,    0, 0, 0, 3,   0,   0,   0,   16, 0 };
 
-static struct process source, target;
+static struct process servers[2];
 static char from[200], to[200];
 
 static int begin(void **state)
 {
     (void)state;
-    folder_make();
-    source = device("source", "default");
-    target = device("target", "default");
-    snprintf(from, sizeof(from), "vfio-user:%s", at("source"));
-    snprintf(to, sizeof(to), "vfio-user:%s", at("target"));
+    pair_begin(servers, from, to);
     return 0;
 }
 
 static int finish(void **state)
 {
     (void)state;
-    kill_hard(&source);
-    kill_hard(&target);
-    folder_remove();
+    pair_end(servers);
     return 0;
 }
 

@@ -11,17 +11,13 @@
 #include "refdev/registers.h"
 #include "tests/e2e/process.h"
 
-static struct process source, target;
+static struct process servers[2];
 static char from[200], to[200], file[200];
 
 static int begin(void **state)
 {
     (void)state;
-    folder_make();
-    source = device("source", "default");
-    target = device("target", "default");
-    snprintf(from, sizeof(from), "vfio-user:%s", at("source"));
-    snprintf(to, sizeof(to), "vfio-user:%s", at("target"));
+    pair_begin(servers, from, to);
     snprintf(file, sizeof(file), "%s", at("state"));
     return 0;
 }
@@ -29,9 +25,7 @@ static int begin(void **state)
 static int finish(void **state)
 {
     (void)state;
-    kill_hard(&source);
-    kill_hard(&target);
-    folder_remove();
+    pair_end(servers);
     return 0;
 }
 

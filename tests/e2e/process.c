@@ -208,6 +208,22 @@ struct process device(const char *name, const char *profile)
     return p;
 }
 
+void pair_begin(struct process servers[2], char from[200], char to[200])
+{
+    folder_make();
+    servers[0] = device("source", "default");
+    servers[1] = device("target", "default");
+    snprintf(from, 200, "vfio-user:%s", at("source"));
+    snprintf(to, 200, "vfio-user:%s", at("target"));
+}
+
+void pair_end(struct process servers[2])
+{
+    kill_hard(&servers[0]);
+    kill_hard(&servers[1]);
+    folder_remove();
+}
+
 void expect_state(const char *name, const char *state)
 {
     char address[200], text[80];

@@ -54,6 +54,9 @@ void kill_hard(struct process *p);
 
 /* A server at folder/NAME; returns when it listens. */
 struct process device(const char *name, const char *profile);
+/* A folder with two of them, "source" and "target", and their addresses; and the end of all that. */
+void pair_begin(struct process servers[2], char from[200], char to[200]);
+void pair_end(struct process servers[2]);
 /* What `probe` says of its state. */
 void expect_state(const char *name, const char *state);
 
