@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+
+#include "vmm/cpuid.h"
+#include "vmm/fail.h"
+
+#define FEATURES 1u
+#define TOPOLOGY 0xbu
+#define AMD_ADDRESSES 0x80000008u
+#define AMD_TOPOLOGY 0x8000001eu
+
+static unsigned bits_for(unsigned count)
+{
+    unsigned bits = 0;
+    while (1u << bits < count)
+        bits++;
+    return bits;
+}
+
+static void number_entry(struct kvm_cpuid_entry2 *entry, unsigned index, unsigned count,
+                         bool deadline_timer)
+{
+    switch (entry->function) {
+    case FEATURES:
+        entry->ebx = (entry->ebx & 0xffff) | count << 16 | index << 24;
+        entry->ecx |= 1u << 31 | (deadline_timer ? 1u << 24 : 0); /* a hypervisor is there */
+        entry->edx = count > 1 ? entry->edx | 1u << 28 : entry->edx & ~(1u << 28);
+        break;
+    case TOPOLOGY: /* subleaf 0: threads of a core, 1: cores of the package */
+        entry->eax = entry->index == 1 ? bits_for(count) : 0;
+        entry->ebx = entry->index == 1 ? count : entry->index == 0;
+        entry->ecx = entry->index | (entry->index < 2 ? (entry->index + 1) << 8 : 0);
+        entry->edx = index;
+        break;
+    case AMD_ADDRESSES:
+        entry->ecx = (entry->ecx & ~0xf0ffu) | bits_for(count) << 12 | (count - 1);
+        break;
+    case AMD_TOPOLOGY:
+        entry->eax = index;
+        entry->ebx = index;
+        entry->ecx = 0;
+        break;
+    default:
+        break;
+    }
+}
+
+int cpuid_set(struct vcpus *vcpus, struct vmig_error *err)
+{
+    struct cpuid_table *table = calloc(1, sizeof(*table));
+    if (!table)
+        return vmm_fail(err, ENOMEM, NULL, "out of memory");
+    table->head.nent = CPUID_ENTRIES_MAX;
+    int rc = kvm_ask(vcpus->kvm->fd, KVM_GET_SUPPORTED_CPUID, table,
+                     "asking for the processor's features", err);
+    bool deadline_timer =
+        ioctl(vcpus->kvm->fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0;
+    for (unsigned i = 0; rc >= 0 && i < vcpus->count; i++) {
+        for (unsigned n = 0; n < table->head.nent; n++)
+            number_entry(&table->entries[n], i, vcpus->count, deadline_timer);
+        rc = kvm_ask(vcpus->list[i].fd, KVM_SET_CPUID2, table, "setting the processor's features",
+                     err);
+    }
+    free(table);
+    return rc < 0 ? rc : 0;
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The kernel's side of the machine: /dev/kvm, the VM, its in-kernel interrupt controllers and timer, and
+ * the table of memory slots. What a vCPU is, is in vcpu.h.
+ */
+#ifndef VMM_KVM_H
+#define VMM_KVM_H
+
+#include <pthread.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <vfio-migrate/error.h>
+
+#define KVM_SLOTS 128 /* memory and mapped parts of BARs; every KVM has at least that many */
+
+struct kvm {
+    int fd, vm;           /* /dev/kvm and the VM; -1 */
+    size_t run_bytes;     /* of the page that is shared for each vCPU */
+    pthread_mutex_t lock; /* guards slots */
+    struct kvm_slot {
+        uint64_t address, size_bytes; /* size 0: free */
+        void *vaddr;
+        uint32_t flags; /* KVM_MEM_* */
+    } slots[KVM_SLOTS];
+};
+
+/* A VM with PIC, IOAPIC, LAPICs and PIT. Where this machine has no KVM that can run it, the reason is
+ * "no-kvm" and the text says what to do. */
+int kvm_open(struct kvm *kvm, struct vmig_error *err);
+void kvm_close(struct kvm *kvm);
+
+/* One ioctl on any of KVM's descriptors; @what names it in the error ("creating a vCPU"). Returns what the
+ * kernel returned (>= 0), or a negative errno. */
+int kvm_ask(int fd, unsigned long request, void *argument, const char *what,
+            struct vmig_error *err);
+
+/* Show [vaddr, vaddr + size) to the guest at @address; *ret_slot takes it away again. */
+int kvm_map(struct kvm *kvm, uint64_t address, uint64_t size_bytes, void *vaddr, unsigned *ret_slot,
+            struct vmig_error *err);
+void kvm_unmap(struct kvm *kvm, unsigned slot);
+
+/* Set the level of an interrupt line of the IOAPIC and PIC. */
+void kvm_irq_line(struct kvm *kvm, unsigned gsi, int level);
+
+#endif

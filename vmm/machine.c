@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "vmm/fail.h"
+#include "vmm/guest.h"
+#include "vmm/machine.h"
+#include "vmm/power.h"
+
+static void on_guest_end(void *opaque)
+{
+    struct machine *machine = opaque;
+    machine->loop.done = true;
+}
+
+/* ^C or SIGTERM: the end of the machine, as if its power were cut. */
+static void on_signal(void *opaque)
+{
+    struct machine *machine = opaque;
+    struct signalfd_siginfo info;
+    if (read(machine->signal_fd, &info, sizeof(info)) == sizeof(info))
+        machine->loop.done = true;
+}
+
+/* Before there are threads, so that all of them leave these signals to the loop. */
+static int watch_signals(struct machine *machine, struct vmig_error *err)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    machine->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC);
+    if (machine->signal_fd < 0)
+        return vmm_fail(err, errno, NULL, "waiting for signals: %m");
+    return loop_watch(&machine->loop, machine->signal_fd, POLLIN, on_signal, machine, err);
+}
+
+static int make_memory(struct machine *machine, struct vmig_error *err)
+{
+    int rc = memory_new(&machine->memory, machine->options.memory_bytes,
+                        machine->options.huge_pages, err);
+    return rc < 0 ? rc : memory_map(&machine->memory, &machine->kvm, err);
+}
+
+static int make_vcpus(struct machine *machine, struct vmig_error *err)
+{
+    int rc = vcpus_new(&machine->vcpus, &machine->kvm, machine->options.cpus, &machine->ports,
+                       &machine->mmio, err);
+    if (rc == 0)
+        rc =
+            loop_watch(&machine->loop, machine->vcpus.ended_fd, POLLIN, on_guest_end, machine, err);
+    return rc;
+}
+
+static int make_ports(struct machine *machine, struct vmig_error *err)
+{
+    int rc = console_open(&machine->console, machine->options.serial, &machine->loop,
+                          &serial_console_ops, &machine->serial, err);
+    if (rc == 0)
+        rc = serial_new(&machine->serial, &machine->kvm, &machine->console, &machine->ports, err);
+    return rc < 0 ? rc : power_claim(&machine->ports, &machine->vcpus, err);
+}
+
+int machine_new(struct machine *machine, const struct options *options, struct vmig_error *err)
+{
+    static int (*const steps[])(struct machine *, struct vmig_error *) = { watch_signals,
+                                                                           make_memory, make_vcpus,
+                                                                           make_ports };
+    *machine = (struct machine) { .options = *options, .signal_fd = -1, .memory.fd = -1 };
+    bus_init(&machine->ports);
+    bus_init(&machine->mmio);
+    int rc = kvm_open(&machine->kvm, err);
+    for (unsigned i = 0; rc >= 0 && i < sizeof(steps) / sizeof(steps[0]); i++)
+        rc = steps[i](machine, err);
+    return rc < 0 ? rc : 0;
+}
+
+/* What ended the machine, once nothing of it runs any more. */
+static int result(const struct machine *machine, struct vmig_error *err)
+{
+    const struct vcpus *vcpus = &machine->vcpus;
+    if (vcpus->end == GUEST_FAILED)
+        return vmm_fail(err, EIO, "guest-failed", "%s", vcpus->end_text);
+    if (vcpus->end == GUEST_RESET)
+        fprintf(stderr, "vfio-vmm: %s\n", vcpus->end_text);
+    return 0;
+}
+
+int machine_run(struct machine *machine, struct vmig_error *err)
+{
+    int rc = guest_load_pattern(&machine->memory, &machine->vcpus, machine->options.append, err);
+    if (rc < 0)
+        return rc;
+    vcpus_start(&machine->vcpus);
+    loop_run(&machine->loop);
+    vcpus_stop(&machine->vcpus);
+    return result(machine, err);
+}
+
+void machine_done(struct machine *machine)
+{
+    vcpus_done(&machine->vcpus);
+    serial_done(&machine->serial);
+    console_close(&machine->console);
+    bus_done(&machine->ports);
+    bus_done(&machine->mmio);
+    kvm_close(&machine->kvm);
+    memory_done(&machine->memory);
+    if (machine->signal_fd >= 0)
+        close(machine->signal_fd);
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The machine: all its parts, made in one order and taken down in the other. */
+#ifndef VMM_MACHINE_H
+#define VMM_MACHINE_H
+
+#include "vmm/bus.h"
+#include "vmm/console.h"
+#include "vmm/kvm.h"
+#include "vmm/loop.h"
+#include "vmm/memory.h"
+#include "vmm/options.h"
+#include "vmm/serial.h"
+#include "vmm/vcpu.h"
+
+struct machine {
+    struct options options;
+    struct loop loop;
+    struct kvm kvm;
+    struct memory memory;
+    struct bus ports, mmio;
+    struct vcpus vcpus;
+    struct console console;
+    struct serial serial;
+    int signal_fd;
+};
+
+/* Everything is there and nothing runs. */
+int machine_new(struct machine *machine, const struct options *options, struct vmig_error *err);
+/* Load the guest, run it until it ends or a signal says so. */
+int machine_run(struct machine *machine, struct vmig_error *err);
+void machine_done(struct machine *machine);
+
+#endif

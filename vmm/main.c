@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* vfio-vmm: a small KVM virtual machine monitor. docs/embedding.md walks through it. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vmm/machine.h"
+
+static int exit_code_of(const struct vmig_error *err)
+{
+    return !strcmp(err->reason, "no-kvm") ? VMM_NO_KVM : VMM_FAILED;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options;
+    struct vmig_error err = { 0 };
+    char text[700];
+    struct machine *machine = malloc(sizeof(*machine));
+    options_parse(argc, argv, &options);
+    if (!machine)
+        return VMM_FAILED;
+    int rc = machine_new(machine, &options, &err);
+    if (rc == 0)
+        rc = machine_run(machine, &err);
+    machine_done(machine);
+    free(machine);
+    if (rc == 0)
+        return VMM_DONE;
+    fprintf(stderr, "vfio-vmm: %s\n", vmig_error_message(&err, text, sizeof(text)));
+    return exit_code_of(&err);
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <inttypes.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "vmm/fail.h"
+#include "vmm/memory.h"
+
+static void add_block(struct memory *memory, const char *name, uint64_t address,
+                      uint64_t size_bytes, uint64_t offset)
+{
+    memory->blocks[memory->num_blocks++] = (struct vmig_ram_block) { .name = name,
+                                                                     .iova = address,
+                                                                     .size_bytes = size_bytes,
+                                                                     .vaddr = memory->base + offset,
+                                                                     .fd = memory->fd,
+                                                                     .fd_offset = offset };
+}
+
+int memory_new(struct memory *memory, uint64_t size_bytes, bool huge_pages, struct vmig_error *err)
+{
+    *memory = (struct memory) { .fd = memfd_create("guest-memory",
+                                                   MFD_CLOEXEC | (huge_pages ? MFD_HUGETLB : 0)),
+                                .size_bytes = size_bytes };
+    if (memory->fd < 0 || ftruncate(memory->fd, (off_t)size_bytes))
+        return vmm_fail(err, errno, NULL, "making %" PRIu64 " MiB of guest memory: %m",
+                        size_bytes >> 20);
+    void *base = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory->fd, 0);
+    if (base == MAP_FAILED)
+        return vmm_fail(
+            err, errno, NULL, "mapping %" PRIu64 " MiB of guest memory%s: %m", size_bytes >> 20,
+            huge_pages ? " in huge pages (vm.nr_hugepages says how many there are)" : "");
+    memory->base = base;
+    uint64_t low = size_bytes < MEMORY_LOW_END ? size_bytes : MEMORY_LOW_END;
+    add_block(memory, "ram.low", 0, low, 0);
+    if (size_bytes > low)
+        add_block(memory, "ram.high", MEMORY_HIGH_BASE, size_bytes - low, low);
+    return 0;
+}
+
+void memory_done(struct memory *memory)
+{
+    if (memory->base)
+        munmap(memory->base, memory->size_bytes);
+    if (memory->fd >= 0)
+        close(memory->fd);
+    *memory = (struct memory) { .fd = -1 };
+}
+
+int memory_map(struct memory *memory, struct kvm *kvm, struct vmig_error *err)
+{
+    int rc = 0;
+    for (unsigned i = 0; rc == 0 && i < memory->num_blocks; i++) {
+        const struct vmig_ram_block *block = &memory->blocks[i];
+        unsigned slot; /* as long as the VM lives */
+        rc = kvm_map(kvm, block->iova, block->size_bytes, block->vaddr, &slot, err);
+    }
+    return rc;
+}
+
+void *memory_at(const struct memory *memory, uint64_t address, uint64_t length_bytes)
+{
+    for (unsigned i = 0; i < memory->num_blocks; i++) {
+        const struct vmig_ram_block *block = &memory->blocks[i];
+        uint64_t offset = address - block->iova;
+        if (address >= block->iova && offset <= block->size_bytes &&
+            length_bytes <= block->size_bytes - offset)
+            return (uint8_t *)block->vaddr + offset;
+    }
+    return NULL;
+}
+
+void *memory_low(const struct memory *memory, uint32_t address)
+{
+    return memory->base + address;
+}

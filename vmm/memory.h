@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Guest memory, and where everything is in the guest's address space.
+ *
+ *   0             memory, up to 3 GiB
+ *   3 GiB         window for 32-bit BARs
+ *   3.5 GiB       ECAM: config space of PCI bus 0
+ *   near 4 GiB    IOAPIC, LAPIC, and what KVM wants for itself
+ *   4 GiB         the rest of memory
+ *   32 GiB        window for 64-bit BARs
+ *
+ * One memfd is behind all of it, so that a vfio-user device's server can map it, too.
+ */
+#ifndef VMM_MEMORY_H
+#define VMM_MEMORY_H
+
+#include <stdbool.h>
+#include <vfio-migrate/migration.h>
+
+#include "vmm/kvm.h"
+
+#define MEMORY_MIN (UINT64_C(16) << 20)
+#define MEMORY_MAX (UINT64_C(16) << 30)
+#define MEMORY_LOW_END UINT64_C(0xc0000000)
+#define MMIO32_BASE UINT64_C(0xc0000000)
+#define MMIO32_END UINT64_C(0xe0000000)
+#define ECAM_BASE UINT64_C(0xe0000000)
+#define ECAM_BYTES (UINT64_C(1) << 20) /* one bus */
+#define IOAPIC_BASE UINT64_C(0xfec00000)
+#define LAPIC_BASE UINT64_C(0xfee00000)
+#define MEMORY_HIGH_BASE UINT64_C(0x100000000)
+#define MMIO64_BASE UINT64_C(0x800000000)
+#define MMIO64_END UINT64_C(0x1000000000)
+
+struct memory {
+    int fd;
+    uint8_t *base;
+    uint64_t size_bytes;
+    unsigned num_blocks; /* 1, or 2 when some of it is above 4 GiB */
+    struct vmig_ram_block blocks[2];
+};
+
+/* @size_bytes: a multiple of 2 MiB between MEMORY_MIN and MEMORY_MAX. */
+int memory_new(struct memory *memory, uint64_t size_bytes, bool huge_pages, struct vmig_error *err);
+void memory_done(struct memory *memory);
+/* Show it to the guest. */
+int memory_map(struct memory *memory, struct kvm *kvm, struct vmig_error *err);
+
+/* Where guest memory [address, address + length) is; NULL: not all of it is memory. */
+void *memory_at(const struct memory *memory, uint64_t address, uint64_t length_bytes);
+/* The same for what the VMM itself places below 1 MiB, which is always there. */
+void *memory_low(const struct memory *memory, uint32_t address);
+
+#endif

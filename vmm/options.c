@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <argp.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vmm/memory.h"
+#include "vmm/options.h"
+#include "vmm/vcpu.h"
+
+enum { KEY_GUEST = 0x1001, KEY_APPEND, KEY_CPUS, KEY_MEMORY, KEY_HUGE_PAGES, KEY_SERIAL };
+
+static const struct argp_option table[] = {
+    { "guest", KEY_GUEST, "pattern", 0, "Run the built-in guest", 0 },
+    { "append", KEY_APPEND, "TEXT", 0, "The guest's command line", 0 },
+    { "cpus", KEY_CPUS, "N", 0, "Virtual processors, 1 to 8 (1)", 0 },
+    { "memory", KEY_MEMORY, "SIZE", 0, "Guest memory, 16M to 16G, a multiple of 2M (256M)", 0 },
+    { "huge-pages", KEY_HUGE_PAGES, NULL, 0, "Memory in huge pages, which must have been set aside",
+      0 },
+    { "serial", KEY_SERIAL, "WHERE", 0, "The guest's console: stdio, none or file:PATH (stdio)",
+      0 },
+    { 0 },
+};
+
+/* A number with K, M or G behind it. */
+static uint64_t size_of(const struct argp_state *state, const char *text)
+{
+    static const char units[] = "KMG";
+    char *end;
+    uint64_t value = strtoull(text, &end, 10);
+    const char *unit = *end ? strchr(units, *end) : NULL;
+    unsigned shift = unit ? 10 * (unsigned)(unit - units + 1) : 0;
+    bool bad =
+        end == text || text[0] == '-' || (*end && (!unit || end[1])) || value >> (40 - shift);
+    value <<= bad ? 0 : shift;
+    if (bad || value < MEMORY_MIN || value > MEMORY_MAX || value % (2 << 20))
+        argp_error(state, "--memory %s: a multiple of 2M between 16M and 16G is wanted, such as 1G",
+                   text);
+    return value;
+}
+
+static unsigned cpus_of(const struct argp_state *state, const char *text)
+{
+    char *end;
+    unsigned long value = strtoul(text, &end, 10);
+    if (end == text || *end || value < 1 || value > VCPUS_MAX)
+        argp_error(state, "--cpus %s: a number between 1 and %d is wanted", text, VCPUS_MAX);
+    return (unsigned)value;
+}
+
+static const char *serial_of(const struct argp_state *state, const char *text)
+{
+    if (strcmp(text, "stdio") && strcmp(text, "none") && (strncmp(text, "file:", 5) || !text[5]))
+        argp_error(state, "--serial %s: stdio, none or file:PATH is wanted", text);
+    return text;
+}
+
+static void check(const struct argp_state *state, const struct options *options)
+{
+    if (!options->pattern)
+        argp_error(state, "nothing to run: --guest pattern is wanted");
+}
+
+static error_t on_option(int key, char *arg, struct argp_state *state)
+{
+    struct options *options = state->input;
+    switch (key) {
+    case KEY_GUEST:
+        if (strcmp(arg, "pattern"))
+            argp_error(state, "--guest %s: the built-in guest is called pattern", arg);
+        options->pattern = true;
+        break;
+    case KEY_APPEND:
+        options->append = arg;
+        break;
+    case KEY_CPUS:
+        options->cpus = cpus_of(state, arg);
+        break;
+    case KEY_MEMORY:
+        options->memory_bytes = size_of(state, arg);
+        break;
+    case KEY_HUGE_PAGES:
+        options->huge_pages = true;
+        break;
+    case KEY_SERIAL:
+        options->serial = serial_of(state, arg);
+        break;
+    case ARGP_KEY_END:
+        check(state, options);
+        break;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+    return 0;
+}
+
+void options_parse(int argc, char **argv, struct options *ret)
+{
+    static const struct argp argp = {
+        .options = table,
+        .parser = on_option,
+        .doc = "Run a virtual machine whose VFIO devices migrate.\v"
+               "Exit codes: 0 the guest switched the machine off, or ^C or SIGTERM did; 1 failed; "
+               "2 wrong usage; "
+               "6 there is no KVM that can be used.",
+    };
+    *ret = (struct options) { .serial = "stdio", .cpus = 1, .memory_bytes = UINT64_C(256) << 20 };
+    argp_err_exit_status = VMM_USAGE;
+    argp_parse(&argp, argc, argv, 0, NULL, ret);
+}

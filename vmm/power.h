@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * How a guest switches the machine off or resets it: the ACPI power management registers, the reset register
+ * of PC chipsets and the keyboard controller. A reset ends this VMM, as a shutdown does.
+ */
+#ifndef VMM_POWER_H
+#define VMM_POWER_H
+
+#include "vmm/vcpu.h"
+
+#define POWER_PM1_EVENT 0x600   /* 4 bytes: status, enable */
+#define POWER_PM1_CONTROL 0x604 /* 2 bytes */
+#define POWER_RESET 0xcf9
+#define POWER_RESET_VALUE 6
+#define POWER_S5 5 /* sleep type "off" */
+
+int power_claim(struct bus *ports, struct vcpus *vcpus, struct vmig_error *err);
+
+#endif
