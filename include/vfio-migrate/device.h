@@ -180,6 +180,12 @@ int vmig_device_irq_info(struct vmig_device *device, unsigned index, struct vmig
 int vmig_device_set_irqs(struct vmig_device *device, unsigned index, unsigned start, unsigned count,
                          const int *eventfds, struct vmig_error *err);
 
+/* Let vectors [start, start + count) come again: a vector that is "automasked" is masked by what it
+ * signals, until the driver has handled it. One that came meanwhile comes at once. 0, or -EINVAL more
+ * than it has, or not maskable. */
+int vmig_device_unmask_irqs(struct vmig_device *device, unsigned index, unsigned start,
+                            unsigned count, struct vmig_error *err);
+
 /* ---- memory the device may reach ---- */
 
 struct vmig_dma_map {

@@ -215,22 +215,27 @@ VMIG_EXPORT int vmig_device_irq_info(struct vmig_device *device, unsigned index,
 }
 
 static int check_vectors(struct vmig_device *device, unsigned index, unsigned start, unsigned count,
-                         const int *eventfds, struct vmig_error *err)
+                         struct vmig_irq_info *ret, struct vmig_error *err)
 {
-    struct vmig_irq_info info;
-    int rc = find_irq(device, index, &info, err);
+    int rc = find_irq(device, index, ret, err);
     if (rc)
         return rc;
-    if (!device->ops->set_irqs)
-        return -ENOTTY;
-    if ((!count && start) || count > info.count || start > info.count - count)
+    if ((!count && start) || count > ret->count || start > ret->count - count)
         return device_refuse(device, err, EINVAL,
                              "vectors %u to %u of interrupt kind %u, which has %u", start,
-                             start + count, index, info.count);
-    for (unsigned i = 0; i < count; i++)
+                             start + count, index, ret->count);
+    return 0;
+}
+
+static int check_eventfds(struct vmig_device *device, unsigned index, unsigned start,
+                          unsigned count, const int *eventfds, struct vmig_error *err)
+{
+    struct vmig_irq_info info;
+    int rc = check_vectors(device, index, start, count, &info, err);
+    for (unsigned i = 0; !rc && i < count; i++)
         if (!eventfds || eventfds[i] < -1)
             return device_refuse(device, err, EINVAL, "no eventfd for vector %u", start + i);
-    return 0;
+    return rc;
 }
 
 VMIG_EXPORT int vmig_device_set_irqs(struct vmig_device *device, unsigned index, unsigned start,
@@ -239,8 +244,29 @@ VMIG_EXPORT int vmig_device_set_irqs(struct vmig_device *device, unsigned index,
     int rc = device_enter(device, err);
     if (rc)
         return rc;
-    rc = check_vectors(device, index, start, count, eventfds, err);
+    rc = check_eventfds(device, index, start, count, eventfds, err);
+    if (!rc && !device->ops->set_irqs)
+        rc = -ENOTTY;
     if (!rc)
         rc = device->ops->set_irqs(device->backend, index, start, count, eventfds, err);
     return device_leave(device, rc, err, "routing %u vectors of interrupt kind %u", count, index);
+}
+
+#define IRQ_MASKABLE 2u
+
+VMIG_EXPORT int vmig_device_unmask_irqs(struct vmig_device *device, unsigned index, unsigned start,
+                                        unsigned count, struct vmig_error *err)
+{
+    struct vmig_irq_info info;
+    int rc = device_enter(device, err);
+    if (rc)
+        return rc;
+    rc = check_vectors(device, index, start, count, &info, err);
+    if (!rc && count && !(info.flags & IRQ_MASKABLE))
+        rc = device_refuse(device, err, EINVAL, "interrupt kind %u cannot be masked", index);
+    if (!rc && !device->ops->unmask_irqs)
+        rc = -ENOTTY;
+    if (!rc && count)
+        rc = device->ops->unmask_irqs(device->backend, index, start, count, err);
+    return device_leave(device, rc, err, "unmasking %u vectors of interrupt kind %u", count, index);
 }

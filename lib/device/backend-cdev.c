@@ -411,6 +411,7 @@ const struct backend_ops backend_cdev = {
     .region_map = kernel_region_map,
     .irq_info = kernel_irq_info,
     .set_irqs = kernel_set_irqs,
+    .unmask_irqs = kernel_unmask_irqs,
     .dma_map = cdev_dma_map,
     .dma_unmap = cdev_dma_unmap,
     .reset = kernel_reset,

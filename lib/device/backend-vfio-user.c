@@ -348,6 +348,13 @@ static int vuc_set_irqs(void *self, unsigned index, unsigned start, unsigned cou
     return rc;
 }
 
+static int vuc_unmask_irqs(void *self, unsigned index, unsigned start, unsigned count,
+                           struct vmig_error *err)
+{
+    return send_irqs(self, VUSER_IRQ_DATA_NONE | VUSER_IRQ_UNMASK, index, start, count, NULL, 0,
+                     err);
+}
+
 /* ---- memory ---- */
 
 static int room_for_window(struct vuc *v, const struct vuc_window *window, struct vmig_error *err)
@@ -604,6 +611,7 @@ const struct backend_ops backend_vfio_user = {
     .region_map = vuc_region_map,
     .irq_info = vuc_irq_info,
     .set_irqs = vuc_set_irqs,
+    .unmask_irqs = vuc_unmask_irqs,
     .dma_map = vuc_dma_map,
     .dma_unmap = vuc_dma_unmap,
     .reset = vuc_reset,

@@ -50,6 +50,8 @@ struct backend_ops {
     int (*irq_info)(void *self, unsigned index, struct vmig_irq_info *ret, struct vmig_error *err);
     int (*set_irqs)(void *self, unsigned index, unsigned start, unsigned count, const int *eventfds,
                     struct vmig_error *err);
+    int (*unmask_irqs)(void *self, unsigned index, unsigned start, unsigned count,
+                       struct vmig_error *err);
     int (*dma_map)(void *self, const struct vmig_dma_map *map, struct vmig_error *err);
     int (*dma_unmap)(void *self, uint64_t iova, uint64_t size, struct vmig_error *err);
     int (*reset)(void *self, struct vmig_error *err);

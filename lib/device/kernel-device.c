@@ -300,3 +300,18 @@ int kernel_set_irqs(void *self, unsigned index, unsigned start, unsigned count, 
                          "routing %u vectors of interrupt kind %u: %m", count, index);
     return 0;
 }
+
+int kernel_unmask_irqs(void *self, unsigned index, unsigned start, unsigned count,
+                       struct vmig_error *err)
+{
+    struct kernel_device *device = self;
+    struct vfio_irq_set set = { .argsz = sizeof(set),
+                                .flags = VFIO_IRQ_SET_ACTION_UNMASK | VFIO_IRQ_SET_DATA_NONE,
+                                .index = index,
+                                .start = start,
+                                .count = count };
+    if (ioctl(device->fd, VFIO_DEVICE_SET_IRQS, &set))
+        return error_set(err, errno, VMIG_STAGE_NONE, NULL, NULL,
+                         "unmasking %u vectors of interrupt kind %u: %m", count, index);
+    return 0;
+}

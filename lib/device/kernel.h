@@ -74,6 +74,8 @@ int kernel_region_map(void *self, unsigned index, const struct vmig_region_area 
 int kernel_irq_info(void *self, unsigned index, struct vmig_irq_info *ret, struct vmig_error *err);
 int kernel_set_irqs(void *self, unsigned index, unsigned start, unsigned count, const int *eventfds,
                     struct vmig_error *err);
+int kernel_unmask_irqs(void *self, unsigned index, unsigned start, unsigned count,
+                       struct vmig_error *err);
 /* The kernel does not tell what is mapped: it must judge itself. */
 bool kernel_inherits(void *self, uint64_t iova, uint64_t size);
 bool kernel_shares_memory(void *self);

@@ -281,6 +281,18 @@ static void vectors_end_where_the_interrupt_kind_ends(void **unused)
     assert_int_equal(vmig_device_set_irqs(device, 3, 0, 0, NULL, NULL), -EINVAL);
 }
 
+static void only_what_can_be_masked_is_unmasked(void **unused)
+{
+    (void)unused;
+    assert_int_equal(vmig_device_unmask_irqs(device, VMIG_IRQ_INTX, 0, 1, &err), 0);
+    assert_int_equal(vmig_device_unmask_irqs(device, VMIG_IRQ_MSIX, 0, 0, &err), 0);
+    assert_string_equal(fake.history, "unmask:0:0+1 ");
+    assert_int_equal(vmig_device_unmask_irqs(device, VMIG_IRQ_INTX, 0, 2, NULL), -EINVAL);
+    assert_int_equal(vmig_device_unmask_irqs(device, VMIG_IRQ_INTX, 1, 1, NULL), -EINVAL);
+    assert_int_equal(vmig_device_unmask_irqs(device, VMIG_IRQ_MSIX, 0, 1, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "cannot be masked"));
+}
+
 /* ---- DMA ---- */
 
 static int map_at(uint64_t iova, uint64_t size)
@@ -362,6 +374,7 @@ int main(void)
         TEST(mapping_an_area_twice_gives_the_same_memory),
         TEST(without_mmap_no_region_offers_it),
         TEST(vectors_end_where_the_interrupt_kind_ends),
+        TEST(only_what_can_be_masked_is_unmasked),
         TEST(mappings_do_not_overlap),
         TEST(mappings_are_whole_pages_below_the_end_of_the_address_space),
         TEST(a_mapping_is_undone_as_it_was_made),

@@ -168,7 +168,9 @@ static int op_irq_info(void *self, unsigned index, struct vmig_irq_info *ret,
                        struct vmig_error *err)
 {
     (void)err;
-    *ret = (struct vmig_irq_info) { .index = index, .flags = 1, .count = index == 2 ? 4 : 1 };
+    *ret = (struct vmig_irq_info) { .index = index,
+                                    .flags = index == VMIG_IRQ_INTX ? 7 : 1,
+                                    .count = index == 2 ? 4 : 1 };
     return ((struct fake *)self)->irq_info_rc;
 }
 
@@ -180,6 +182,16 @@ static int op_set_irqs(void *self, unsigned index, unsigned start, unsigned coun
     (void)err;
     snprintf(text, sizeof(text), "%u:%u+%u", index, start, count);
     note(self, "irqs:", text);
+    return 0;
+}
+
+static int op_unmask_irqs(void *self, unsigned index, unsigned start, unsigned count,
+                          struct vmig_error *err)
+{
+    char text[64];
+    (void)err;
+    snprintf(text, sizeof(text), "%u:%u+%u", index, start, count);
+    note(self, "unmask:", text);
     return 0;
 }
 
@@ -410,6 +422,7 @@ const struct backend_ops fake_ops = {
     .region_map = op_region_map,
     .irq_info = op_irq_info,
     .set_irqs = op_set_irqs,
+    .unmask_irqs = op_unmask_irqs,
     .dma_map = op_dma_map,
     .dma_unmap = op_dma_unmap,
     .reset = op_reset,

@@ -307,6 +307,34 @@ static void copy(struct side *s, uint64_t source, uint64_t target, uint64_t leng
     assert_int_equal(get(s, REFDEV_REG_COPY_STATUS), REFDEV_STATUS_DONE);
 }
 
+static bool signalled(int irq, int timeout_ms)
+{
+    return poll(&(struct pollfd) { .fd = irq, .events = POLLIN }, 1, timeout_ms) == 1;
+}
+
+/* INTx masks itself: it is level triggered, and who handles it needs the time for that. */
+static void intx_comes_again_when_it_is_unmasked(void **state)
+{
+    (void)state;
+    struct side s = { 0 };
+    uint64_t count;
+    int irq = eventfd(0, EFD_CLOEXEC);
+    side_start(&s, NULL, MIB, 1, false);
+    map(&s, BASE, 0, PAGES, true);
+    enable_dma(&s);
+    x(vmig_device_set_irqs(s.device, VMIG_IRQ_INTX, 0, 1, &irq, &err));
+    copy(&s, BASE, BASE + 4096, 4096, irq);
+    put(&s, REFDEV_REG_COPY_OPERATION, REFDEV_COPY_MOVE);
+    while (get(&s, REFDEV_REG_COPY_STATUS) != REFDEV_STATUS_DONE)
+        ;
+    assert_false(signalled(irq, 0));
+    x(vmig_device_unmask_irqs(s.device, VMIG_IRQ_INTX, 0, 1, &err));
+    assert_true(signalled(irq, 20000));
+    assert_int_equal(read(irq, &count, 8), 8);
+    side_stop(&s);
+    close(irq);
+}
+
 /* Half of the memory is known to the server as a file, half only by messages; the device copies
  * from one into the other. */
 static void the_device_reaches_memory_by_file_and_by_message(void **state)
@@ -626,6 +654,7 @@ int main(void)
         cmocka_unit_test(what_was_read_ahead_is_in_the_sizes),
         cmocka_unit_test(new_initial_bytes_come_to_who_enabled_them),
         cmocka_unit_test(data_is_read_beside_other_calls),
+        cmocka_unit_test(intx_comes_again_when_it_is_unmasked),
         cmocka_unit_test(the_device_reaches_memory_by_file_and_by_message),
         cmocka_unit_test(the_shared_bar_is_mapped),
         cmocka_unit_test(a_device_handed_on_keeps_state_memory_and_interrupts),
