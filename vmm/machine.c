@@ -64,14 +64,30 @@ static int make_ports(struct machine *machine, struct vmig_error *err)
                           &serial_console_ops, &machine->serial, err);
     if (rc == 0)
         rc = serial_new(&machine->serial, &machine->kvm, &machine->console, &machine->ports, err);
+    if (rc == 0)
+        rc = pci_new(&machine->pci, &machine->ports, &machine->mmio, err);
     return rc < 0 ? rc : power_claim(&machine->ports, &machine->vcpus, err);
+}
+
+static int open_devices(struct machine *machine, struct vmig_error *err)
+{
+    const struct vfio_place place = { &machine->kvm,  &machine->memory, &machine->ports,
+                                      &machine->mmio, &machine->pci,    &machine->irqs,
+                                      &machine->loop };
+    int rc = irqs_new(&machine->irqs, &machine->kvm, err);
+    for (unsigned i = 0; rc == 0 && i < machine->options.num_devices; i++) {
+        const struct device_option *option = &machine->options.devices[i];
+        machine->num_devices++;
+        rc = vfio_open(&machine->devices[i], option->address, option->id, &place, err);
+    }
+    return rc;
 }
 
 int machine_new(struct machine *machine, const struct options *options, struct vmig_error *err)
 {
-    static int (*const steps[])(struct machine *, struct vmig_error *) = { watch_signals,
-                                                                           make_memory, make_vcpus,
-                                                                           make_ports };
+    static int (*const steps[])(struct machine *,
+                                struct vmig_error *) = { watch_signals, make_memory, make_vcpus,
+                                                         make_ports, open_devices };
     *machine = (struct machine) { .options = *options, .signal_fd = -1, .memory.fd = -1 };
     bus_init(&machine->ports);
     bus_init(&machine->mmio);
@@ -106,6 +122,9 @@ int machine_run(struct machine *machine, struct vmig_error *err)
 void machine_done(struct machine *machine)
 {
     vcpus_done(&machine->vcpus);
+    while (machine->num_devices)
+        vfio_close(&machine->devices[--machine->num_devices]);
+    irqs_done(&machine->irqs);
     serial_done(&machine->serial);
     console_close(&machine->console);
     bus_done(&machine->ports);

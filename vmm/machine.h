@@ -11,6 +11,7 @@
 #include "vmm/options.h"
 #include "vmm/serial.h"
 #include "vmm/vcpu.h"
+#include "vmm/vfio.h"
 
 struct machine {
     struct options options;
@@ -21,6 +22,10 @@ struct machine {
     struct vcpus vcpus;
     struct console console;
     struct serial serial;
+    struct irqs irqs;
+    struct pci pci;
+    unsigned num_devices;
+    struct vfio_device devices[DEVICES_MAX];
     int signal_fd;
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <argp.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,7 +9,15 @@
 #include "vmm/options.h"
 #include "vmm/vcpu.h"
 
-enum { KEY_GUEST = 0x1001, KEY_APPEND, KEY_CPUS, KEY_MEMORY, KEY_HUGE_PAGES, KEY_SERIAL };
+enum {
+    KEY_GUEST = 0x1001,
+    KEY_APPEND,
+    KEY_CPUS,
+    KEY_MEMORY,
+    KEY_HUGE_PAGES,
+    KEY_SERIAL,
+    KEY_DEVICE
+};
 
 static const struct argp_option table[] = {
     { "guest", KEY_GUEST, "pattern", 0, "Run the built-in guest", 0 },
@@ -19,6 +28,8 @@ static const struct argp_option table[] = {
       0 },
     { "serial", KEY_SERIAL, "WHERE", 0, "The guest's console: stdio, none or file:PATH (stdio)",
       0 },
+    { "device", KEY_DEVICE, "ADDRESS[,id=ID]", 0,
+      "A VFIO device, as `vfio-migrate --help` has them; may be repeated", 0 },
     { 0 },
 };
 
@@ -55,6 +66,24 @@ static const char *serial_of(const struct argp_state *state, const char *text)
     return text;
 }
 
+static void add_device(const struct argp_state *state, struct options *options, const char *text)
+{
+    struct device_option *device = &options->devices[options->num_devices];
+    const char *id = strstr(text, ",id=");
+    size_t length = id ? (size_t)(id - text) : strlen(text);
+    if (options->num_devices == DEVICES_MAX)
+        argp_error(state, "more than %d devices", DEVICES_MAX);
+    if (!length || length >= sizeof(device->address) ||
+        (id && (!id[4] || strlen(id + 4) >= sizeof(device->id))))
+        argp_error(state, "--device %s: ADDRESS or ADDRESS,id=ID is wanted", text);
+    snprintf(device->address, sizeof(device->address), "%.*s", (int)length, text);
+    if (id)
+        snprintf(device->id, sizeof(device->id), "%s", id + 4);
+    else
+        snprintf(device->id, sizeof(device->id), "device%u", options->num_devices);
+    options->num_devices++;
+}
+
 static void check(const struct argp_state *state, const struct options *options)
 {
     if (!options->pattern)
@@ -84,6 +113,9 @@ static error_t on_option(int key, char *arg, struct argp_state *state)
         break;
     case KEY_SERIAL:
         options->serial = serial_of(state, arg);
+        break;
+    case KEY_DEVICE:
+        add_device(state, options, arg);
         break;
     case ARGP_KEY_END:
         check(state, options);

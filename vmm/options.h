@@ -13,12 +13,20 @@ enum vmm_exit { /* the numbers that vfio-migrate has, too, mean the same */
                 VMM_NO_KVM = 6,
 };
 
+#define DEVICES_MAX 16
+
+struct device_option {
+    char address[256], id[64];
+};
+
 struct options {
     bool pattern;
     const char *append, *serial;
     unsigned cpus;
     uint64_t memory_bytes;
     bool huge_pages;
+    unsigned num_devices;
+    struct device_option devices[DEVICES_MAX];
 };
 
 /* Ends the program with a message where something is wrong, and after --help. */

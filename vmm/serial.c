@@ -30,7 +30,10 @@ static uint8_t pending_locked(const struct serial *serial)
 
 static void update_locked(struct serial *serial)
 {
-    kvm_irq_line(serial->kvm, SERIAL_IRQ, pending_locked(serial) != IIR_NONE);
+    bool level = pending_locked(serial) != IIR_NONE;
+    if (level != serial->level)
+        kvm_irq_line(serial->kvm, SERIAL_IRQ, level);
+    serial->level = level;
 }
 
 static void receive_locked(struct serial *serial, uint8_t byte)

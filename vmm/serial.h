@@ -17,6 +17,7 @@ struct serial {
     pthread_mutex_t lock; /* guards the rest; the console's lock may be taken inside */
     uint8_t ier, lcr, mcr, scratch, divisor[2];
     bool fifo_on, thr_interrupt; /* "transmitter empty" is to be told */
+    bool level;                  /* of the interrupt line */
     uint8_t fifo[SERIAL_FIFO_BYTES];
     uint8_t fifo_used;
 };

@@ -33,3 +33,12 @@ ends() {
 }
 # said NAME TEXT: by now.
 said() { grep -qF -- "$2" "$scratch/$1.out"; }
+# server NAME OPTION...: a reference device at $scratch/NAME, with little state.
+server() {
+    local name=$1
+    shift
+    "$VFIO_MIGRATE" refdev --quiet --socket-path "$scratch/$name" "$@" </dev/null >/dev/null 2>"$scratch/$name.err" &
+    eval "pid_$name=$!"
+    wait_for test -S "$scratch/$name"
+}
+stop_server() { kill "$(pid_of "$1")" && wait "$(pid_of "$1")"; }

@@ -12,7 +12,6 @@
 #define LAPIC 0xfee00000ull
 #define LAPIC_EOI 0xb0
 #define LAPIC_SPURIOUS 0xf0
-#define LAPIC_IN_SERVICE 0x100
 #define IOAPIC 0xfec00000ull
 #define CODE_SELECTOR 8
 
@@ -100,16 +99,28 @@ __attribute__((interrupt)) static void on_trap_with_code(struct frame *frame, ui
     cpu_crash(" at ", frame->ip);
 }
 
-/* One handler for all device vectors: the LAPIC says which it is. */
-__attribute__((interrupt)) static void on_device(struct frame *frame)
-{
-    (void)frame;
-    uint32_t in_service = *lapic(LAPIC_IN_SERVICE + DEVICE_VECTOR / 32 * 16);
-    for (unsigned n = 0; n < DEVICE_VECTORS; n++)
-        if (in_service & 1u << n)
-            __atomic_fetch_add(&counts[n], 1, __ATOMIC_RELAXED);
-    *lapic(LAPIC_EOI) = 0;
-}
+/* A handler for each vector: to ask the LAPIC which one it is would be shorter, but there are KVMs whose LAPIC
+ * does not know which interrupt is in service. */
+#define HANDLER(n)                                                                                 \
+    __attribute__((interrupt)) static void on_device_##n(struct frame *frame)                      \
+    {                                                                                              \
+        (void)frame;                                                                               \
+        __atomic_fetch_add(&counts[n], 1, __ATOMIC_RELAXED);                                       \
+        *lapic(LAPIC_EOI) = 0;                                                                     \
+    }
+#define HANDLERS(a, b, c, d, e, f, g, h)                                                           \
+    HANDLER(a) HANDLER(b) HANDLER(c) HANDLER(d) HANDLER(e) HANDLER(f) HANDLER(g) HANDLER(h)
+#define NAMES(a, b, c, d, e, f, g, h)                                                              \
+    on_device_##a, on_device_##b, on_device_##c, on_device_##d, on_device_##e, on_device_##f,      \
+        on_device_##g, on_device_##h,
+HANDLERS(0, 1, 2, 3, 4, 5, 6, 7)
+HANDLERS(8, 9, 10, 11, 12, 13, 14, 15)
+HANDLERS(16, 17, 18, 19, 20, 21, 22, 23)
+HANDLERS(24, 25, 26, 27, 28, 29, 30, 31)
+static void (*const device_handlers[DEVICE_VECTORS])(struct frame *frame) = {
+    NAMES(0, 1, 2, 3, 4, 5, 6, 7) NAMES(8, 9, 10, 11, 12, 13, 14, 15)
+        NAMES(16, 17, 18, 19, 20, 21, 22, 23) NAMES(24, 25, 26, 27, 28, 29, 30, 31)
+};
 
 __attribute__((interrupt)) static void on_intx(struct frame *frame)
 {
@@ -141,7 +152,7 @@ static void make_gates(void)
         set_gate(vector, with_code & 1u << vector ? (const void *)on_trap_with_code
                                                   : (const void *)on_trap);
     for (unsigned n = 0; n < DEVICE_VECTORS; n++)
-        set_gate(DEVICE_VECTOR + n, (const void *)on_device);
+        set_gate(DEVICE_VECTOR + n, (const void *)device_handlers[n]);
     set_gate(INTX_VECTOR, (const void *)on_intx);
     set_gate(0xff, (const void *)on_spurious);
 }

@@ -11,7 +11,7 @@
 #define DEVICE_BYTES (512ull << 10) /* of GUEST_DMA, for each device */
 #define BUFFER_PAGES 2
 #define SLOTS 64
-#define PATIENCE 200000 /* looks for an interrupt after the device has said that it is done */
+#define PATIENCE 20000 /* looks for an interrupt after the device has said that it is done */
 #define VECTORS 8
 
 #define COMMAND 0x04
