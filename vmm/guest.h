@@ -10,4 +10,8 @@
 int guest_load_pattern(struct memory *memory, struct vcpus *vcpus, const char *options,
                        struct vmig_error *err);
 
+/* Linux, from a bzImage; @initrd and @append, its command line, may be NULL. */
+int guest_load_linux(struct memory *memory, struct vcpus *vcpus, const char *kernel,
+                     const char *initrd, const char *append, struct vmig_error *err);
+
 #endif

@@ -25,8 +25,11 @@ static int set_routes_locked(struct irqs *irqs, struct vmig_error *err)
     for (unsigned i = 0; i < PIC_LINES; i++)
         routing->entries[n++] =
             line(i, i < PIC_HALF ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE, i % PIC_HALF);
-    for (unsigned i = 0; i < IRQ_LINES; i++) /* the PIT's line, 0, is pin 2, as on every PC */
-        routing->entries[n++] = line(i, KVM_IRQCHIP_IOAPIC, i == 0 ? 2 : i);
+    /* The PIT's line, 0, is pin 2, as on every PC, and no other line is: the PIT goes on when it hears that
+     * its line was acknowledged. */
+    for (unsigned i = 0; i < IRQ_LINES; i++)
+        if (i != 2)
+            routing->entries[n++] = line(i, KVM_IRQCHIP_IOAPIC, i == 0 ? 2 : i);
     for (unsigned i = 0; i < irqs->num_messages; i++)
         routing->entries[n++] = (struct kvm_irq_routing_entry) { .gsi = IRQ_LINES + i,
                                                                  .type = KVM_IRQ_ROUTING_MSI,

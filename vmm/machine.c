@@ -108,9 +108,17 @@ static int result(const struct machine *machine, struct vmig_error *err)
     return 0;
 }
 
+static int load_guest(struct machine *machine, struct vmig_error *err)
+{
+    const struct options *o = &machine->options;
+    return o->kernel ? guest_load_linux(&machine->memory, &machine->vcpus, o->kernel, o->initrd,
+                                        o->append, err)
+                     : guest_load_pattern(&machine->memory, &machine->vcpus, o->append, err);
+}
+
 int machine_run(struct machine *machine, struct vmig_error *err)
 {
-    int rc = guest_load_pattern(&machine->memory, &machine->vcpus, machine->options.append, err);
+    int rc = load_guest(machine, err);
     if (rc < 0)
         return rc;
     vcpus_start(&machine->vcpus);

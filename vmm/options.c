@@ -11,6 +11,9 @@
 
 enum {
     KEY_GUEST = 0x1001,
+    KEY_KERNEL,
+    KEY_INITRD,
+
     KEY_APPEND,
     KEY_CPUS,
     KEY_MEMORY,
@@ -21,6 +24,8 @@ enum {
 
 static const struct argp_option table[] = {
     { "guest", KEY_GUEST, "pattern", 0, "Run the built-in guest", 0 },
+    { "kernel", KEY_KERNEL, "FILE", 0, "Run Linux, from a bzImage", 0 },
+    { "initrd", KEY_INITRD, "FILE", 0, "With this initial file system", 0 },
     { "append", KEY_APPEND, "TEXT", 0, "The guest's command line", 0 },
     { "cpus", KEY_CPUS, "N", 0, "Virtual processors, 1 to 8 (1)", 0 },
     { "memory", KEY_MEMORY, "SIZE", 0, "Guest memory, 16M to 16G, a multiple of 2M (256M)", 0 },
@@ -86,8 +91,11 @@ static void add_device(const struct argp_state *state, struct options *options, 
 
 static void check(const struct argp_state *state, const struct options *options)
 {
-    if (!options->pattern)
-        argp_error(state, "nothing to run: --guest pattern is wanted");
+    if (!options->pattern == !options->kernel)
+        argp_error(state, "%s: --kernel FILE or --guest pattern is wanted",
+                   options->pattern ? "two guests" : "nothing to run");
+    if (options->initrd && !options->kernel)
+        argp_error(state, "--initrd goes with --kernel");
 }
 
 static error_t on_option(int key, char *arg, struct argp_state *state)
@@ -98,6 +106,12 @@ static error_t on_option(int key, char *arg, struct argp_state *state)
         if (strcmp(arg, "pattern"))
             argp_error(state, "--guest %s: the built-in guest is called pattern", arg);
         options->pattern = true;
+        break;
+    case KEY_KERNEL:
+        options->kernel = arg;
+        break;
+    case KEY_INITRD:
+        options->initrd = arg;
         break;
     case KEY_APPEND:
         options->append = arg;

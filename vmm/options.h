@@ -21,7 +21,7 @@ struct device_option {
 
 struct options {
     bool pattern;
-    const char *append, *serial;
+    const char *kernel, *initrd, *append, *serial;
     unsigned cpus;
     uint64_t memory_bytes;
     bool huge_pages;
