@@ -9,7 +9,6 @@
 #include "vmm/fail.h"
 #include "vmm/guest.h"
 #include "vmm/machine.h"
-#include "vmm/power.h"
 
 static void on_guest_end(void *opaque)
 {
@@ -66,7 +65,7 @@ static int make_ports(struct machine *machine, struct vmig_error *err)
         rc = serial_new(&machine->serial, &machine->kvm, &machine->console, &machine->ports, err);
     if (rc == 0)
         rc = pci_new(&machine->pci, &machine->ports, &machine->mmio, err);
-    return rc < 0 ? rc : power_claim(&machine->ports, &machine->vcpus, err);
+    return rc < 0 ? rc : power_claim(&machine->power, &machine->ports, &machine->vcpus, err);
 }
 
 static int open_devices(struct machine *machine, struct vmig_error *err)

@@ -9,6 +9,7 @@
 #include "vmm/loop.h"
 #include "vmm/memory.h"
 #include "vmm/options.h"
+#include "vmm/power.h"
 #include "vmm/serial.h"
 #include "vmm/vcpu.h"
 #include "vmm/vfio.h"
@@ -22,6 +23,7 @@ struct machine {
     struct vcpus vcpus;
     struct console console;
     struct serial serial;
+    struct power power;
     struct irqs irqs;
     struct pci pci;
     unsigned num_devices;

@@ -14,6 +14,12 @@
 #define POWER_RESET_VALUE 6
 #define POWER_S5 5 /* sleep type "off" */
 
-int power_claim(struct bus *ports, struct vcpus *vcpus, struct vmig_error *err);
+struct power {
+    struct vcpus *vcpus;
+    uint16_t enable; /* events that the guest wants to hear of; none ever happens */
+};
+
+int power_claim(struct power *power, struct bus *ports, struct vcpus *vcpus,
+                struct vmig_error *err);
 
 #endif

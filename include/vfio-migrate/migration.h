@@ -149,6 +149,29 @@ unsigned vmig_migration_capabilities(struct vmig_migration *migration, struct vm
 int vmig_migration_set_uuid(struct vmig_migration *migration, const uint8_t *uuid,
                             struct vmig_error *err);
 
+/* Who tells what the workload writes to memory, where this process's own page tables do not: a VMM's
+ * hypervisor, for instance. */
+struct vmig_tracker_ops {
+    size_t size; /* sizeof(struct vmig_tracker_ops) */
+    /* All calls come on the worker thread of memory. From when start() returns until stop() is called,
+     * every write to any block that was added is reported: by the first sync() that begins after it,
+     * or by one that is under way. A negative errno fails the migration. */
+    int (*start)(void *opaque, struct vmig_error *err);
+    /* Set bit n of @bitmap (u64 words in host order, bit n % 64 of word n / 64) for each page n, of
+     * 4,096 bytes from the block's beginning, that was written since start() or the last call. Bits
+     * that are set stay set. @block is as it was added. */
+    int (*sync)(void *opaque, const struct vmig_ram_block *block, uint64_t *bitmap,
+                struct vmig_error *err);
+    /* Once for each start() that returned 0. */
+    void (*stop)(void *opaque);
+};
+/* Source: ask @ops instead of looking for the writes of this process (the parameter tracker, which
+ * says how that is done, does not matter then). What this process itself writes to memory is the
+ * host's to report, too; devices have logs of their own. @ops is borrowed; NULL: nobody, as in the
+ * beginning. -EINVAL a member is missing, -EBUSY a migration runs. */
+int vmig_migration_set_tracker(struct vmig_migration *migration, const struct vmig_tracker_ops *ops,
+                               void *opaque, struct vmig_error *err);
+
 /* Parameters: numbers by name, QEMU's where QEMU has the same thing; PARAMETERS in vfio-migrate(7) is
  * the table. -ENOENT unknown; -EOPNOTSUPP one of QEMU's that has no counterpart here
  * ("not-implemented"); -ERANGE out of range; -EBUSY a migration runs, and it is not one of those that

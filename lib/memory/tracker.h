@@ -54,6 +54,10 @@ int tracker_device_new(struct vmig_device *device, struct tracker **ret, struct 
 /* The same from the dirty bits of the IOMMU in front of it. */
 int tracker_iommu_new(struct vmig_device *device, struct tracker **ret, struct vmig_error *err);
 
+/* What the host itself tells of its workload. @ops and @opaque are borrowed. */
+int tracker_host_new(const struct vmig_tracker_ops *ops, void *opaque, struct tracker **ret,
+                     struct vmig_error *err);
+
 /* For tests only in the sense that nobody else needs it: forgets every @nth dirty page of @inner
  * (takes it over). It proves that verification finds a lost page. */
 int tracker_forgetful_new(struct tracker *inner, unsigned nth, struct tracker **ret);

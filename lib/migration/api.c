@@ -198,6 +198,23 @@ VMIG_EXPORT int vmig_migration_add_participant(struct vmig_migration *m, const c
     return participant_add(m, &p, err);
 }
 
+VMIG_EXPORT int vmig_migration_set_tracker(struct vmig_migration *m,
+                                           const struct vmig_tracker_ops *ops, void *opaque,
+                                           struct vmig_error *err)
+{
+    int rc = refuse_running(m, "the tracker", err);
+    if (rc < 0)
+        return rc;
+    if (ops && (ops->size < sizeof(*ops) || !ops->start || !ops->sync || !ops->stop))
+        return error_set(err, EINVAL, VMIG_STAGE_PREPARE, NULL, NULL,
+                         "a tracker has start, sync and stop in a table of at least %zu bytes, "
+                         "not %zu",
+                         sizeof(*ops), ops->size);
+    m->tracker = ops;
+    m->tracker_opaque = opaque;
+    return 0;
+}
+
 VMIG_EXPORT int vmig_migration_set_control(struct vmig_migration *m, const char *path,
                                            struct vmig_error *err)
 {

@@ -240,6 +240,8 @@ struct vmig_migration {
     struct ram *ram;
     unsigned num_participants;
     struct participant *participants[PARTICIPANTS_MAX];
+    const struct vmig_tracker_ops *tracker; /* the host's, or NULL */
+    void *tracker_opaque;
     struct vmstates vmstates; /* who adds or removes has the lock; a run needs none */
     struct compat_version compat;
     struct ramfb_device ramfb;                    /* where vmstates has one */

@@ -121,16 +121,28 @@ static void stop_trackers(struct ram_participant *r)
     }
 }
 
+static bool is_workload_tracked(const struct vmig_migration *m)
+{
+    return m->tracker || m->parameters[PARAMETER_TRACKER] != TRACKER_CPU_NONE;
+}
+
+static int new_workload_tracker(const struct vmig_migration *m, struct tracker **ret,
+                                struct vmig_error *err)
+{
+    if (m->tracker)
+        return tracker_host_new(m->tracker, m->tracker_opaque, ret, err);
+    return tracker_cpu_new((enum tracker_cpu_kind)m->parameters[PARAMETER_TRACKER], ret, err);
+}
+
 static int start_trackers(struct ram_participant *r, struct vmig_error *err)
 {
     struct vmig_migration *m = r->m;
-    enum tracker_cpu_kind kind = (enum tracker_cpu_kind)m->parameters[PARAMETER_TRACKER];
-    struct tracker *cpu;
+    struct tracker *workload;
     int rc = 0;
-    if (kind != TRACKER_CPU_NONE) {
-        rc = tracker_cpu_new(kind, &cpu, err);
+    if (is_workload_tracked(m)) {
+        rc = new_workload_tracker(m, &workload, err);
         if (rc == 0)
-            rc = start_tracker(r, cpu, "memory", err);
+            rc = start_tracker(r, workload, "memory", err);
     }
     for (unsigned i = 0; rc == 0 && i < m->num_participants; i++)
         if (m->participants[i]->device)
@@ -175,20 +187,20 @@ static int sync_dirty(struct ram_participant *r, struct vmig_error *err)
     return rc;
 }
 
-/* The same, and whose writes they were: the CPUs' tracker is the first one, if there is any. */
+/* The same, and whose writes they were: the workload's tracker is the first one, if there is any. */
 static int look(struct ram_participant *r, struct vmig_error *err)
 {
-    unsigned cpu = r->m->parameters[PARAMETER_TRACKER] != TRACKER_CPU_NONE;
+    unsigned workload = is_workload_tracked(r->m);
     uint64_t start = clock_ns(), before = 0;
     int rc = 0;
     atomic_fetch_add(&r->m->counters.dirty_syncs, 1);
     TRACE(migration_bitmap_sync_start, r->num_trackers);
     take_suspects(r);
-    if (!cpu)
+    if (!workload)
         before = ram_dirty_pages(r->m->ram);
     for (unsigned i = 0; rc == 0 && i < r->num_trackers; i++) {
         rc = sync_tracker(r, i, err);
-        if (i + 1 == cpu)
+        if (i + 1 == workload)
             before = ram_dirty_pages(r->m->ram);
     }
     crew_answered(r->self);

@@ -34,11 +34,11 @@ echo "cpus $(grep -c ^processor /proc/cpuinfo)"
 echo "memory $(($(sed -n 's/MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo) / 1024 > 400))"
 usleep 300000
 echo "command line $(cat /proc/cmdline)"
-dmesg | grep -i "ecam\|oops\|acpi.*error"
+dmesg | grep -i "ecam\|oops\|acpi error"
 echo done
 END
     exits 0 linux --cpus 2 --memory 512M && wrote '^cpus 2' && wrote '^memory 1' && wrote '^command line console=ttyS0 quiet' &&
-        wrote 'ECAM .*0xe0000000' && wrote '^done' && ! grep -qi 'oops' "$scratch/out"
+        wrote 'ECAM .*0xe0000000' && wrote '^done' && ! grep -qi 'oops\|acpi error' "$scratch/out"
 }
 check "Linux boots with two CPUs, keeps time and switches the machine off" boots
 
@@ -49,12 +49,10 @@ cd /sys/bus/pci/devices/0000:00:01.0
 echo "id $(cat vendor) $(cat device)"
 echo 1 >enable
 echo "registers $(head -n 1 resource) shared $(sed -n 3p resource)"
-echo "magic $(devmem $(head -n 1 resource | cut -d' ' -f1) 64)"
 END
-    exits 0 linux --device "$default" && wrote '^id 0x' && wrote '^registers 0x00000000c0' && wrote 'shared 0x00000008' &&
-        wrote '^magic 0x3156454446455256'
+    exits 0 linux --device "$default" && wrote '^id 0x' && wrote '^registers 0x00000000c0' && wrote 'shared 0x00000008'
 }
-check "a Linux guest finds a kernel VFIO device, and its registers" sees_device
+check "a Linux guest finds a kernel VFIO device, its BARs in the windows" sees_device
 
 driven() { # OPTIONS DEVICE...
     local options=$1 devices=()
