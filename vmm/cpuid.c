@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include <errno.h>
-#include <stdlib.h>
 
 #include "vmm/cpuid.h"
-#include "vmm/fail.h"
 
 #define FEATURES 1u
 #define TOPOLOGY 0xbu
@@ -47,20 +44,22 @@ static void number_entry(struct kvm_cpuid_entry2 *entry, unsigned index, unsigne
     }
 }
 
-int cpuid_set(struct vcpus *vcpus, struct vmig_error *err)
+int cpuid_of_host(struct kvm *kvm, struct cpuid_table *ret, struct vmig_error *err)
 {
-    struct cpuid_table *table = calloc(1, sizeof(*table));
-    if (!table)
-        return vmm_fail(err, ENOMEM, NULL, "out of memory");
-    table->head.nent = CPUID_ENTRIES_MAX;
-    int rc = kvm_ask(vcpus->kvm->fd, KVM_GET_SUPPORTED_CPUID, table,
-                     "asking for the processor's features", err);
+    ret->head.nent = CPUID_ENTRIES_MAX;
+    int rc =
+        kvm_ask(kvm->fd, KVM_GET_SUPPORTED_CPUID, ret, "asking for the processor's features", err);
+    return rc < 0 ? rc : 0;
+}
+
+int cpuid_show(struct vcpus *vcpus, struct cpuid_table *table, struct vmig_error *err)
+{
+    int rc = 0;
     for (unsigned i = 0; rc >= 0 && i < vcpus->count; i++) {
         for (unsigned n = 0; n < table->head.nent; n++)
             number_entry(&table->entries[n], i, vcpus->count);
         rc = kvm_ask(vcpus->list[i].fd, KVM_SET_CPUID2, table, "setting the processor's features",
                      err);
     }
-    free(table);
     return rc < 0 ? rc : 0;
 }

@@ -12,7 +12,9 @@ struct cpuid_table {
     struct kvm_cpuid_entry2 entries[CPUID_ENTRIES_MAX];
 };
 
-/* Before the vCPUs run. */
-int cpuid_set(struct vcpus *vcpus, struct vmig_error *err);
+/* What this host can show a guest. */
+int cpuid_of_host(struct kvm *kvm, struct cpuid_table *ret, struct vmig_error *err);
+/* Show @table to the vCPUs, each with its own number; before they run. */
+int cpuid_show(struct vcpus *vcpus, struct cpuid_table *table, struct vmig_error *err);
 
 #endif

@@ -154,6 +154,34 @@ void kvm_unmap(struct kvm *kvm, unsigned slot)
     pthread_mutex_unlock(&kvm->lock);
 }
 
+/* It is there: it is memory, which stays where it is as long as the VM lives. */
+static unsigned slot_at_locked(const struct kvm *kvm, uint64_t address)
+{
+    unsigned slot = 0;
+    while (kvm->slots[slot].address != address || !kvm->slots[slot].size_bytes)
+        slot++;
+    return slot;
+}
+
+int kvm_log(struct kvm *kvm, uint64_t address, bool on, struct vmig_error *err)
+{
+    pthread_mutex_lock(&kvm->lock);
+    unsigned slot = slot_at_locked(kvm, address);
+    kvm->slots[slot].flags = on ? KVM_MEM_LOG_DIRTY_PAGES : 0;
+    int rc = set_slot(kvm, slot, err);
+    pthread_mutex_unlock(&kvm->lock);
+    return rc;
+}
+
+int kvm_read_log(struct kvm *kvm, uint64_t address, uint64_t *ret, struct vmig_error *err)
+{
+    pthread_mutex_lock(&kvm->lock);
+    struct kvm_dirty_log log = { .slot = slot_at_locked(kvm, address), .dirty_bitmap = ret };
+    pthread_mutex_unlock(&kvm->lock);
+    int rc = kvm_ask(kvm->vm, KVM_GET_DIRTY_LOG, &log, "reading what the guest wrote", err);
+    return rc < 0 ? rc : 0;
+}
+
 void kvm_irq_line(struct kvm *kvm, unsigned gsi, int level)
 {
     struct kvm_irq_level line = { .irq = gsi, .level = (uint32_t)level };

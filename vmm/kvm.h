@@ -7,6 +7,7 @@
 #define VMM_KVM_H
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <vfio-migrate/error.h>
@@ -38,6 +39,11 @@ int kvm_ask(int fd, unsigned long request, void *argument, const char *what,
 int kvm_map(struct kvm *kvm, uint64_t address, uint64_t size_bytes, void *vaddr, unsigned *ret_slot,
             struct vmig_error *err);
 void kvm_unmap(struct kvm *kvm, unsigned slot);
+
+/* Log writes to the memory that was shown at @address; read what was written since it was switched on or read
+ * last: a bit a page, whole words of 64. */
+int kvm_log(struct kvm *kvm, uint64_t address, bool on, struct vmig_error *err);
+int kvm_read_log(struct kvm *kvm, uint64_t address, uint64_t *ret, struct vmig_error *err);
 
 /* Set the level of an interrupt line of the IOAPIC and PIC. */
 void kvm_irq_line(struct kvm *kvm, unsigned gsi, int level);

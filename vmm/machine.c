@@ -82,11 +82,16 @@ static int open_devices(struct machine *machine, struct vmig_error *err)
     return rc;
 }
 
+static int make_migrate(struct machine *machine, struct vmig_error *err)
+{
+    return migrate_new(&machine->migrate, machine, err);
+}
+
 int machine_new(struct machine *machine, const struct options *options, struct vmig_error *err)
 {
-    static int (*const steps[])(struct machine *,
-                                struct vmig_error *) = { watch_signals, make_memory, make_vcpus,
-                                                         make_ports, open_devices };
+    static int (*const steps[])(struct machine *, struct vmig_error *) = {
+        watch_signals, make_memory, make_vcpus, make_ports, open_devices, make_migrate
+    };
     *machine = (struct machine) { .options = *options, .signal_fd = -1, .memory.fd = -1 };
     bus_init(&machine->ports);
     bus_init(&machine->mmio);
@@ -117,17 +122,21 @@ static int load_guest(struct machine *machine, struct vmig_error *err)
 
 int machine_run(struct machine *machine, struct vmig_error *err)
 {
-    int rc = load_guest(machine, err);
+    int rc = machine->options.incoming ? migrate_receive(machine->migrate, err)
+                                       : load_guest(machine, err);
     if (rc < 0)
         return rc;
-    vcpus_start(&machine->vcpus);
+    if (!machine->options.incoming)
+        vcpus_start(&machine->vcpus);
     loop_run(&machine->loop);
     vcpus_stop(&machine->vcpus);
-    return result(machine, err);
+    rc = migrate_result(machine->migrate, err);
+    return rc < 0 ? rc : result(machine, err);
 }
 
 void machine_done(struct machine *machine)
 {
+    migrate_free(machine->migrate);
     vcpus_done(&machine->vcpus);
     while (machine->num_devices)
         vfio_close(&machine->devices[--machine->num_devices]);

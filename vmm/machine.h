@@ -8,6 +8,7 @@
 #include "vmm/kvm.h"
 #include "vmm/loop.h"
 #include "vmm/memory.h"
+#include "vmm/migrate.h"
 #include "vmm/options.h"
 #include "vmm/power.h"
 #include "vmm/serial.h"
@@ -28,6 +29,7 @@ struct machine {
     struct pci pci;
     unsigned num_devices;
     struct vfio_device devices[DEVICES_MAX];
+    struct migrate *migrate;
     int signal_fd;
 };
 

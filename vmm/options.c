@@ -12,6 +12,10 @@
 enum {
     KEY_GUEST = 0x1001,
     KEY_KERNEL,
+    KEY_INCOMING,
+    KEY_QMP,
+    KEY_ONLY_MIGRATABLE,
+    KEY_COMPAT,
     KEY_INITRD,
 
     KEY_APPEND,
@@ -33,8 +37,16 @@ static const struct argp_option table[] = {
       0 },
     { "serial", KEY_SERIAL, "WHERE", 0, "The guest's console: stdio, none or file:PATH (stdio)",
       0 },
-    { "device", KEY_DEVICE, "ADDRESS[,id=ID]", 0,
+    { "device", KEY_DEVICE, "ADDRESS[,id=ID][,enable-migration=on|off|auto]", 0,
       "A VFIO device, as `vfio-migrate --help` has them; may be repeated", 0 },
+    { "incoming", KEY_INCOMING, "ADDRESS", 0,
+      "The guest comes from there: tcp:HOST:PORT, unix:PATH, file:PATH...; defer: when the monitor "
+      "is told to",
+      0 },
+    { "qmp", KEY_QMP, "unix:PATH", 0, "A monitor, through which a migration is asked for", 0 },
+    { "only-migratable", KEY_ONLY_MIGRATABLE, NULL, 0, "Refuse whatever could not move", 0 },
+    { "compat", KEY_COMPAT, "VERSION", 0, "Move only what that machine version had, such as 8.1",
+      0 },
     { 0 },
 };
 
@@ -71,29 +83,53 @@ static const char *serial_of(const struct argp_state *state, const char *text)
     return text;
 }
 
+/* "name=value" behind a device's address. */
+static bool set_device(struct device_option *device, const char *word)
+{
+    static const char *const names[] = {
+        [VMIG_AUTO] = "auto", [VMIG_ON] = "on", [VMIG_OFF] = "off"
+    };
+    if (!strncmp(word, "id=", 3)) {
+        snprintf(device->id, sizeof(device->id), "%s", word + 3);
+        return word[3] && strlen(word + 3) < sizeof(device->id);
+    }
+    if (strncmp(word, "enable-migration=", 17))
+        return false;
+    for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (!strcmp(word + 17, names[i])) {
+            device->enable_migration = (enum vmig_on_off_auto)i;
+            return true;
+        }
+    return false;
+}
+
+/* An address may have commas of its own: what is no setting of ours belongs to it. */
 static void add_device(const struct argp_state *state, struct options *options, const char *text)
 {
     struct device_option *device = &options->devices[options->num_devices];
-    const char *id = strstr(text, ",id=");
-    size_t length = id ? (size_t)(id - text) : strlen(text);
     if (options->num_devices == DEVICES_MAX)
         argp_error(state, "more than %d devices", DEVICES_MAX);
-    if (!length || length >= sizeof(device->address) ||
-        (id && (!id[4] || strlen(id + 4) >= sizeof(device->id))))
-        argp_error(state, "--device %s: ADDRESS or ADDRESS,id=ID is wanted", text);
-    snprintf(device->address, sizeof(device->address), "%.*s", (int)length, text);
-    if (id)
-        snprintf(device->id, sizeof(device->id), "%s", id + 4);
-    else
-        snprintf(device->id, sizeof(device->id), "device%u", options->num_devices);
-    options->num_devices++;
+    snprintf(device->id, sizeof(device->id), "device%u", options->num_devices++);
+    bool fits = snprintf(device->address, sizeof(device->address), "%s", text) <
+                (int)sizeof(device->address);
+    for (char *comma;
+         fits && (comma = strrchr(device->address, ',')) && set_device(device, comma + 1);)
+        *comma = '\0';
+    if (!fits || !device->address[0] || strstr(device->address, ",id=") ||
+        strstr(device->address, ",enable-migration="))
+        argp_error(state, "--device %s: ADDRESS[,id=ID][,enable-migration=on|off|auto] is wanted",
+                   text);
 }
 
 static void check(const struct argp_state *state, const struct options *options)
 {
-    if (!options->pattern == !options->kernel)
-        argp_error(state, "%s: --kernel FILE or --guest pattern is wanted",
-                   options->pattern ? "two guests" : "nothing to run");
+    int guests = options->pattern + !!options->kernel + !!options->incoming;
+    if (guests != 1)
+        argp_error(state,
+                   "%s: one of --kernel FILE, --guest pattern and --incoming ADDRESS is wanted",
+                   guests ? "more than one guest" : "nothing to run");
+    if (options->incoming && !strcmp(options->incoming, "defer") && !options->qmp)
+        argp_error(state, "--incoming defer goes with --qmp, which is told from where");
     if (options->initrd && !options->kernel)
         argp_error(state, "--initrd goes with --kernel");
 }
@@ -112,6 +148,18 @@ static error_t on_option(int key, char *arg, struct argp_state *state)
         break;
     case KEY_INITRD:
         options->initrd = arg;
+        break;
+    case KEY_INCOMING:
+        options->incoming = arg;
+        break;
+    case KEY_QMP:
+        options->qmp = arg;
+        break;
+    case KEY_ONLY_MIGRATABLE:
+        options->only_migratable = true;
+        break;
+    case KEY_COMPAT:
+        options->compat = arg;
         break;
     case KEY_APPEND:
         options->append = arg;

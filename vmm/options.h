@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <vfio-migrate/settings.h>
 
 enum vmm_exit { /* the numbers that vfio-migrate has, too, mean the same */
                 VMM_DONE = 0,
@@ -16,7 +17,8 @@ enum vmm_exit { /* the numbers that vfio-migrate has, too, mean the same */
 #define DEVICES_MAX 16
 
 struct device_option {
-    char address[256], id[64];
+    char address[1024], id[64];
+    enum vmig_on_off_auto enable_migration;
 };
 
 struct options {
@@ -25,6 +27,8 @@ struct options {
     unsigned cpus;
     uint64_t memory_bytes;
     bool huge_pages;
+    const char *incoming, *qmp, *compat;
+    bool only_migratable;
     unsigned num_devices;
     struct device_option devices[DEVICES_MAX];
 };

@@ -138,3 +138,9 @@ unsigned pci_line(unsigned slot)
 {
     return FIRST_LINE + slot % LINES;
 }
+
+static const struct vmig_vmstate_field fields[] = { VMIG_VMSTATE_UINT32(address, struct pci),
+                                                    VMIG_VMSTATE_END() };
+const struct vmig_vmstate pci_vmstate = {
+    .name = "pci", .version = 1, .minimum_version = 1, .fields = fields
+};

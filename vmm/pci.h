@@ -8,6 +8,7 @@
 #define VMM_PCI_H
 
 #include <stdbool.h>
+#include <vfio-migrate/vmstate.h>
 
 #include "vmm/bus.h"
 
@@ -34,6 +35,8 @@ struct pci {
 int pci_new(struct pci *pci, struct bus *ports, struct bus *mmio, struct vmig_error *err);
 /* The next free slot; before the guest runs. Returns its number. */
 int pci_add(struct pci *pci, const struct pci_ops *ops, void *opaque, struct vmig_error *err);
+
+extern const struct vmig_vmstate pci_vmstate; /* of struct pci */
 
 enum pci_window { PCI_IO, PCI_MMIO32, PCI_MMIO64 };
 /* @size_bytes of a window, aligned to that: a power of two. */

@@ -84,3 +84,9 @@ int power_claim(struct power *power, struct bus *ports, struct vcpus *vcpus, str
         rc = bus_claim(ports, rows[i].port, rows[i].bytes, &rows[i].ops, power, err);
     return rc;
 }
+
+static const struct vmig_vmstate_field fields[] = { VMIG_VMSTATE_UINT16(enable, struct power),
+                                                    VMIG_VMSTATE_END() };
+const struct vmig_vmstate power_vmstate = {
+    .name = "power", .version = 1, .minimum_version = 1, .fields = fields
+};

@@ -6,6 +6,8 @@
 #ifndef VMM_POWER_H
 #define VMM_POWER_H
 
+#include <vfio-migrate/vmstate.h>
+
 #include "vmm/vcpu.h"
 
 #define POWER_PM1_EVENT 0x600   /* 4 bytes: status, enable */
@@ -18,6 +20,8 @@ struct power {
     struct vcpus *vcpus;
     uint16_t enable; /* events that the guest wants to hear of; none ever happens */
 };
+
+extern const struct vmig_vmstate power_vmstate;
 
 int power_claim(struct power *power, struct bus *ports, struct vcpus *vcpus,
                 struct vmig_error *err);

@@ -213,3 +213,21 @@ const struct console_ops serial_console_ops = {
     .typed = serial_typed,
     .room = serial_room,
 };
+
+/* The line's level is the interrupt controller's, and moves with it. */
+static const struct vmig_vmstate_field fields[] = {
+    VMIG_VMSTATE_UINT8(ier, struct serial),
+    VMIG_VMSTATE_UINT8(lcr, struct serial),
+    VMIG_VMSTATE_UINT8(mcr, struct serial),
+    VMIG_VMSTATE_UINT8(scratch, struct serial),
+    VMIG_VMSTATE_UINT8_ARRAY(divisor, struct serial),
+    VMIG_VMSTATE_BOOL(fifo_on, struct serial),
+    VMIG_VMSTATE_BOOL(thr_interrupt, struct serial),
+    VMIG_VMSTATE_BOOL(level, struct serial),
+    VMIG_VMSTATE_UINT8(fifo_used, struct serial),
+    VMIG_VMSTATE_VARRAY(UINT8, fifo, struct serial, fifo_used, 1),
+    VMIG_VMSTATE_END(),
+};
+const struct vmig_vmstate serial_vmstate = {
+    .name = "serial", .version = 1, .minimum_version = 1, .fields = fields
+};

@@ -3,6 +3,8 @@
 #ifndef VMM_SERIAL_H
 #define VMM_SERIAL_H
 
+#include <vfio-migrate/vmstate.h>
+
 #include "vmm/bus.h"
 #include "vmm/console.h"
 #include "vmm/kvm.h"
@@ -25,6 +27,7 @@ struct serial {
 int serial_new(struct serial *serial, struct kvm *kvm, struct console *console, struct bus *ports,
                struct vmig_error *err);
 void serial_done(struct serial *serial);
+extern const struct vmig_vmstate serial_vmstate;
 /* For console_open(), with the serial port as opaque. */
 extern const struct console_ops serial_console_ops;
 

@@ -93,8 +93,9 @@ static bool in_pending(const struct vfio_msix *msix, unsigned bar, uint64_t *off
     return true;
 }
 
-static bool is_pending_locked(const struct vfio_vector *vector)
+bool vfio_msix_is_pending_locked(const struct vfio_device *device, unsigned n)
 {
+    const struct vfio_vector *vector = &device->msix.vectors[n];
     struct pollfd signalled = { vector->eventfd, POLLIN, 0 };
     return vector->eventfd >= 0 && !vector->attached && poll(&signalled, 1, 0) == 1;
 }
@@ -111,7 +112,8 @@ bool vfio_msix_read(struct vfio_device *device, unsigned bar, uint64_t offset, v
     if (table)
         memcpy(data, msix->table + offset, length_bytes);
     for (unsigned bit = 0; pending && bit < 8 * length_bytes; bit++)
-        if (8 * offset + bit < msix->count && is_pending_locked(&msix->vectors[8 * offset + bit]))
+        if (8 * offset + bit < msix->count &&
+            vfio_msix_is_pending_locked(device, (unsigned)(8 * offset + bit)))
             ((uint8_t *)data)[bit / 8] |= (uint8_t)(1u << bit % 8);
     pthread_mutex_unlock(&device->lock);
     return true;
@@ -136,17 +138,15 @@ bool vfio_msix_write(struct vfio_device *device, unsigned bar, uint64_t offset, 
 
 /* ---- INTx ---- */
 
-static void intx_off_locked(struct vfio_device *device)
+static void attach_intx_locked(struct vfio_device *device)
 {
-    vmig_device_set_irqs(device->device, VMIG_IRQ_INTX, 0, 0, NULL, NULL);
-    irq_detach(device->place.kvm, pci_line(device->slot), device->intx_fd);
-}
-
-static void intx_on_locked(struct vfio_device *device)
-{
-    irq_attach(device->place.kvm, pci_line(device->slot), device->intx_fd, device->resample_fd,
-               NULL);
-    vmig_device_set_irqs(device->device, VMIG_IRQ_INTX, 0, 1, &device->intx_fd, NULL);
+    bool attach = device->irq_mode == VFIO_IRQ_INTX && !device->held;
+    if (attach && !device->intx_attached)
+        irq_attach(device->place.kvm, pci_line(device->slot), device->intx_fd, device->resample_fd,
+                   NULL);
+    if (!attach && device->intx_attached)
+        irq_detach(device->place.kvm, pci_line(device->slot), device->intx_fd);
+    device->intx_attached = attach;
 }
 
 /* The guest has handled it. */
@@ -174,11 +174,12 @@ void vfio_irqs_update_locked(struct vfio_device *device)
     enum vfio_irq_mode mode = wanted_mode(device), before = device->irq_mode;
     device->irq_mode = mode;
     if (before != mode && before == VFIO_IRQ_INTX)
-        intx_off_locked(device);
+        vmig_device_set_irqs(device->device, VMIG_IRQ_INTX, 0, 0, NULL, NULL);
     if (before != mode && before == VFIO_IRQ_MSIX)
         msix_off_locked(device);
+    attach_intx_locked(device);
     if (before != mode && mode == VFIO_IRQ_INTX)
-        intx_on_locked(device);
+        vmig_device_set_irqs(device->device, VMIG_IRQ_INTX, 0, 1, &device->intx_fd, NULL);
     if (before != mode && mode == VFIO_IRQ_MSIX)
         msix_on_locked(device);
     for (unsigned n = 0; mode == VFIO_IRQ_MSIX && n < device->msix.count; n++)
@@ -237,7 +238,9 @@ void vfio_irqs_done(struct vfio_device *device)
     if (device->irq_mode == VFIO_IRQ_MSIX)
         msix_off_locked(device);
     if (device->irq_mode == VFIO_IRQ_INTX)
-        intx_off_locked(device);
+        vmig_device_set_irqs(device->device, VMIG_IRQ_INTX, 0, 0, NULL, NULL);
+    device->irq_mode = VFIO_IRQ_NONE;
+    attach_intx_locked(device);
     if (device->intx_fd >= 0)
         close(device->intx_fd);
     if (device->resample_fd >= 0)

@@ -67,12 +67,22 @@ struct vfio_device {
     bool has_intx;
     int intx_fd, resample_fd;
     enum vfio_irq_mode irq_mode;
+    bool held, intx_attached;
+    uint64_t pending[VMIG_PCI_VECTORS_MAX / 64]; /* vectors, where it is saved or loaded */
 };
 
 /* Open @address as @id and make it a function of the machine, before the guest runs. */
 int vfio_open(struct vfio_device *device, const char *address, const char *id,
               const struct vfio_place *place, struct vmig_error *err);
 void vfio_close(struct vfio_device *device);
+
+/* ---- migration ---- */
+
+int vfio_add(struct vfio_device *device, struct vmig_migration *migration,
+             enum vmig_on_off_auto enable, struct vmig_error *err);
+/* Keep interrupts from a guest that is not there yet; let them go, before it starts. */
+void vfio_hold(struct vfio_device *device);
+void vfio_release(struct vfio_device *device);
 
 /* ---- config space ---- */
 
@@ -108,6 +118,7 @@ bool vfio_msix_read(struct vfio_device *device, unsigned bar, uint64_t offset, v
                     unsigned length_bytes);
 bool vfio_msix_write(struct vfio_device *device, unsigned bar, uint64_t offset, const void *data,
                      unsigned length_bytes);
+bool vfio_msix_is_pending_locked(const struct vfio_device *device, unsigned vector);
 #define VFIO_MSIX_ENTRY_BYTES 16u
 
 #endif

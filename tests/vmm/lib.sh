@@ -42,3 +42,52 @@ server() {
     wait_for test -S "$scratch/$name"
 }
 stop_server() { kill "$(pid_of "$1")" && wait "$(pid_of "$1")"; }
+
+# ---- migration: machines with a monitor at $scratch/NAME.qmp ----
+
+# qmp NAME COMMAND: its answer.
+qmp() { "$VFIO_MIGRATE" monitor -c "$2" "$scratch/$1.qmp"; }
+machine() { # NAME ARGUMENT...
+    local name=$1
+    shift
+    vmm "$name" --qmp "unix:$scratch/$name.qmp" "$@"
+}
+# target NAME ARGUMENT...: one that waits for a guest; $address is where.
+target() {
+    local name=$1
+    shift
+    machine "$name" --incoming tcp:127.0.0.1:0 "$@"
+    wait_for grep -q 'listening on' "$scratch/$name.err" || return
+    address=$(sed -n 's/.*listening on //p' "$scratch/$name.err")
+}
+status_is() { qmp "$1" query-migrate | grep -q "\"status\":\"\\($2\\)\""; }
+# send NAME ADDRESS STATUS: it moves, or fails, as expected.
+send() {
+    qmp "$1" "migrate-set-parameters downtime-limit=100000" >/dev/null &&
+        qmp "$1" "migrate uri=$2" >/dev/null && wait_for status_is "$1" 'completed\|failed\|cancelled' && status_is "$1" "$3" && return
+    echo "the migration of $1 did not become $3:"
+    qmp "$1" query-migrate
+    cat "$scratch/$1.err"
+    return 1
+}
+# reported NAME...: their consoles, one after the other, are the console of one guest that reported often enough:
+# no report is missing, none came twice.
+reported() {
+    local name files=()
+    for name in "$@"; do files+=("$scratch/$name.out"); done
+    cat "${files[@]}" | awk '/^report / { if ($2 != ++n) { print "report " $2 " comes as number " n; bad = 1 } }
+        END { if (n < 2) { print n " reports"; bad = 1 } exit bad }'
+}
+# goes_on NAME: it reports something more.
+reports_of() { grep -c '^report' "$scratch/$1.out"; }
+more_reports() { [ "$(reports_of "$1")" -gt "$2" ]; }
+goes_on() { wait_for more_reports "$1" "$(reports_of "$1")"; }
+# good NAME: it verifies everything, and ends.
+good() {
+    type_to "$1" q
+    ends "$1" 0 && grep -q '^verified: .*: good$' "$scratch/$1.out" && return
+    tail -n 3 "$scratch/$1.out"
+    return 1
+}
+# gone NAME: the guest left, the machine is told to end.
+gone() { qmp "$1" quit >/dev/null && ends "$1" 0; }

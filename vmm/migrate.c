@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "vmm/dirty.h"
+#include "vmm/fail.h"
+#include "vmm/machine.h"
+#include "vmm/migrate.h"
+#include "vmm/state.h"
+
+struct migrate {
+    struct machine *machine;
+    struct vmig_migration *migration;
+    struct vmig_monitor *monitor;
+    struct state *state;
+    struct dirty dirty;
+    int quit_fd; /* eventfd: the loop shall end; -1 */
+    pthread_t receiver;
+    bool has_receiver;
+    struct vmig_error error; /* of the receiver, before quit_fd is signalled */
+};
+
+/* ---- what the library asks of the host ---- */
+
+static int on_stop(void *opaque, struct vmig_error *err)
+{
+    struct migrate *migrate = opaque;
+    (void)err;
+    vcpus_stop(&migrate->machine->vcpus);
+    return 0;
+}
+
+static int on_start(void *opaque, struct vmig_error *err)
+{
+    struct migrate *migrate = opaque;
+    (void)err;
+    for (unsigned i = 0; i < migrate->machine->num_devices; i++)
+        vfio_release(&migrate->machine->devices[i]);
+    vcpus_start(&migrate->machine->vcpus);
+    return 0;
+}
+
+static void on_event(void *opaque, const struct vmig_event *event)
+{
+    (void)opaque;
+    if (event->kind == VMIG_EVENT_LISTENING)
+        fprintf(stderr, "vfio-vmm: listening on %s\n", event->text);
+    else if (event->kind == VMIG_EVENT_WARNING || event->kind == VMIG_EVENT_STATE_LOST)
+        fprintf(stderr, "vfio-vmm: %s\n", event->text);
+    else if (event->kind == VMIG_EVENT_STATUS)
+        fprintf(stderr, "vfio-vmm: migration %s\n", vmig_status_name(event->status));
+}
+
+static int on_quit(void *opaque, struct vmig_error *err)
+{
+    struct migrate *migrate = opaque;
+    (void)err;
+    eventfd_write(migrate->quit_fd, 1);
+    return 0;
+}
+
+static void on_ended(void *opaque, bool incoming, int rc, const struct vmig_error *err)
+{
+    char text[700];
+    (void)opaque;
+    if (rc < 0)
+        fprintf(stderr, "vfio-vmm: %s: %s\n", incoming ? "receiving" : "sending",
+                vmig_error_message(err, text, sizeof(text)));
+}
+
+/* ---- what moves ---- */
+
+static int add_all(struct migrate *migrate, struct vmig_error *err)
+{
+    struct machine *machine = migrate->machine;
+    struct vmig_migration *m = migrate->migration;
+    int rc = vmig_migration_set_only_migratable(m, machine->options.only_migratable, err);
+    if (rc == 0 && machine->options.compat)
+        rc = vmig_migration_set_compat(m, machine->options.compat, err);
+    for (unsigned i = 0; rc == 0 && i < machine->memory.num_blocks; i++)
+        rc = vmig_migration_add_ram(m, &machine->memory.blocks[i], err);
+    if (rc == 0)
+        rc = dirty_add(&migrate->dirty, m, &machine->kvm, &machine->memory, err);
+    if (rc == 0)
+        rc = state_new(&migrate->state, m, machine, err);
+    for (unsigned i = 0; rc == 0 && i < machine->num_devices; i++)
+        rc = vfio_add(&machine->devices[i], m, machine->options.devices[i].enable_migration, err);
+    return rc;
+}
+
+static void on_quit_asked(void *opaque)
+{
+    struct migrate *migrate = opaque;
+    migrate->machine->loop.done = true;
+}
+
+static int open_monitor(struct migrate *migrate, struct vmig_error *err)
+{
+    const struct options *options = &migrate->machine->options;
+    const struct vmig_monitor_host host = {
+        .size = sizeof(host),
+        .opaque = migrate,
+        .package = "vfio-vmm",
+        .incoming_defer = options->incoming && !strcmp(options->incoming, "defer"),
+        .quit = on_quit,
+        .ended = on_ended,
+    };
+    return options->qmp
+               ? vmig_monitor_new(options->qmp, migrate->migration, &host, &migrate->monitor, err)
+               : 0;
+}
+
+int migrate_new(struct migrate **ret, struct machine *machine, struct vmig_error *err)
+{
+    struct migrate *migrate = calloc(1, sizeof(*migrate));
+    const struct vmig_host host = { .size = sizeof(host),
+                                    .opaque = migrate,
+                                    .stop = on_stop,
+                                    .start = on_start,
+                                    .event = on_event };
+    if (!migrate)
+        return vmm_fail(err, ENOMEM, NULL, "out of memory");
+    *ret = migrate;
+    migrate->machine = machine;
+    migrate->quit_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (migrate->quit_fd < 0)
+        return vmm_fail(err, errno, NULL, "making an eventfd: %m");
+    int rc = loop_watch(&machine->loop, migrate->quit_fd, POLLIN, on_quit_asked, migrate, err);
+    if (rc < 0)
+        return rc;
+    migrate->migration = vmig_migration_new(&host, err);
+    rc = migrate->migration ? add_all(migrate, err) : err->code;
+    return rc < 0 ? rc : open_monitor(migrate, err);
+}
+
+void migrate_free(struct migrate *migrate)
+{
+    if (!migrate)
+        return;
+    migrate->monitor = vmig_monitor_free(migrate->monitor);
+    if (migrate->has_receiver) {
+        vmig_migration_cancel(migrate->migration);
+        pthread_join(migrate->receiver, NULL);
+    }
+    vmig_migration_free(migrate->migration);
+    state_free(migrate->state);
+    if (migrate->quit_fd >= 0)
+        close(migrate->quit_fd);
+    free(migrate);
+}
+
+/* ---- receiving ---- */
+
+static void *receive(void *opaque)
+{
+    struct migrate *migrate = opaque;
+    if (vmig_migration_receive(migrate->migration, migrate->machine->options.incoming,
+                               &migrate->error) < 0)
+        eventfd_write(migrate->quit_fd, 1);
+    return NULL;
+}
+
+int migrate_receive(struct migrate *migrate, struct vmig_error *err)
+{
+    for (unsigned i = 0; i < migrate->machine->num_devices; i++)
+        vfio_hold(&migrate->machine->devices[i]);
+    if (!strcmp(migrate->machine->options.incoming, "defer"))
+        return 0; /* the monitor receives, when it is told to */
+    int rc = pthread_create(&migrate->receiver, NULL, receive, migrate);
+    migrate->has_receiver = rc == 0;
+    return rc ? vmm_fail(err, rc, NULL, "starting a thread failed") : 0;
+}
+
+int migrate_result(const struct migrate *migrate, struct vmig_error *err)
+{
+    if (migrate->error.code)
+        *err = migrate->error;
+    return migrate->error.code;
+}

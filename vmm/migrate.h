@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The machine and the library: one struct vmig_migration as long as the machine lives, all that moves added to it
+ * once, and a monitor through which somebody says when.
+ *
+ * Threads: the library calls back on the thread that sends or receives, which is a monitor's or, with --incoming
+ * ADDRESS, ours. Nothing here waits for the main loop, and the main loop waits for none of it but in
+ * migrate_free().
+ */
+#ifndef VMM_MIGRATE_H
+#define VMM_MIGRATE_H
+
+#include <vfio-migrate.h>
+
+struct machine;
+struct migrate;
+
+int migrate_new(struct migrate **ret, struct machine *machine, struct vmig_error *err);
+/* Cancels what runs and waits for it. NULL is fine. */
+void migrate_free(struct migrate *migrate);
+/* With --incoming: the guest comes from elsewhere. Returns at once; the machine's loop ends when it fails. */
+int migrate_receive(struct migrate *migrate, struct vmig_error *err);
+/* Why the loop ended, if that was the migration's doing. */
+int migrate_result(const struct migrate *migrate, struct vmig_error *err);
+
+#endif

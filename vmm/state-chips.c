@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Interrupt controllers, PIT and the paravirtual clock, all of which the kernel has. */
+#include <linux/kvm.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vmm/state.h"
+
+struct chips_state {
+    struct kvm *kvm;
+    uint8_t pic[2][sizeof(struct kvm_pic_state)];
+    struct kvm_ioapic_state ioapic;
+    struct kvm_pit_state2 pit;
+    uint64_t clock_ns;
+};
+
+static int get_chip(const struct chips_state *state, unsigned id, void *ret, size_t bytes,
+                    struct vmig_error *err)
+{
+    struct kvm_irqchip chip = { .chip_id = id };
+    int rc =
+        kvm_ask(state->kvm->vm, KVM_GET_IRQCHIP, &chip, "reading an interrupt controller", err);
+    memcpy(ret, &chip.chip, bytes);
+    return rc;
+}
+
+static int set_chip(const struct chips_state *state, unsigned id, const void *from, size_t bytes,
+                    struct vmig_error *err)
+{
+    struct kvm_irqchip chip = { .chip_id = id };
+    memcpy(&chip.chip, from, bytes);
+    return kvm_ask(state->kvm->vm, KVM_SET_IRQCHIP, &chip, "setting an interrupt controller", err);
+}
+
+static int save(void *opaque, struct vmig_error *err)
+{
+    struct chips_state *state = opaque;
+    struct kvm_clock_data clock;
+    int rc = kvm_ask(state->kvm->vm, KVM_GET_CLOCK, &clock, "reading the guest's clock", err);
+    for (unsigned i = 0; rc >= 0 && i < 2; i++)
+        rc = get_chip(state, KVM_IRQCHIP_PIC_MASTER + i, state->pic[i], sizeof(state->pic[i]), err);
+    if (rc >= 0)
+        rc = get_chip(state, KVM_IRQCHIP_IOAPIC, &state->ioapic, sizeof(state->ioapic), err);
+    if (rc >= 0)
+        rc = kvm_ask(state->kvm->vm, KVM_GET_PIT2, &state->pit, "reading the PIT", err);
+    state->clock_ns = clock.clock;
+    return rc < 0 ? rc : 0;
+}
+
+/* The guest's clock goes on from where it stood: what passed meanwhile is no time of the guest's. */
+static int load(void *opaque, uint32_t version, struct vmig_error *err)
+{
+    struct chips_state *state = opaque;
+    struct kvm_clock_data clock = { .clock = state->clock_ns };
+    (void)version;
+    int rc = 0;
+    for (unsigned i = 0; rc >= 0 && i < 2; i++)
+        rc = set_chip(state, KVM_IRQCHIP_PIC_MASTER + i, state->pic[i], sizeof(state->pic[i]), err);
+    if (rc >= 0)
+        rc = set_chip(state, KVM_IRQCHIP_IOAPIC, &state->ioapic, sizeof(state->ioapic), err);
+    if (rc >= 0)
+        rc = kvm_ask(state->kvm->vm, KVM_SET_PIT2, &state->pit, "setting the PIT", err);
+    if (rc >= 0)
+        rc = kvm_ask(state->kvm->vm, KVM_SET_CLOCK, &clock, "setting the guest's clock", err);
+    return rc < 0 ? rc : 0;
+}
+
+#define T struct kvm_ioapic_state
+static const struct vmig_vmstate_field ioapic[] = {
+    VMIG_VMSTATE_UINT64(base_address, T),
+    VMIG_VMSTATE_UINT32(ioregsel, T),
+    VMIG_VMSTATE_UINT32(id, T),
+    VMIG_VMSTATE_UINT32(irr, T),
+    VMIG_VMSTATE_UINT64_ARRAY(redirtbl, T),
+    VMIG_VMSTATE_END(),
+};
+#undef T
+#define T struct kvm_pit_channel_state
+static const struct vmig_vmstate_field channel[] = {
+    VMIG_VMSTATE_UINT32(count, T),
+    VMIG_VMSTATE_UINT16(latched_count, T),
+    VMIG_VMSTATE_UINT8(count_latched, T),
+    VMIG_VMSTATE_UINT8(status_latched, T),
+    VMIG_VMSTATE_UINT8(status, T),
+    VMIG_VMSTATE_UINT8(read_state, T),
+    VMIG_VMSTATE_UINT8(write_state, T),
+    VMIG_VMSTATE_UINT8(write_latch, T),
+    VMIG_VMSTATE_UINT8(rw_mode, T),
+    VMIG_VMSTATE_UINT8(mode, T),
+    VMIG_VMSTATE_UINT8(bcd, T),
+    VMIG_VMSTATE_UINT8(gate, T),
+    VMIG_VMSTATE_END(),
+};
+#undef T
+static const struct vmig_vmstate ioapic_table = {
+    .name = "ioapic", .version = 1, .minimum_version = 1, .fields = ioapic
+};
+static const struct vmig_vmstate channel_table = {
+    .name = "channel", .version = 1, .minimum_version = 1, .fields = channel
+};
+#define T struct chips_state
+static const struct vmig_vmstate_field chips[] = {
+    VMIG_VMSTATE_BUFFER(pic[0], T),
+    VMIG_VMSTATE_BUFFER(pic[1], T),
+    VMIG_VMSTATE_STRUCT(ioapic, T, &ioapic_table),
+    VMIG_VMSTATE_STRUCT(pit.channels[0], T, &channel_table),
+    VMIG_VMSTATE_STRUCT(pit.channels[1], T, &channel_table),
+    VMIG_VMSTATE_STRUCT(pit.channels[2], T, &channel_table),
+    VMIG_VMSTATE_UINT32(pit.flags, T),
+    VMIG_VMSTATE_UINT64(clock_ns, T),
+    VMIG_VMSTATE_END(),
+};
+#undef T
+/* Before the processors: what is pending there depends on it. */
+const struct vmig_vmstate chips_vmstate = { .name = "chips",
+                                            .version = 1,
+                                            .minimum_version = 1,
+                                            .priority = VMIG_VMSTATE_PRIORITY_GICV3,
+                                            .fields = chips,
+                                            .pre_save = save,
+                                            .post_load = load };
+
+struct chips_state *chips_state_new(struct kvm *kvm)
+{
+    struct chips_state *state = calloc(1, sizeof(*state));
+    if (state)
+        state->kvm = kvm;
+    return state;
+}

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One processor. The order in which its parts are given to the kernel matters: control registers before what
+ * they allow, the LAPIC after the MSR that says where it is, events and general registers last, since setting
+ * others has effects on them.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+
+#include "vmm/fail.h"
+#include "vmm/state.h"
+
+#define MSRS_MAX 512
+#define TSC_TOLERANCE_KHZ(khz) ((khz) / 4000) /* 250 ppm, which guests' clocks put up with */
+
+struct cpu_state {
+    struct vcpu *vcpu;
+    struct kvm_regs regs;
+    struct kvm_sregs sregs;
+    struct kvm_debugregs debug;
+    struct kvm_vcpu_events events;
+    struct kvm_mp_state mp;
+    struct kvm_xcrs xcrs;
+    struct kvm_xsave xsave;
+    struct kvm_lapic_state lapic;
+    uint32_t tsc_khz;
+    uint32_t num_msrs;
+    uint32_t msr_index[MSRS_MAX];
+    uint64_t msr_value[MSRS_MAX];
+    struct kvm_msr_list *list; /* which there are on this machine */
+};
+
+/* ---- fetching and giving back ---- */
+
+#define PART(request, member)                                                                      \
+    {                                                                                              \
+        request, offsetof(struct cpu_state, member), #member                                       \
+    }
+struct part {
+    unsigned long request;
+    size_t offset;
+    const char *name;
+};
+
+/* Everything but the MSRs. */
+static const struct part gets[] = {
+    PART(KVM_GET_REGS, regs),          PART(KVM_GET_SREGS, sregs), PART(KVM_GET_DEBUGREGS, debug),
+    PART(KVM_GET_VCPU_EVENTS, events), PART(KVM_GET_MP_STATE, mp), PART(KVM_GET_XCRS, xcrs),
+    PART(KVM_GET_XSAVE, xsave),        PART(KVM_GET_LAPIC, lapic),
+};
+static const struct part sets_before_msrs[] = {
+    PART(KVM_SET_SREGS, sregs),
+    PART(KVM_SET_XCRS, xcrs),
+    PART(KVM_SET_XSAVE, xsave),
+};
+static const struct part sets_after_msrs[] = {
+    PART(KVM_SET_MP_STATE, mp),     PART(KVM_SET_LAPIC, lapic), PART(KVM_SET_VCPU_EVENTS, events),
+    PART(KVM_SET_DEBUGREGS, debug), PART(KVM_SET_REGS, regs),
+};
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static int ask_parts(struct cpu_state *state, const struct part *parts, size_t count,
+                     struct vmig_error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        char what[60];
+        snprintf(what, sizeof(what), "vCPU %u: %s", state->vcpu->index, parts[i].name);
+        int rc =
+            kvm_ask(state->vcpu->fd, parts[i].request, (char *)state + parts[i].offset, what, err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+struct one_msr {
+    struct kvm_msrs head;
+    struct kvm_msr_entry entry;
+};
+
+static bool get_msr(const struct cpu_state *state, uint32_t index, uint64_t *ret)
+{
+    struct one_msr msr = { .head.nmsrs = 1, .entry.index = index };
+    bool got = ioctl(state->vcpu->fd, KVM_GET_MSRS, &msr) == 1;
+    *ret = msr.entry.data;
+    return got;
+}
+
+/* One that cannot be written may still be right. */
+static int set_msr(const struct cpu_state *state, uint32_t index, uint64_t value,
+                   struct vmig_error *err)
+{
+    struct one_msr msr = { .head.nmsrs = 1, .entry = { .index = index, .data = value } };
+    uint64_t there = 0;
+    if (ioctl(state->vcpu->fd, KVM_SET_MSRS, &msr) == 1)
+        return 0;
+    bool has = get_msr(state, index, &there);
+    if (has ? there == value : value == 0)
+        return 0;
+    return vmm_fail(err, ENOTSUP, "cpu-state",
+                    "vCPU %u: MSR 0x%" PRIx32 " is 0x%" PRIx64
+                    " at the source, and cannot become that here",
+                    state->vcpu->index, index, value);
+}
+
+static int save(void *opaque, struct vmig_error *err)
+{
+    struct cpu_state *state = opaque;
+    int khz = ioctl(state->vcpu->fd, KVM_GET_TSC_KHZ, 0);
+    state->tsc_khz = khz > 0 ? (uint32_t)khz : 0;
+    state->num_msrs = 0;
+    for (uint32_t i = 0; i < state->list->nmsrs; i++) {
+        uint32_t index = state->list->indices[i];
+        if (get_msr(state, index, &state->msr_value[state->num_msrs]))
+            state->msr_index[state->num_msrs++] = index;
+    }
+    return ask_parts(state, gets, COUNT(gets), err);
+}
+
+/* Its time goes on at the same pace, where the processor can do that. */
+static int set_tsc_rate(const struct cpu_state *state, struct vmig_error *err)
+{
+    int khz = ioctl(state->vcpu->fd, KVM_GET_TSC_KHZ, 0);
+    uint32_t here = khz > 0 ? (uint32_t)khz : 0, there = state->tsc_khz;
+    uint32_t apart = here > there ? here - there : there - here;
+    if (!here || !there || apart <= TSC_TOLERANCE_KHZ(here) ||
+        ioctl(state->vcpu->fd, KVM_SET_TSC_KHZ, (unsigned long)there) == 0)
+        return 0;
+    return vmm_fail(err, ENOTSUP, "cpu-state",
+                    "the source's TSC makes %" PRIu32 " kHz, this one %" PRIu32
+                    ", and cannot make others",
+                    there, here);
+}
+
+static int load(void *opaque, uint32_t version, struct vmig_error *err)
+{
+    struct cpu_state *state = opaque;
+    (void)version;
+    int rc = set_tsc_rate(state, err);
+    if (rc == 0)
+        rc = ask_parts(state, sets_before_msrs, COUNT(sets_before_msrs), err);
+    for (uint32_t i = 0; rc == 0 && i < state->num_msrs; i++)
+        rc = set_msr(state, state->msr_index[i], state->msr_value[i], err);
+    if (rc == 0)
+        rc = ask_parts(state, sets_after_msrs, COUNT(sets_after_msrs), err);
+    ioctl(state->vcpu->fd, KVM_KVMCLOCK_CTRL,
+          0); /* it stood still: no watchdog needs to know; if it has one */
+    return rc;
+}
+
+/* ---- tables ---- */
+
+#define U8(member) VMIG_VMSTATE_UINT8(member, T)
+#define U16(member) VMIG_VMSTATE_UINT16(member, T)
+#define U32(member) VMIG_VMSTATE_UINT32(member, T)
+#define U64(member) VMIG_VMSTATE_UINT64(member, T)
+#define TABLE(fields_)                                                                             \
+    {                                                                                              \
+        .name = #fields_, .version = 1, .minimum_version = 1, .fields = fields_                    \
+    }
+
+#define T struct kvm_regs
+static const struct vmig_vmstate_field registers[] = {
+    U64(rax), U64(rbx), U64(rcx), U64(rdx),    U64(rsi),           U64(rdi), U64(rsp),
+    U64(rbp), U64(r8),  U64(r9),  U64(r10),    U64(r11),           U64(r12), U64(r13),
+    U64(r14), U64(r15), U64(rip), U64(rflags), VMIG_VMSTATE_END(),
+};
+#undef T
+#define T struct kvm_segment
+static const struct vmig_vmstate_field segment[] = {
+    U64(base), U32(limit), U16(selector), U8(type),     U8(present),        U8(dpl), U8(db), U8(s),
+    U8(l),     U8(g),      U8(avl),       U8(unusable), VMIG_VMSTATE_END(),
+};
+#undef T
+#define T struct kvm_dtable
+static const struct vmig_vmstate_field descriptors[] = { U64(base), U16(limit),
+                                                         VMIG_VMSTATE_END() };
+#undef T
+static const struct vmig_vmstate segment_table = TABLE(segment),
+                                 descriptors_table = TABLE(descriptors);
+
+#define T struct kvm_sregs
+#define SEGMENT(member) VMIG_VMSTATE_STRUCT(member, T, &segment_table)
+static const struct vmig_vmstate_field system_registers[] = {
+    SEGMENT(cs),
+    SEGMENT(ds),
+    SEGMENT(es),
+    SEGMENT(fs),
+    SEGMENT(gs),
+    SEGMENT(ss),
+    SEGMENT(tr),
+    SEGMENT(ldt),
+    VMIG_VMSTATE_STRUCT(gdt, T, &descriptors_table),
+    VMIG_VMSTATE_STRUCT(idt, T, &descriptors_table),
+    U64(cr0),
+    U64(cr2),
+    U64(cr3),
+    U64(cr4),
+    U64(cr8),
+    U64(efer),
+    U64(apic_base),
+    VMIG_VMSTATE_UINT64_ARRAY(interrupt_bitmap, T),
+    VMIG_VMSTATE_END(),
+};
+#undef T
+#define T struct kvm_debugregs
+static const struct vmig_vmstate_field debug_registers[] = {
+    VMIG_VMSTATE_UINT64_ARRAY(db, T), U64(dr6), U64(dr7), U64(flags), VMIG_VMSTATE_END(),
+};
+#undef T
+#define T struct kvm_vcpu_events
+static const struct vmig_vmstate_field events[] = {
+    U8(exception.injected),
+    U8(exception.nr),
+    U8(exception.has_error_code),
+    U8(exception.pending),
+    U32(exception.error_code),
+    U8(interrupt.injected),
+    U8(interrupt.nr),
+    U8(interrupt.soft),
+    U8(interrupt.shadow),
+    U8(nmi.injected),
+    U8(nmi.pending),
+    U8(nmi.masked),
+    U32(sipi_vector),
+    U32(flags),
+    U8(smi.smm),
+    U8(smi.pending),
+    U8(smi.smm_inside_nmi),
+    U8(smi.latched_init),
+    U8(triple_fault.pending),
+    U8(exception_has_payload),
+    U64(exception_payload),
+    VMIG_VMSTATE_END(),
+};
+#undef T
+static const struct vmig_vmstate registers_table = TABLE(registers),
+                                 system_registers_table = TABLE(system_registers),
+                                 debug_registers_table = TABLE(debug_registers),
+                                 events_table = TABLE(events);
+
+#define T struct cpu_state
+static const struct vmig_vmstate_field cpu[] = {
+    VMIG_VMSTATE_STRUCT(regs, T, &registers_table),
+    VMIG_VMSTATE_STRUCT(sregs, T, &system_registers_table),
+    VMIG_VMSTATE_STRUCT(debug, T, &debug_registers_table),
+    VMIG_VMSTATE_STRUCT(events, T, &events_table),
+    U32(mp.mp_state),
+    U64(xcrs.xcrs[0].value),
+    VMIG_VMSTATE_BUFFER(xsave.region, T), /* as the processor lays it out */
+    VMIG_VMSTATE_BUFFER(lapic.regs, T),   /* as its page is */
+    U32(tsc_khz),
+    U32(num_msrs),
+    VMIG_VMSTATE_VARRAY(UINT32, msr_index, T, num_msrs, 1),
+    VMIG_VMSTATE_VARRAY(UINT64, msr_value, T, num_msrs, 1),
+    VMIG_VMSTATE_END(),
+};
+#undef T
+const struct vmig_vmstate cpu_vmstate = { .name = "cpu",
+                                          .version = 1,
+                                          .minimum_version = 1,
+                                          .fields = cpu,
+                                          .pre_save = save,
+                                          .post_load = load };
+
+struct cpu_state *cpu_state_new(struct vcpu *vcpu, struct vmig_error *err)
+{
+    struct cpu_state *state =
+        calloc(1, sizeof(*state) + sizeof(struct kvm_msr_list) + MSRS_MAX * sizeof(uint32_t));
+    if (!state) {
+        vmm_fail(err, ENOMEM, NULL, "out of memory");
+        return NULL;
+    }
+    state->vcpu = vcpu;
+    state->list = (struct kvm_msr_list *)(state + 1);
+    state->list->nmsrs = MSRS_MAX;
+    state->xcrs.nr_xcrs = 1; /* XCR0 is the only one that there is */
+    if (kvm_ask(vcpu->all->kvm->fd, KVM_GET_MSR_INDEX_LIST, state->list,
+                "asking which MSRs there are", err) >= 0)
+        return state;
+    free(state);
+    return NULL;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What moves of the machine itself, beside memory and VFIO devices: processors, interrupt controllers, timer,
+ * clock, serial port. Each is a table of its members (vfio-migrate/vmstate.h); most of them live in the kernel
+ * and are fetched into a structure before saving, and given back after loading.
+ */
+#ifndef VMM_STATE_H
+#define VMM_STATE_H
+
+#include <vfio-migrate.h>
+
+#include "vmm/vcpu.h"
+
+struct machine;
+struct state;
+
+/* Add all of it to @migration; the vCPUs stand still whenever it is saved or loaded. */
+int state_new(struct state **ret, struct vmig_migration *migration, struct machine *machine,
+              struct vmig_error *err);
+/* After the migration was freed. NULL is fine. */
+void state_free(struct state *state);
+
+/* ---- its parts ---- */
+
+/* A processor: registers, MSRs, FPU and vector registers, LAPIC, what is pending (state-cpu.c). */
+struct cpu_state;
+extern const struct vmig_vmstate cpu_vmstate;
+struct cpu_state *cpu_state_new(struct vcpu *vcpu, struct vmig_error *err);
+/* Interrupt controllers, PIT and clock (state-chips.c). */
+struct chips_state;
+extern const struct vmig_vmstate chips_vmstate;
+struct chips_state *chips_state_new(struct kvm *kvm);
+/* A processor's features, which are compared before anything else goes over (features.c). */
+struct features;
+int features_add(struct features **ret, struct vmig_migration *migration, struct vcpus *vcpus,
+                 struct vmig_error *err);
+
+#endif

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What moves of a VFIO device beside its own data: the guest's view of it, by the library's operations, and which
+ * masked vectors are pending, in a section of its own, since the device may raise one up to its very stop.
+ *
+ * At the target interrupts are held back until the guest starts: one that comes before the LAPICs are loaded
+ * would be forgotten by them. It waits in its eventfd.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include "vmm/vfio.h"
+
+static int save_view(void *opaque, struct vmig_pci_state *state, struct vmig_error *err)
+{
+    struct vfio_device *device = opaque;
+    const struct vfio_msix *msix = &device->msix;
+    (void)err;
+    pthread_mutex_lock(&device->lock);
+    for (uint32_t i = 0; i < state->config_bytes; i++)
+        state->config[i] = (uint8_t)((state->config[i] & ~device->emulated[i]) |
+                                     (device->config[i] & device->emulated[i]));
+    memset(state->msix_pending, 0, sizeof(state->msix_pending)); /* see above */
+    memcpy(state->msix_table, msix->table, msix->count * VFIO_MSIX_ENTRY_BYTES);
+    pthread_mutex_unlock(&device->lock);
+    return 0;
+}
+
+static int load_view(void *opaque, const struct vmig_pci_state *state, struct vmig_error *err)
+{
+    struct vfio_device *device = opaque;
+    (void)err;
+    pthread_mutex_lock(&device->lock);
+    for (uint32_t i = 0; i < state->config_bytes; i++)
+        device->config[i] = (uint8_t)((device->config[i] & ~device->writable[i]) |
+                                      (state->config[i] & device->writable[i]));
+    memcpy(&device->command, state->config + VFIO_COMMAND, sizeof(device->command));
+    memcpy(device->msix.table, state->msix_table, device->msix.count * VFIO_MSIX_ENTRY_BYTES);
+    vfio_bars_update_locked(device);
+    vfio_irqs_update_locked(device);
+    pthread_mutex_unlock(&device->lock);
+    return 0;
+}
+
+const struct vmig_pci_ops vfio_view_ops = { .size = sizeof(vfio_view_ops),
+                                            .save = save_view,
+                                            .load = load_view };
+
+/* ---- pending vectors ---- */
+
+static int gather_pending(void *opaque, struct vmig_error *err)
+{
+    struct vfio_device *device = opaque;
+    (void)err;
+    pthread_mutex_lock(&device->lock);
+    memset(device->pending, 0, sizeof(device->pending));
+    for (unsigned n = 0; n < device->msix.count; n++)
+        if (vfio_msix_is_pending_locked(device, n))
+            device->pending[n / 64] |= UINT64_C(1) << n % 64;
+    pthread_mutex_unlock(&device->lock);
+    return 0;
+}
+
+static const struct vmig_vmstate_field interrupts[] = {
+    VMIG_VMSTATE_UINT64_ARRAY(pending, struct vfio_device),
+    VMIG_VMSTATE_END(),
+};
+static const struct vmig_vmstate interrupts_vmstate = { .name = "vfio-interrupts",
+                                                        .version = 1,
+                                                        .minimum_version = 1,
+                                                        .fields = interrupts,
+                                                        .pre_save = gather_pending };
+
+int vfio_add(struct vfio_device *device, struct vmig_migration *migration,
+             enum vmig_on_off_auto enable, struct vmig_error *err)
+{
+    const struct vmig_device_settings settings = { .size = sizeof(settings),
+                                                   .enable_migration = enable,
+                                                   .pci = &vfio_view_ops,
+                                                   .pci_opaque = device };
+    char name[100];
+    snprintf(name, sizeof(name), "%s/interrupts", vmig_device_id(device->device));
+    int rc = vmig_migration_add_device_with(migration, device->device, &settings, err);
+    return rc < 0
+               ? rc
+               : vmig_migration_add_vmstate(migration, name, 0, &interrupts_vmstate, device, err);
+}
+
+void vfio_hold(struct vfio_device *device)
+{
+    device->held = true;
+}
+
+void vfio_release(struct vfio_device *device)
+{
+    pthread_mutex_lock(&device->lock);
+    bool held = device->held;
+    device->held = false;
+    for (unsigned n = 0; held && n < device->msix.count; n++)
+        if (device->irq_mode == VFIO_IRQ_MSIX && (device->pending[n / 64] & UINT64_C(1) << n % 64))
+            eventfd_write(device->msix.vectors[n].eventfd, 1);
+    /* A line that was up at the source is up nowhere here, and who raised it does not do so again before
+     * somebody has looked: have the guest look. */
+    if (held && device->irq_mode == VFIO_IRQ_INTX)
+        eventfd_write(device->intx_fd, 1);
+    vfio_irqs_update_locked(device);
+    pthread_mutex_unlock(&device->lock);
+}
