@@ -4,22 +4,6 @@
 . "$(dirname "$0")/../vmm/lib.sh"
 requires_kvm
 
-# initrd: makes $scratch/initrd, whose init is what comes on standard input, with all of busybox at hand.
-initrd() {
-    local root=$scratch/root
-    rm -rf "$root"
-    mkdir -p "$root"/{bin,proc,sys,dev}
-    cp "$(command -v busybox)" "$root/bin/busybox"
-    {
-        echo '#!/bin/busybox sh'
-        echo '/bin/busybox --install -s /bin'
-        echo 'mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev'
-        cat
-        echo 'poweroff -f'
-    } >"$root/init"
-    chmod 755 "$root/init"
-    (cd "$root" && find . | cpio --quiet -o -H newc) >"$scratch/initrd"
-}
 linux() { "$VFIO_VMM" --kernel "$RIG_BZIMAGE" --initrd "$scratch/initrd" --append "console=ttyS0 quiet panic=-1 no_timer_check" "$@" </dev/null; }
 wrote() {
     grep -q "$1" "$scratch/out" && return

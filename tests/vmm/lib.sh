@@ -43,6 +43,27 @@ server() {
 }
 stop_server() { kill "$(pid_of "$1")" && wait "$(pid_of "$1")"; }
 
+# ---- Linux guests (in the rig) ----
+
+# initrd: makes $scratch/initrd, whose init is what comes on standard input, with all of busybox at hand.
+initrd() {
+    local root=$scratch/root
+    rm -rf "$root"
+    mkdir -p "$root"/{bin,proc,sys,dev}
+    cp "$(command -v busybox)" "$root/bin/busybox"
+    {
+        echo '#!/bin/busybox sh'
+        echo '/bin/busybox --install -s /bin'
+        echo 'mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev'
+        cat
+        echo 'poweroff -f'
+    } >"$root/init"
+    chmod 755 "$root/init"
+    pack_initrd
+}
+pack_initrd() { (cd "$scratch/root" && find . | cpio --quiet -o -H newc) >"$scratch/initrd"; }
+add_to_initrd() { cp "$1" "$scratch/root/$2" && pack_initrd; } # PROGRAM NAME
+
 # ---- migration: machines with a monitor at $scratch/NAME.qmp ----
 
 # qmp NAME COMMAND: its answer.
