@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
 #include "vmm/cpuid.h"
 
 #define FEATURES 1u
@@ -43,6 +47,124 @@ static void number_entry(struct kvm_cpuid_entry2 *entry, unsigned index, unsigne
         break;
     }
 }
+
+/* ---- features and their names ---- */
+
+enum cpuid_register { EAX, EBX, ECX, EDX };
+static const char *const register_names[] = { "EAX", "EBX", "ECX", "EDX" };
+
+/* Words of features, and the names of their bits as /proc/cpuinfo has them, from bit 0 on; what has no name is
+ * told by leaf and bit. */
+static const struct feature_word {
+    uint32_t function, index;
+    enum cpuid_register reg;
+    const char *names;
+} words[] = {
+    { 1, 0, ECX,
+      "pni pclmulqdq dtes64 monitor ds_cpl vmx smx est tm2 ssse3 cid sdbg fma cx16 xtpr pdcm - "
+      "pcid dca "
+      "sse4_1 sse4_2 x2apic movbe popcnt tsc_deadline_timer aes xsave - avx f16c rdrand" },
+    { 1, 0, EDX,
+      "fpu vme de pse tsc msr pae mce cx8 apic - sep mtrr pge mca cmov pat pse36 pn clflush - dts "
+      "acpi mmx "
+      "fxsr sse sse2 ss" },
+    { 7, 0, EBX,
+      "fsgsbase tsc_adjust sgx bmi1 hle avx2 - smep bmi2 erms invpcid rtm cqm - mpx rdt_a avx512f "
+      "avx512dq "
+      "rdseed adx smap avx512ifma - clflushopt clwb intel_pt avx512pf avx512er avx512cd sha_ni "
+      "avx512bw "
+      "avx512vl" },
+    { 7, 0, ECX,
+      "prefetchwt1 avx512vbmi umip pku - waitpkg avx512_vbmi2 - gfni vaes vpclmulqdq avx512_vnni "
+      "avx512_bitalg - avx512_vpopcntdq - la57 - - - - - rdpid" },
+    { 7, 0, EDX, "" },
+    { 0xd, 1, EAX, "xsaveopt xsavec xgetbv1 xsaves" },
+    { 0x80000001, 0, ECX,
+      "lahf_lm cmp_legacy svm extapic cr8_legacy abm sse4a misalignsse 3dnowprefetch osvw ibs xop "
+      "skinit wdt - lwp fma4 tce - nodeid_msr - tbm topoext" },
+    { 0x80000001, 0, EDX, "" },
+    { 0x80000008, 0, EBX, "clzero irperf xsaveerptr" },
+    { 0x40000001, 0, EAX, "kvmclock nopiodelay - kvmclock2 asyncpf steal_time pv_eoi pv_unhalt" },
+};
+
+static uint32_t *find_word(struct cpuid_table *table, const struct feature_word *word)
+{
+    for (uint32_t i = 0; i < table->head.nent; i++) {
+        struct kvm_cpuid_entry2 *e = &table->entries[i];
+        uint32_t *const registers[] = { &e->eax, &e->ebx, &e->ecx, &e->edx };
+        if (e->function == word->function && e->index == word->index)
+            return registers[word->reg];
+    }
+    return NULL;
+}
+
+static uint32_t word_of(const struct cpuid_table *table, const struct feature_word *word)
+{
+    const uint32_t *found = find_word((struct cpuid_table *)table, word); /* not written to */
+    return found ? *found : 0;
+}
+
+static void name_bit(const struct feature_word *word, unsigned bit, char *ret, size_t size)
+{
+    const char *name = word->names;
+    for (unsigned i = 0; i < bit && *name; i++) {
+        name += strcspn(name, " ");
+        name += *name == ' ';
+    }
+    size_t length = strcspn(name, " ");
+    if (length && name[0] != '-')
+        snprintf(ret, size, "%.*s", (int)length, name);
+    else
+        snprintf(ret, size, "CPUID %" PRIx32 ":%s bit %u", word->function,
+                 register_names[word->reg], bit);
+}
+
+/* What depends on the vCPU or on how the guest set it up is no feature: OSXSAVE, OSPKE, HTT; nor are the
+ * hypervisor bit and those of ours. */
+static uint32_t compared_bits(const struct feature_word *word)
+{
+    if (word->function == 1)
+        return word->reg == ECX ? ~(1u << 27 | 1u << 31) : ~(1u << 28);
+    return word->function == 7 && word->reg == ECX ? ~(1u << 4) : ~0u;
+}
+
+void cpuid_list_missing(const struct cpuid_table *theirs, const struct cpuid_table *ours, char *ret,
+                        size_t size)
+{
+    size_t used = 0;
+    ret[0] = '\0';
+    for (size_t w = 0; w < sizeof(words) / sizeof(words[0]); w++) {
+        uint32_t missing =
+            word_of(theirs, &words[w]) & ~word_of(ours, &words[w]) & compared_bits(&words[w]);
+        for (unsigned bit = 0; bit < 32; bit++) {
+            char name[40];
+            if (!(missing & 1u << bit))
+                continue;
+            name_bit(&words[w], bit, name, sizeof(name));
+            int n = snprintf(ret + used, size - used, "%s%s", used ? ", " : "", name);
+            if (n < 0 || (size_t)n >= size - used)
+                return;
+            used += (size_t)n;
+        }
+    }
+}
+
+bool cpuid_remove(struct cpuid_table *table, const char *feature)
+{
+    for (size_t w = 0; w < sizeof(words) / sizeof(words[0]); w++)
+        for (unsigned bit = 0; bit < 32; bit++) {
+            char name[40];
+            name_bit(&words[w], bit, name, sizeof(name));
+            uint32_t *word = find_word(table, &words[w]);
+            if (strcmp(name, feature) || !word || !(*word & 1u << bit))
+                continue;
+            *word &= ~(1u << bit);
+            return true;
+        }
+    return false;
+}
+
+/* ---- tables ---- */
 
 int cpuid_of_host(struct kvm *kvm, struct cpuid_table *ret, struct vmig_error *err)
 {

@@ -14,6 +14,11 @@ struct cpuid_table {
 
 /* What this host can show a guest. */
 int cpuid_of_host(struct kvm *kvm, struct cpuid_table *ret, struct vmig_error *err);
+/* Take a feature away, by its name in /proc/cpuinfo. False: it is not there. */
+bool cpuid_remove(struct cpuid_table *table, const char *feature);
+/* The names of the features that @theirs has and @ours has not; "": none. */
+void cpuid_list_missing(const struct cpuid_table *theirs, const struct cpuid_table *ours, char *ret,
+                        size_t size);
 /* Show @table to the vCPUs, each with its own number; before they run. */
 int cpuid_show(struct vcpus *vcpus, struct cpuid_table *table, struct vmig_error *err);
 

@@ -47,14 +47,27 @@ static int make_memory(struct machine *machine, struct vmig_error *err)
     return rc < 0 ? rc : memory_map(&machine->memory, &machine->kvm, err);
 }
 
+static int make_features(struct machine *machine, struct vmig_error *err)
+{
+    struct cpuid_table *features = &machine->features;
+    int rc = cpuid_of_host(&machine->kvm, features, err);
+    for (unsigned i = 0; rc == 0 && i < machine->options.num_without; i++)
+        if (!cpuid_remove(features, machine->options.without[i]))
+            rc = vmm_fail(err, EINVAL, NULL,
+                          "--without %s: this host's processors have no such feature",
+                          machine->options.without[i]);
+    return rc < 0 ? rc : cpuid_show(&machine->vcpus, features, err);
+}
+
 static int make_vcpus(struct machine *machine, struct vmig_error *err)
 {
     int rc = vcpus_new(&machine->vcpus, &machine->kvm, machine->options.cpus, &machine->ports,
                        &machine->mmio, err);
     if (rc == 0)
-        rc =
-            loop_watch(&machine->loop, machine->vcpus.ended_fd, POLLIN, on_guest_end, machine, err);
-    return rc;
+        rc = make_features(machine, err);
+    return rc < 0 ? rc
+                  : loop_watch(&machine->loop, machine->vcpus.ended_fd, POLLIN, on_guest_end,
+                               machine, err);
 }
 
 static int make_ports(struct machine *machine, struct vmig_error *err)
@@ -130,8 +143,7 @@ int machine_run(struct machine *machine, struct vmig_error *err)
         vcpus_start(&machine->vcpus);
     loop_run(&machine->loop);
     vcpus_stop(&machine->vcpus);
-    rc = migrate_result(machine->migrate, err);
-    return rc < 0 ? rc : result(machine, err);
+    return migrate_failed(machine->migrate) ? -ECANCELED : result(machine, err);
 }
 
 void machine_done(struct machine *machine)

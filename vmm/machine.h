@@ -5,6 +5,7 @@
 
 #include "vmm/bus.h"
 #include "vmm/console.h"
+#include "vmm/cpuid.h"
 #include "vmm/kvm.h"
 #include "vmm/loop.h"
 #include "vmm/memory.h"
@@ -22,6 +23,7 @@ struct machine {
     struct memory memory;
     struct bus ports, mmio;
     struct vcpus vcpus;
+    struct cpuid_table features; /* that a guest may see here */
     struct console console;
     struct serial serial;
     struct power power;
@@ -29,7 +31,7 @@ struct machine {
     struct pci pci;
     unsigned num_devices;
     struct vfio_device devices[DEVICES_MAX];
-    struct migrate *migrate;
+    struct migrate *migrate; /* NULL until all else is there */
     int signal_fd;
 };
 

@@ -27,6 +27,7 @@ int main(int argc, char **argv)
     free(machine);
     if (rc == 0)
         return VMM_DONE;
-    fprintf(stderr, "vfio-vmm: %s\n", vmig_error_message(&err, text, sizeof(text)));
+    if (err.code)
+        fprintf(stderr, "vfio-vmm: %s\n", vmig_error_message(&err, text, sizeof(text)));
     return exit_code_of(&err);
 }

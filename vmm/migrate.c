@@ -22,7 +22,7 @@ struct migrate {
     int quit_fd; /* eventfd: the loop shall end; -1 */
     pthread_t receiver;
     bool has_receiver;
-    struct vmig_error error; /* of the receiver, before quit_fd is signalled */
+    int received; /* by the receiver, before it signals quit_fd */
 };
 
 /* ---- what the library asks of the host ---- */
@@ -64,13 +64,26 @@ static int on_quit(void *opaque, struct vmig_error *err)
     return 0;
 }
 
-static void on_ended(void *opaque, bool incoming, int rc, const struct vmig_error *err)
+/* A hand-over that hangs is somebody else's to settle, through the control socket; until then both sides hold what
+ * they have. Returns what became of it. */
+static int settle(struct migrate *migrate, bool incoming, int rc, const struct vmig_error *err)
 {
+    struct vmig_error later = { 0 };
     char text[700];
-    (void)opaque;
     if (rc < 0)
         fprintf(stderr, "vfio-vmm: %s: %s\n", incoming ? "receiving" : "sending",
                 vmig_error_message(err, text, sizeof(text)));
+    if (rc != -EUCLEAN)
+        return rc;
+    rc = vmig_migration_wait_resolved(migrate->migration, &later);
+    fprintf(stderr, "vfio-vmm: %s\n",
+            rc > 0 ? "resolved: the guest runs here" : "resolved: the guest is not here");
+    return rc > 0 ? 0 : -ECANCELED;
+}
+
+static void on_ended(void *opaque, bool incoming, int rc, const struct vmig_error *err)
+{
+    settle(opaque, incoming, rc, err);
 }
 
 /* ---- what moves ---- */
@@ -84,6 +97,8 @@ static int add_all(struct migrate *migrate, struct vmig_error *err)
         rc = vmig_migration_set_compat(m, machine->options.compat, err);
     for (unsigned i = 0; rc == 0 && i < machine->memory.num_blocks; i++)
         rc = vmig_migration_add_ram(m, &machine->memory.blocks[i], err);
+    if (rc == 0 && machine->options.control)
+        rc = vmig_migration_set_control(m, machine->options.control, err);
     if (rc == 0)
         rc = dirty_add(&migrate->dirty, m, &machine->kvm, &machine->memory, err);
     if (rc == 0)
@@ -159,8 +174,10 @@ void migrate_free(struct migrate *migrate)
 static void *receive(void *opaque)
 {
     struct migrate *migrate = opaque;
-    if (vmig_migration_receive(migrate->migration, migrate->machine->options.incoming,
-                               &migrate->error) < 0)
+    struct vmig_error err = { 0 };
+    int rc = vmig_migration_receive(migrate->migration, migrate->machine->options.incoming, &err);
+    migrate->received = settle(migrate, true, rc, &err);
+    if (migrate->received < 0)
         eventfd_write(migrate->quit_fd, 1);
     return NULL;
 }
@@ -176,9 +193,7 @@ int migrate_receive(struct migrate *migrate, struct vmig_error *err)
     return rc ? vmm_fail(err, rc, NULL, "starting a thread failed") : 0;
 }
 
-int migrate_result(const struct migrate *migrate, struct vmig_error *err)
+bool migrate_failed(const struct migrate *migrate)
 {
-    if (migrate->error.code)
-        *err = migrate->error;
-    return migrate->error.code;
+    return migrate->received < 0;
 }

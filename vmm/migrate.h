@@ -20,7 +20,7 @@ int migrate_new(struct migrate **ret, struct machine *machine, struct vmig_error
 void migrate_free(struct migrate *migrate);
 /* With --incoming: the guest comes from elsewhere. Returns at once; the machine's loop ends when it fails. */
 int migrate_receive(struct migrate *migrate, struct vmig_error *err);
-/* Why the loop ended, if that was the migration's doing. */
-int migrate_result(const struct migrate *migrate, struct vmig_error *err);
+/* Did the loop end because no guest came? It was said why. */
+bool migrate_failed(const struct migrate *migrate);
 
 #endif

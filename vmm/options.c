@@ -14,6 +14,8 @@ enum {
     KEY_KERNEL,
     KEY_INCOMING,
     KEY_QMP,
+    KEY_WITHOUT,
+    KEY_CONTROL,
     KEY_ONLY_MIGRATABLE,
     KEY_COMPAT,
     KEY_INITRD,
@@ -32,6 +34,10 @@ static const struct argp_option table[] = {
     { "initrd", KEY_INITRD, "FILE", 0, "With this initial file system", 0 },
     { "append", KEY_APPEND, "TEXT", 0, "The guest's command line", 0 },
     { "cpus", KEY_CPUS, "N", 0, "Virtual processors, 1 to 8 (1)", 0 },
+    { "without", KEY_WITHOUT, "FEATURE", 0,
+      "Processors without it, as /proc/cpuinfo names it, so that the guest can move to hosts that "
+      "lack it; may be repeated",
+      0 },
     { "memory", KEY_MEMORY, "SIZE", 0, "Guest memory, 16M to 16G, a multiple of 2M (256M)", 0 },
     { "huge-pages", KEY_HUGE_PAGES, NULL, 0, "Memory in huge pages, which must have been set aside",
       0 },
@@ -44,6 +50,8 @@ static const struct argp_option table[] = {
       "is told to",
       0 },
     { "qmp", KEY_QMP, "unix:PATH", 0, "A monitor, through which a migration is asked for", 0 },
+    { "control", KEY_CONTROL, "PATH", 0,
+      "Where `vfio-migrate resolve` settles a hand-over that hangs", 0 },
     { "only-migratable", KEY_ONLY_MIGRATABLE, NULL, 0, "Refuse whatever could not move", 0 },
     { "compat", KEY_COMPAT, "VERSION", 0, "Move only what that machine version had, such as 8.1",
       0 },
@@ -154,6 +162,14 @@ static error_t on_option(int key, char *arg, struct argp_state *state)
         break;
     case KEY_QMP:
         options->qmp = arg;
+        break;
+    case KEY_CONTROL:
+        options->control = arg;
+        break;
+    case KEY_WITHOUT:
+        if (options->num_without == WITHOUT_MAX)
+            argp_error(state, "more than %d features to leave out", WITHOUT_MAX);
+        options->without[options->num_without++] = arg;
         break;
     case KEY_ONLY_MIGRATABLE:
         options->only_migratable = true;

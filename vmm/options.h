@@ -15,6 +15,7 @@ enum vmm_exit { /* the numbers that vfio-migrate has, too, mean the same */
 };
 
 #define DEVICES_MAX 16
+#define WITHOUT_MAX 32
 
 struct device_option {
     char address[1024], id[64];
@@ -25,9 +26,11 @@ struct options {
     bool pattern;
     const char *kernel, *initrd, *append, *serial;
     unsigned cpus;
+    unsigned num_without;
+    const char *without[WITHOUT_MAX]; /* features of the processor */
     uint64_t memory_bytes;
     bool huge_pages;
-    const char *incoming, *qmp, *compat;
+    const char *incoming, *qmp, *control, *compat;
     bool only_migratable;
     unsigned num_devices;
     struct device_option devices[DEVICES_MAX];

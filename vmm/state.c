@@ -44,7 +44,7 @@ int state_new(struct state **ret, struct vmig_migration *migration, struct machi
         { "pci", &pci_vmstate, &machine->pci },
         { "power", &power_vmstate, &machine->power },
     };
-    int rc = features_add(&state->features, migration, &machine->vcpus, err);
+    int rc = features_add(&state->features, migration, &machine->vcpus, &machine->features, err);
     if (rc == 0)
         rc = add_cpus(state, migration, &machine->vcpus, err);
     for (size_t i = 0; rc == 0 && i < sizeof(parts) / sizeof(parts[0]); i++)

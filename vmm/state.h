@@ -9,6 +9,7 @@
 
 #include <vfio-migrate.h>
 
+#include "vmm/cpuid.h"
 #include "vmm/vcpu.h"
 
 struct machine;
@@ -33,6 +34,6 @@ struct chips_state *chips_state_new(struct kvm *kvm);
 /* A processor's features, which are compared before anything else goes over (features.c). */
 struct features;
 int features_add(struct features **ret, struct vmig_migration *migration, struct vcpus *vcpus,
-                 struct vmig_error *err);
+                 const struct cpuid_table *host, struct vmig_error *err);
 
 #endif

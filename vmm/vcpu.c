@@ -3,13 +3,11 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "vmm/cpuid.h"
 #include "vmm/fail.h"
 #include "vmm/vcpu.h"
 
@@ -193,17 +191,6 @@ static int make_vcpu(struct vcpus *vcpus, unsigned index, struct vmig_error *err
     return 0;
 }
 
-static int show_host(struct vcpus *vcpus, struct vmig_error *err)
-{
-    struct cpuid_table *table = calloc(1, sizeof(*table));
-    int rc = table ? cpuid_of_host(vcpus->kvm, table, err)
-                   : vmm_fail(err, ENOMEM, NULL, "out of memory");
-    if (rc == 0)
-        rc = cpuid_show(vcpus, table, err);
-    free(table);
-    return rc;
-}
-
 int vcpus_new(struct vcpus *vcpus, struct kvm *kvm, unsigned count, struct bus *ports,
               struct bus *memory, struct vmig_error *err)
 {
@@ -219,8 +206,6 @@ int vcpus_new(struct vcpus *vcpus, struct kvm *kvm, unsigned count, struct bus *
     int rc = 0;
     for (unsigned i = 0; rc == 0 && i < count; i++)
         rc = make_vcpu(vcpus, i, err);
-    if (rc == 0)
-        rc = show_host(vcpus, err);
     for (unsigned i = 0; rc == 0 && i < count; i++) {
         struct vcpu *vcpu = &vcpus->list[i];
         rc = pthread_create(&vcpu->thread, NULL, run_thread, vcpu);

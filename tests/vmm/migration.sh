@@ -116,6 +116,27 @@ check "a target with less memory is refused" mismatch m "ram.low" --cpus 2 --mem
 check "a target with fewer CPUs is refused" mismatch n "cpu" --cpus 1 --memory 64M
 check "a target with more CPUs is refused" mismatch o "cpu" --cpus 3 --memory 64M
 
+lacking() {
+    local feature
+    for feature in sse4_2 popcnt movbe cx16 sse2; do # one that guests have here
+        "$VFIO_VMM" --guest pattern --serial none --without $feature --append "steps=1 pages=1" </dev/null 2>/dev/null && break
+    done
+    machine r1 "${guest[@]}" "${same[@]}" && target r2 "${same[@]}" --without "$feature" || return
+    goes_on r1 && send r1 "$address" failed && goes_on r1 && ends r2 1 && grep -q "cannot give it: $feature\$" "$scratch/r2.err" || {
+        cat "$scratch/r2.err"
+        return 1
+    }
+    good r1 && reported r1 || return
+    # a guest that never saw it can go there, and on to a host that has it
+    machine s1 "${guest[@]}" "${same[@]}" --without "$feature" && target s2 "${same[@]}" --without "$feature" || return
+    goes_on s1 && send s1 "$address" completed && gone s1 && target s3 "${same[@]}" && goes_on s2 && send s2 "$address" completed &&
+        goes_on s3 && gone s2 && target s4 "${same[@]}" --without "$feature" && send s3 "$address" completed && good s4 && gone s3 &&
+        reported s1 s2 s3 s4
+}
+check "a target whose processor lacks what the guest has seen is refused, by name" lacking
+no_feature() { exits 1 "$VFIO_VMM" "${guest[@]}" --without antigravity </dev/null && says antigravity; }
+check "a feature that is not there cannot be left out" no_feature
+
 blocked() {
     machine p1 "${guest[@]}" --device "vfio-user:$scratch/one,id=nic,enable-migration=off"
     goes_on p1 && qmp p1 "migrate uri=tcp:127.0.0.1:1" >"$scratch/answer" 2>&1
