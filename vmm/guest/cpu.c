@@ -75,9 +75,6 @@ struct gate {
     uint16_t offset_middle;
     uint32_t offset_high, reserved;
 };
-struct frame {
-    uint64_t ip, cs, flags, sp, ss;
-};
 
 static uint64_t gdt[3] = { 0, 0x00af9b000000ffff, 0x00cf93000000ffff }; /* code at 8, data at 16 */
 static struct gate idt[256];
@@ -88,73 +85,40 @@ static volatile uint32_t *lapic(unsigned offset)
     return (volatile uint32_t *)(LAPIC + offset);
 }
 
-__attribute__((interrupt)) static void on_trap(struct frame *frame)
-{
-    cpu_crash("trap at ", frame->ip);
-}
+extern const uint8_t vectors[]; /* start.S */
+#define VECTOR_BYTES 16
+#define TRAPS 32
+#define SPURIOUS 0xff
 
-__attribute__((interrupt)) static void on_trap_with_code(struct frame *frame, uint64_t code)
-{
-    say_number("trap with code ", code);
-    cpu_crash(" at ", frame->ip);
-}
+void cpu_on_interrupt(uint64_t vector, uint64_t code, uint64_t ip);
 
-/* A handler for each vector: to ask the LAPIC which one it is would be shorter, but there are KVMs whose LAPIC
- * does not know which interrupt is in service. */
-#define HANDLER(n)                                                                                 \
-    __attribute__((interrupt)) static void on_device_##n(struct frame *frame)                      \
-    {                                                                                              \
-        (void)frame;                                                                               \
-        __atomic_fetch_add(&counts[n], 1, __ATOMIC_RELAXED);                                       \
-        *lapic(LAPIC_EOI) = 0;                                                                     \
+/* The stub tells the vector: to ask the LAPIC which is in service would not do on all KVMs. */
+void cpu_on_interrupt(uint64_t vector, uint64_t code, uint64_t ip)
+{
+    if (vector < TRAPS) {
+        say_number("trap ", vector);
+        say_number(", code ", code);
+        cpu_crash(", at ", ip);
     }
-#define HANDLERS(a, b, c, d, e, f, g, h)                                                           \
-    HANDLER(a) HANDLER(b) HANDLER(c) HANDLER(d) HANDLER(e) HANDLER(f) HANDLER(g) HANDLER(h)
-#define NAMES(a, b, c, d, e, f, g, h)                                                              \
-    on_device_##a, on_device_##b, on_device_##c, on_device_##d, on_device_##e, on_device_##f,      \
-        on_device_##g, on_device_##h,
-HANDLERS(0, 1, 2, 3, 4, 5, 6, 7)
-HANDLERS(8, 9, 10, 11, 12, 13, 14, 15)
-HANDLERS(16, 17, 18, 19, 20, 21, 22, 23)
-HANDLERS(24, 25, 26, 27, 28, 29, 30, 31)
-static void (*const device_handlers[DEVICE_VECTORS])(struct frame *frame) = {
-    NAMES(0, 1, 2, 3, 4, 5, 6, 7) NAMES(8, 9, 10, 11, 12, 13, 14, 15)
-        NAMES(16, 17, 18, 19, 20, 21, 22, 23) NAMES(24, 25, 26, 27, 28, 29, 30, 31)
-};
-
-__attribute__((interrupt)) static void on_intx(struct frame *frame)
-{
-    (void)frame;
-    device_on_intx();
+    if (vector == SPURIOUS)
+        return;
+    if (vector == INTX_VECTOR)
+        device_on_intx();
+    else if (vector >= DEVICE_VECTOR && vector < DEVICE_VECTOR + DEVICE_VECTORS)
+        __atomic_fetch_add(&counts[vector - DEVICE_VECTOR], 1, __ATOMIC_RELAXED);
     *lapic(LAPIC_EOI) = 0;
-}
-
-__attribute__((interrupt)) static void on_spurious(struct frame *frame)
-{
-    (void)frame;
-}
-
-static void set_gate(unsigned vector, const void *handler)
-{
-    uint64_t address = (uint64_t)handler;
-    idt[vector] = (struct gate) { .offset_low = (uint16_t)address,
-                                  .selector = CODE_SELECTOR,
-                                  .type = 0x8e,
-                                  .offset_middle = (uint16_t)(address >> 16),
-                                  .offset_high = (uint32_t)(address >> 32) };
 }
 
 static void make_gates(void)
 {
-    static const uint32_t with_code = 1u << 8 | 1u << 10 | 1u << 11 | 1u << 12 | 1u << 13 |
-                                      1u << 14 | 1u << 17 | 1u << 21 | 1u << 29 | 1u << 30;
-    for (unsigned vector = 0; vector < 32; vector++)
-        set_gate(vector, with_code & 1u << vector ? (const void *)on_trap_with_code
-                                                  : (const void *)on_trap);
-    for (unsigned n = 0; n < DEVICE_VECTORS; n++)
-        set_gate(DEVICE_VECTOR + n, (const void *)device_handlers[n]);
-    set_gate(INTX_VECTOR, (const void *)on_intx);
-    set_gate(0xff, (const void *)on_spurious);
+    for (unsigned vector = 0; vector < 256; vector++) {
+        uint64_t address = (uint64_t)vectors + vector * VECTOR_BYTES;
+        idt[vector] = (struct gate) { .offset_low = (uint16_t)address,
+                                      .selector = CODE_SELECTOR,
+                                      .type = 0x8e,
+                                      .offset_middle = (uint16_t)(address >> 16),
+                                      .offset_high = (uint32_t)(address >> 32) };
+    }
 }
 
 uint64_t cpu_interrupts(unsigned vector)

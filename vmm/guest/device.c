@@ -11,7 +11,10 @@
 #define DEVICE_BYTES (512ull << 10) /* of GUEST_DMA, for each device */
 #define BUFFER_PAGES 2
 #define SLOTS 64
-#define PATIENCE 20000 /* looks for an interrupt after the device has said that it is done */
+/* How often a device says that it is done before its interrupt counts as lost. Each time takes a way to the
+ * device and back, which is longer where interrupts take longer. */
+#define PATIENCE 200000
+#define LOOKS 64 /* for an interrupt between two such questions */
 #define VECTORS 8
 
 #define COMMAND 0x04
@@ -194,10 +197,9 @@ static void look(struct device *d)
         check(d);
         return;
     }
-    /* The device is asked now and then only: that goes to its server and back. */
-    d->looks++;
-    if (d->looks % 64 == 0 && get(d, REFDEV_REG_COPY_STATUS) != REFDEV_STATUS_BUSY &&
-        d->looks > PATIENCE) {
+    if (++d->looks % LOOKS || get(d, REFDEV_REG_COPY_STATUS) == REFDEV_STATUS_BUSY)
+        return;
+    if (d->looks / LOOKS > PATIENCE) {
         d->lost++;
         check(d);
     }
