@@ -89,7 +89,7 @@ static const struct feature_word {
 
 static uint32_t *find_word(struct cpuid_table *table, const struct feature_word *word)
 {
-    for (uint32_t i = 0; i < table->head.nent; i++) {
+    for (uint32_t i = 0; i < table->count; i++) {
         struct kvm_cpuid_entry2 *e = &table->entries[i];
         uint32_t *const registers[] = { &e->eax, &e->ebx, &e->ecx, &e->edx };
         if (e->function == word->function && e->index == word->index)
@@ -168,7 +168,7 @@ bool cpuid_remove(struct cpuid_table *table, const char *feature)
 
 int cpuid_of_host(struct kvm *kvm, struct cpuid_table *ret, struct vmig_error *err)
 {
-    ret->head.nent = CPUID_ENTRIES_MAX;
+    ret->count = CPUID_ENTRIES_MAX;
     int rc =
         kvm_ask(kvm->fd, KVM_GET_SUPPORTED_CPUID, ret, "asking for the processor's features", err);
     return rc < 0 ? rc : 0;
@@ -178,7 +178,7 @@ int cpuid_show(struct vcpus *vcpus, struct cpuid_table *table, struct vmig_error
 {
     int rc = 0;
     for (unsigned i = 0; rc >= 0 && i < vcpus->count; i++) {
-        for (unsigned n = 0; n < table->head.nent; n++)
+        for (unsigned n = 0; n < table->count; n++)
             number_entry(&table->entries[n], i, vcpus->count);
         rc = kvm_ask(vcpus->list[i].fd, KVM_SET_CPUID2, table, "setting the processor's features",
                      err);

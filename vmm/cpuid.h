@@ -3,14 +3,19 @@
 #ifndef VMM_CPUID_H
 #define VMM_CPUID_H
 
+#include <assert.h>
+#include <stddef.h>
+
 #include "vmm/vcpu.h"
 
 #define CPUID_ENTRIES_MAX 256
 
+/* A struct kvm_cpuid2 with room. */
 struct cpuid_table {
-    struct kvm_cpuid2 head;
+    uint32_t count, reserved;
     struct kvm_cpuid_entry2 entries[CPUID_ENTRIES_MAX];
 };
+static_assert(offsetof(struct cpuid_table, entries) == sizeof(struct kvm_cpuid2), "as KVM has it");
 
 /* What this host can show a guest. */
 int cpuid_of_host(struct kvm *kvm, struct cpuid_table *ret, struct vmig_error *err);

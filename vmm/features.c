@@ -39,8 +39,8 @@ static const struct vmig_vmstate entry_table = {
     .name = "entry", .version = 1, .minimum_version = 1, .fields = entry
 };
 static const struct vmig_vmstate_field cpuid[] = {
-    VMIG_VMSTATE_UINT32(head.nent, struct cpuid_table),
-    VMIG_VMSTATE_STRUCT_VARRAY(entries, struct cpuid_table, head.nent, 1, &entry_table),
+    VMIG_VMSTATE_UINT32(count, struct cpuid_table),
+    VMIG_VMSTATE_STRUCT_VARRAY(entries, struct cpuid_table, count, 1, &entry_table),
     VMIG_VMSTATE_END(),
 };
 static const struct vmig_vmstate cpuid_table_ = {

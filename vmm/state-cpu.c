@@ -4,6 +4,7 @@
  * they allow, the LAPIC after the MSR that says where it is, events and general registers last, since setting
  * others has effects on them.
  */
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -24,7 +25,7 @@ struct cpu_state {
     struct kvm_vcpu_events events;
     struct kvm_mp_state mp;
     struct kvm_xcrs xcrs;
-    struct kvm_xsave xsave;
+    uint8_t xsave[sizeof(struct kvm_xsave)];
     struct kvm_lapic_state lapic;
     uint32_t tsc_khz;
     uint32_t num_msrs;
@@ -76,14 +77,16 @@ static int ask_parts(struct cpu_state *state, const struct part *parts, size_t c
     return 0;
 }
 
+/* A struct kvm_msrs of one. */
 struct one_msr {
-    struct kvm_msrs head;
+    uint32_t count, reserved;
     struct kvm_msr_entry entry;
 };
+static_assert(offsetof(struct one_msr, entry) == sizeof(struct kvm_msrs), "as KVM has it");
 
 static bool get_msr(const struct cpu_state *state, uint32_t index, uint64_t *ret)
 {
-    struct one_msr msr = { .head.nmsrs = 1, .entry.index = index };
+    struct one_msr msr = { .count = 1, .entry.index = index };
     bool got = ioctl(state->vcpu->fd, KVM_GET_MSRS, &msr) == 1;
     *ret = msr.entry.data;
     return got;
@@ -93,7 +96,7 @@ static bool get_msr(const struct cpu_state *state, uint32_t index, uint64_t *ret
 static int set_msr(const struct cpu_state *state, uint32_t index, uint64_t value,
                    struct vmig_error *err)
 {
-    struct one_msr msr = { .head.nmsrs = 1, .entry = { .index = index, .data = value } };
+    struct one_msr msr = { .count = 1, .entry = { .index = index, .data = value } };
     uint64_t there = 0;
     if (ioctl(state->vcpu->fd, KVM_SET_MSRS, &msr) == 1)
         return 0;
@@ -250,8 +253,8 @@ static const struct vmig_vmstate_field cpu[] = {
     VMIG_VMSTATE_STRUCT(events, T, &events_table),
     U32(mp.mp_state),
     U64(xcrs.xcrs[0].value),
-    VMIG_VMSTATE_BUFFER(xsave.region, T), /* as the processor lays it out */
-    VMIG_VMSTATE_BUFFER(lapic.regs, T),   /* as its page is */
+    VMIG_VMSTATE_BUFFER(xsave, T),      /* as the processor lays it out */
+    VMIG_VMSTATE_BUFFER(lapic.regs, T), /* as its page is */
     U32(tsc_khz),
     U32(num_msrs),
     VMIG_VMSTATE_VARRAY(UINT32, msr_index, T, num_msrs, 1),
