@@ -92,7 +92,11 @@ static int add_all(struct migrate *migrate, struct vmig_error *err)
 {
     struct machine *machine = migrate->machine;
     struct vmig_migration *m = migrate->migration;
-    int rc = vmig_migration_set_only_migratable(m, machine->options.only_migratable, err);
+    int rc = machine->options.incoming
+                 ? vmig_migration_set_run_state(m, VMIG_RUN_STATE_INMIGRATE, err)
+                 : 0;
+    if (rc == 0)
+        rc = vmig_migration_set_only_migratable(m, machine->options.only_migratable, err);
     if (rc == 0 && machine->options.compat)
         rc = vmig_migration_set_compat(m, machine->options.compat, err);
     for (unsigned i = 0; rc == 0 && i < machine->memory.num_blocks; i++)

@@ -3,6 +3,7 @@
 # VFIO devices in the machine, driven by the built-in guest: registers, DMA, interrupts.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 requires_kvm
+each_alone
 
 small="pages=16 lanes=2 report=50 steps=100"
 with() { # ADDRESS... -- OPTIONS

@@ -3,6 +3,18 @@
 # Vocabulary of the tests of vfio-vmm, on top of that of tests/rig. VFIO_VMM is the program.
 . "$(dirname "${BASH_SOURCE[0]}")/../rig/lib.sh"
 
+# From here on each check has machines of its own: what a failed one leaves behind would hold devices of the next.
+machines=()
+each_alone() {
+    eval "plain_$(declare -f check)"
+    check() {
+        plain_check "$@"
+        local pid
+        for pid in "${machines[@]}"; do kill -9 "$pid" 2>/dev/null && wait "$pid" 2>/dev/null; done
+        machines=()
+    }
+}
+
 # Skip everything where there is no KVM.
 requires_kvm() {
     "$VFIO_VMM" --guest pattern --serial none --append "steps=1 pages=1" </dev/null 2>"$scratch/kvm"
@@ -19,6 +31,7 @@ vmm() {
     mkfifo "$scratch/$name.in"
     "$VFIO_VMM" "$@" <>"$scratch/$name.in" >"$scratch/$name.out" 2>"$scratch/$name.err" &
     eval "pid_$name=$!"
+    machines+=("$!")
 }
 type_to() { printf '%s' "$2" >"$scratch/$1.in"; }
 pid_of() { local pid=pid_$1 && echo "${!pid}"; }

@@ -3,6 +3,7 @@
 # Machines that move, with the built-in guest: it checks every page and every interrupt, and numbers its reports.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 requires_kvm
+each_alone
 guest=(--guest pattern --append "pages=200 lanes=2 report=100")
 same=(--cpus 2 --memory 64M)
 
@@ -74,6 +75,29 @@ snapshot() {
     done
 }
 check "into a file, and from it, more than once" snapshot
+
+still() { # NAME: it reports nothing more; a guest that ran would
+    local before
+    before=$(reports_of "$1")
+    sleep 0.5
+    [ "$(reports_of "$1")" = "$before" ]
+}
+run_state_is() { qmp "$1" query-status | grep -q "\"status\": *\"$2\""; }
+paused() {
+    machine t1 "${guest[@]}" "${same[@]}" --device "vfio-user:$scratch/one,id=nic" &&
+        target t2 "${same[@]}" --device "vfio-user:$scratch/two,id=nic" || return
+    goes_on t1 && run_state_is t1 running && qmp t1 stop >/dev/null && run_state_is t1 paused && still t1 && qmp t1 cont >/dev/null &&
+        goes_on t1 && qmp t1 stop >/dev/null && run_state_is t2 inmigrate && send t1 "$address" completed && wait_for run_state_is t2 paused &&
+        still t2 && run_state_is t1 postmigrate && qmp t2 cont >/dev/null && goes_on t2 && good t2 && gone t1 && reported t1 t2
+}
+check "a machine that was stopped arrives so, and goes on when it is told to" paused
+
+snapshot_of_running() {
+    machine u1 "${guest[@]}" "${same[@]}" --device "vfio-user:$scratch/one,id=nic"
+    goes_on u1 && qmp u1 "snapshot uri=file:$scratch/moment" >/dev/null && goes_on u1 && good u1 && reported u1 || return
+    machine u2 "${same[@]}" --device "vfio-user:$scratch/two,id=nic" --incoming "file:$scratch/moment" && goes_on u2 && good u2
+}
+check "a snapshot of a running machine, which goes on" snapshot_of_running
 
 deferred() {
     machine j1 "${guest[@]}" "${same[@]}" && machine j2 "${same[@]}" --incoming defer || return

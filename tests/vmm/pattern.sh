@@ -3,6 +3,7 @@
 # The machine and its built-in guest, without devices. The guest counts steps, so nothing here depends on time.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 requires_kvm
+each_alone
 
 pattern() { "$VFIO_VMM" --guest pattern "$@" </dev/null; }
 
