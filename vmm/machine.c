@@ -133,14 +133,21 @@ static int load_guest(struct machine *machine, struct vmig_error *err)
                      : guest_load_pattern(&machine->memory, &machine->vcpus, o->append, err);
 }
 
+static void start(struct machine *machine)
+{
+    serial_listen(&machine->serial);
+    vcpus_start(&machine->vcpus);
+}
+
 int machine_run(struct machine *machine, struct vmig_error *err)
 {
-    int rc = machine->options.incoming ? migrate_receive(machine->migrate, err)
-                                       : load_guest(machine, err);
+    int rc = machine->options.incoming ? 0 : load_guest(machine, err);
+    if (rc == 0 && !machine->options.incoming)
+        start(machine); /* before anybody can have it stopped */
+    if (rc == 0)
+        rc = migrate_open(machine->migrate, err);
     if (rc < 0)
         return rc;
-    if (!machine->options.incoming)
-        vcpus_start(&machine->vcpus);
     loop_run(&machine->loop);
     vcpus_stop(&machine->vcpus);
     return migrate_failed(machine->migrate) ? -ECANCELED : result(machine, err);

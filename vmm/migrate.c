@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +23,7 @@ struct migrate {
     int quit_fd; /* eventfd: the loop shall end; -1 */
     pthread_t receiver;
     bool has_receiver;
-    int received; /* by the receiver, before it signals quit_fd */
+    atomic_bool failed; /* to receive, when there is nobody to tell it once more */
 };
 
 /* ---- what the library asks of the host ---- */
@@ -41,6 +42,7 @@ static int on_start(void *opaque, struct vmig_error *err)
     (void)err;
     for (unsigned i = 0; i < migrate->machine->num_devices; i++)
         vfio_release(&migrate->machine->devices[i]);
+    serial_listen(&migrate->machine->serial);
     vcpus_start(&migrate->machine->vcpus);
     return 0;
 }
@@ -154,7 +156,7 @@ int migrate_new(struct migrate **ret, struct machine *machine, struct vmig_error
         return rc;
     migrate->migration = vmig_migration_new(&host, err);
     rc = migrate->migration ? add_all(migrate, err) : err->code;
-    return rc < 0 ? rc : open_monitor(migrate, err);
+    return rc;
 }
 
 void migrate_free(struct migrate *migrate)
@@ -180,24 +182,28 @@ static void *receive(void *opaque)
     struct migrate *migrate = opaque;
     struct vmig_error err = { 0 };
     int rc = vmig_migration_receive(migrate->migration, migrate->machine->options.incoming, &err);
-    migrate->received = settle(migrate, true, rc, &err);
-    if (migrate->received < 0)
+    if (settle(migrate, true, rc, &err) < 0) {
+        migrate->failed = true;
         eventfd_write(migrate->quit_fd, 1);
+    }
     return NULL;
 }
 
-int migrate_receive(struct migrate *migrate, struct vmig_error *err)
+int migrate_open(struct migrate *migrate, struct vmig_error *err)
 {
-    for (unsigned i = 0; i < migrate->machine->num_devices; i++)
+    const char *incoming = migrate->machine->options.incoming;
+    for (unsigned i = 0; incoming && i < migrate->machine->num_devices; i++)
         vfio_hold(&migrate->machine->devices[i]);
-    if (!strcmp(migrate->machine->options.incoming, "defer"))
-        return 0; /* the monitor receives, when it is told to */
-    int rc = pthread_create(&migrate->receiver, NULL, receive, migrate);
+    int rc = open_monitor(migrate, err);
+    if (rc < 0 || !incoming ||
+        !strcmp(incoming, "defer")) /* then the monitor receives, when it is told to */
+        return rc;
+    rc = pthread_create(&migrate->receiver, NULL, receive, migrate);
     migrate->has_receiver = rc == 0;
     return rc ? vmm_fail(err, rc, NULL, "starting a thread failed") : 0;
 }
 
 bool migrate_failed(const struct migrate *migrate)
 {
-    return migrate->received < 0;
+    return migrate->failed;
 }

@@ -18,8 +18,9 @@ struct migrate;
 int migrate_new(struct migrate **ret, struct machine *machine, struct vmig_error *err);
 /* Cancels what runs and waits for it. NULL is fine. */
 void migrate_free(struct migrate *migrate);
-/* With --incoming: the guest comes from elsewhere. Returns at once; the machine's loop ends when it fails. */
-int migrate_receive(struct migrate *migrate, struct vmig_error *err);
+/* From here on somebody may ask for a migration: the guest is there, or comes from elsewhere (--incoming). Returns at
+ * once; the machine's loop ends when receiving fails. */
+int migrate_open(struct migrate *migrate, struct vmig_error *err);
 /* Did the loop end because no guest came? It was said why. */
 bool migrate_failed(const struct migrate *migrate);
 

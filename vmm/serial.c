@@ -169,6 +169,8 @@ static void serial_write(void *opaque, uint64_t offset, const void *data, unsign
 static unsigned serial_accepts(void *opaque)
 {
     struct serial *serial = opaque;
+    if (!serial->listens)
+        return 0;
     pthread_mutex_lock(&serial->lock);
     unsigned room = SERIAL_FIFO_BYTES - serial->fifo_used;
     pthread_mutex_unlock(&serial->lock);
@@ -203,6 +205,18 @@ int serial_new(struct serial *serial, struct kvm *kvm, struct console *console, 
     return bus_claim(ports, SERIAL_PORT, 8, &ops, serial, err);
 }
 
+void serial_listen(struct serial *serial)
+{
+    serial->listens = true;
+    pthread_mutex_lock(&serial->lock);
+    serial->thr_interrupt =
+        true; /* where it came from that may have been told too late to be saved */
+    serial->level = pending_locked(serial) != IIR_NONE;
+    kvm_irq_line(serial->kvm, SERIAL_IRQ, serial->level); /* nobody has raised it here */
+    pthread_mutex_unlock(&serial->lock);
+    console_wake(serial->console);
+}
+
 void serial_done(struct serial *serial)
 {
     pthread_mutex_destroy(&serial->lock);
@@ -213,6 +227,21 @@ const struct console_ops serial_console_ops = {
     .typed = serial_typed,
     .room = serial_room,
 };
+
+/* Something may be typed in the pause. */
+static int begin_saving(void *opaque, struct vmig_error *err)
+{
+    struct serial *serial = opaque;
+    (void)err;
+    pthread_mutex_lock(&serial->lock);
+    return 0;
+}
+
+static void end_saving(void *opaque)
+{
+    struct serial *serial = opaque;
+    pthread_mutex_unlock(&serial->lock);
+}
 
 /* The line's level is the interrupt controller's, and moves with it. */
 static const struct vmig_vmstate_field fields[] = {
@@ -228,6 +257,9 @@ static const struct vmig_vmstate_field fields[] = {
     VMIG_VMSTATE_VARRAY(UINT8, fifo, struct serial, fifo_used, 1),
     VMIG_VMSTATE_END(),
 };
-const struct vmig_vmstate serial_vmstate = {
-    .name = "serial", .version = 1, .minimum_version = 1, .fields = fields
-};
+const struct vmig_vmstate serial_vmstate = { .name = "serial",
+                                             .version = 1,
+                                             .minimum_version = 1,
+                                             .fields = fields,
+                                             .pre_save = begin_saving,
+                                             .post_save = end_saving };

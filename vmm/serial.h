@@ -3,6 +3,7 @@
 #ifndef VMM_SERIAL_H
 #define VMM_SERIAL_H
 
+#include <stdatomic.h>
 #include <vfio-migrate/vmstate.h>
 
 #include "vmm/bus.h"
@@ -16,6 +17,7 @@
 struct serial {
     struct kvm *kvm;
     struct console *console;
+    atomic_bool listens;
     pthread_mutex_t lock; /* guards the rest; the console's lock may be taken inside */
     uint8_t ier, lcr, mcr, scratch, divisor[2];
     bool fifo_on, thr_interrupt; /* "transmitter empty" is to be told */
@@ -26,6 +28,8 @@ struct serial {
 
 int serial_new(struct serial *serial, struct kvm *kvm, struct console *console, struct bus *ports,
                struct vmig_error *err);
+/* The guest is there, and about to run: take what is typed, and raise its interrupt if that is up. Any thread. */
+void serial_listen(struct serial *serial);
 void serial_done(struct serial *serial);
 extern const struct vmig_vmstate serial_vmstate;
 /* For console_open(), with the serial port as opaque. */

@@ -29,6 +29,7 @@ vmm() {
     local name=$1
     shift
     mkfifo "$scratch/$name.in"
+    : >"$scratch/$name.out" && : >"$scratch/$name.err"
     "$VFIO_VMM" "$@" <>"$scratch/$name.in" >"$scratch/$name.out" 2>"$scratch/$name.err" &
     eval "pid_$name=$!"
     machines+=("$!")
