@@ -48,9 +48,10 @@ says() {
     return 1
 }
 
-# wait_for COMMAND...: until it succeeds, a minute at most.
+# wait_for COMMAND...: until it succeeds, $patience seconds at most.
+patience=60
 wait_for() {
-    local end=$((SECONDS + 60))
+    local end=$((SECONDS + patience))
     while [ $SECONDS -lt $end ]; do
         "$@" && return
         sleep 0.05

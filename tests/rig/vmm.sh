@@ -42,8 +42,8 @@ driven() { # OPTIONS DEVICE...
     local options=$1 devices=()
     shift
     for device in "$@"; do devices+=(--device "$device"); done
-    exits 0 "$VFIO_VMM" --guest pattern --cpus 2 "${devices[@]}" --append "pages=64 steps=2000 report=1000 $options" </dev/null &&
-        wrote '^verified: .*: good' && ! grep -q 'copies 1 ' "$scratch/out"
+    exits 0 "$VFIO_VMM" --guest pattern --cpus 2 "${devices[@]}" --append "pages=64 steps=2000 report=1000 copies=10 $options" </dev/null &&
+        wrote '^verified: .*: good'
 }
 check "the built-in guest drives a kernel VFIO device, with MSI-X" driven "" "$default"
 check "and with INTx" driven "intx=1" "$default"

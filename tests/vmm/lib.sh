@@ -3,6 +3,8 @@
 # Vocabulary of the tests of vfio-vmm, on top of that of tests/rig. VFIO_VMM is the program.
 . "$(dirname "${BASH_SOURCE[0]}")/../rig/lib.sh"
 
+patience=240 # guests are slow where a KVM is emulated, and machines can be busy
+
 # From here on each check has machines of its own: what a failed one leaves behind would hold devices of the next.
 machines=()
 each_alone() {

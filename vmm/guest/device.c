@@ -227,6 +227,15 @@ static uint64_t device_wrong(const struct device *d)
            get(d, REFDEV_REG_DMA_ERRORS) + get(d, REFDEV_REG_STOPPED_WRITES) + shared_wrong(d);
 }
 
+uint64_t devices_copies(void)
+{
+    uint64_t least = ~0ull;
+    for (unsigned i = 0; i < num_devices; i++)
+        if (devices[i].asked < least)
+            least = devices[i].asked;
+    return least;
+}
+
 void devices_report(void)
 {
     for (unsigned i = 0; i < num_devices; i++) {

@@ -67,9 +67,9 @@ char typed(void);
 
 struct options {     /* the table in options.c has the defaults */
     uint64_t report; /* steps of the first CPU between two reports */
-    uint64_t
-        steps; /* of the first CPU, then everything is verified and the machine switched off; 0: never */
-    uint64_t pages; /* that are rewritten; 0: all of memory */
+    uint64_t steps;  /* of the first CPU, then it verifies all and switches off; 0: never */
+    uint64_t copies; /* that each device must have been asked for before that */
+    uint64_t pages;  /* that are rewritten; 0: all of memory */
     uint64_t seed;
     uint64_t lanes; /* 64-bit words of each page that are written and checked, 1 to 512 */
     uint64_t dma;   /* pages a second that each device writes to its slots */
@@ -91,6 +91,8 @@ uint64_t memory_wrong(void); /* pages that were not what was last written there 
 
 void devices_begin(const struct guest_params *params, const struct options *options);
 void devices_step(void);
+/* Copies that the laziest device was asked for; ~0 without devices. */
+uint64_t devices_copies(void);
 void devices_report(void);
 void devices_verify(void);
 uint64_t devices_wrong(void); /* of all kinds */

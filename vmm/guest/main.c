@@ -62,7 +62,8 @@ static void verify_all(const struct guest_params *params)
 static void first_cpu_step(const struct guest_params *params, uint64_t step)
 {
     char key = typed();
-    bool last = key == 'q' || (options.steps && step == options.steps);
+    bool last = key == 'q' ||
+                (options.steps && step >= options.steps && devices_copies() >= options.copies);
     devices_step();
     if (step % options.report == 0)
         report(params);

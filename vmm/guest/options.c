@@ -9,6 +9,7 @@ static const struct option {
 } table[] = {
     { "report", offsetof(struct options, report), 1000, 1, ~0ull },
     { "steps", offsetof(struct options, steps), 0, 0, ~0ull },
+    { "copies", offsetof(struct options, copies), 0, 0, ~0ull },
     { "pages", offsetof(struct options, pages), 0, 0, ~0ull },
     { "seed", offsetof(struct options, seed), 1, 0, ~0ull },
     { "lanes", offsetof(struct options, lanes), 512, 1, 512 },
