@@ -83,7 +83,10 @@ enum cmd_exit owner_keep(struct endpoint *e, const char *command)
         endpoint_wait_signal();
         return CMD_FAILED;
     }
-    say(e, "the devices run here; ^C or SIGTERM lets go of them");
+    bool paused = vmig_migration_run_state(e->migration) != VMIG_RUN_STATE_RUNNING;
+    say(e, paused ? "the devices are here, paused as at the source; cont, from a monitor or "
+                    "vfio-migrate resolve, lets them run; ^C or SIGTERM lets go of them"
+                  : "the devices run here; ^C or SIGTERM lets go of them");
     endpoint_wait_signal();
     return CMD_DONE;
 }
