@@ -12,7 +12,8 @@
  * parameters and capabilities may be called from any thread meanwhile. Host callbacks are called on
  * the thread that called send, receive, resolve, stop, cont or snapshot, with no lock held. A handle
  * lives as long as the VM: it is used for one migration at a time, and again after each, however it
- * ended: a target sends what it received, a source receives it back.
+ * ended: a target sends what it received, a source receives it back. Who asks for the next one as soon
+ * as the last is told to have ended waits until that has returned.
  */
 #ifndef VFIO_MIGRATE_MIGRATION_H
 #define VFIO_MIGRATE_MIGRATION_H

@@ -259,6 +259,7 @@ struct vmig_migration {
     pthread_mutex_t lock; /* guards all that follows up to the line */
     pthread_cond_t changed;
     _Atomic enum side side; /* read without it, too */
+    pthread_t runner;       /* who called send or receive, while there is a side */
     bool aborted;
     struct vmig_error first_error;
     enum handover handover;

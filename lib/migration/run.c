@@ -109,15 +109,24 @@ void run_set_identity(struct vmig_migration *m, const uint8_t identity[16])
     memcpy(m->identity, identity, sizeof(m->identity));
 }
 
-/* A stop or a cont that is under way comes first. */
+/* It was said how it ended, and another thread is cleaning up: who heard that may ask for the next one. */
+static bool is_ending_locked(const struct vmig_migration *m)
+{
+    enum vmig_status status = m->statistics.status;
+    bool told = status == VMIG_STATUS_COMPLETED || status == VMIG_STATUS_CANCELLED ||
+                status == VMIG_STATUS_FAILED;
+    return told && !pthread_equal(m->runner, pthread_self());
+}
+
+/* What is under way comes first: a stop, a cont, the last steps of a migration. */
 static int take_command_locked(struct vmig_migration *m, struct vmig_error *err)
 {
     for (;;) {
-        if (m->side != SIDE_NONE || run_state_is_mine_locked(m))
+        if (run_state_is_mine_locked(m) || (m->side != SIDE_NONE && !is_ending_locked(m)))
             return error_set(err, EBUSY, VMIG_STAGE_PREPARE, NULL, "migration-running",
                              "a migration with this handle runs already, or this is one of its "
                              "callbacks");
-        if (run_state_take_locked(m))
+        if (m->side == SIDE_NONE && run_state_take_locked(m))
             return 0;
         run_sleep_locked(m, UINT64_MAX);
     }
@@ -147,6 +156,7 @@ int run_enter(struct vmig_migration *m, enum side side, bool snapshot, struct vm
     }
     enum vmig_status before = m->statistics.status;
     m->side = side;
+    m->runner = pthread_self();
     reset_run(m);
     run_state_begin_locked(m, side == SIDE_SOURCE, snapshot);
     m->statistics.status = before; /* run_begin() goes on from there */

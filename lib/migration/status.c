@@ -100,6 +100,7 @@ static enum change change(struct vmig_migration *m, enum vmig_status to, struct 
         return CHANGE_NONE;
     if (status_may_follow(source, *status, to)) {
         *status = to;
+        pthread_cond_broadcast(&m->changed); /* for who wants to begin the next one */
         return CHANGE_DONE;
     }
     error_set(

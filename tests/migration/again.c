@@ -35,7 +35,7 @@ static const struct member of_migration[] = {
     MEMBER(vmig_migration, return_path),   MEMBER(vmig_migration, identity),
     MEMBER(vmig_migration, main_write),    MEMBER(vmig_migration, ram_lock),
     MEMBER(vmig_migration, throttle.lock), MEMBER(vmig_migration, start_ns),
-    MEMBER(vmig_migration, run.commander),
+    MEMBER(vmig_migration, run.commander), MEMBER(vmig_migration, runner),
 };
 static const struct member of_participant[] = {
     MEMBER(participant, worker),          MEMBER(participant, inbox.lock),

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/migration/world.h"
 
@@ -12,6 +13,7 @@ struct ear {
     unsigned statuses[VMIG_STATUS_COUNT], heard;
     struct ear *removes; /* who is removed in the first call */
     bool inside, leave, removed;
+    char reason[40];
     pthread_mutex_t lock;
     pthread_cond_t changed;
 };
@@ -129,6 +131,70 @@ static void removing_waits_until_the_observer_has_returned(void **state)
     world_close(&w);
 }
 
+/* Stay in the call that says that it completed. */
+static void stay_at_the_end(void *opaque, const struct vmig_event *event)
+{
+    if (event->kind == VMIG_EVENT_STATUS && event->status == VMIG_STATUS_COMPLETED)
+        stay(opaque, event);
+}
+
+static void *send_on(void *opaque)
+{
+    struct ear *e = opaque;
+    struct vmig_error why = { 0 };
+    vmig_migration_send(e->m, "unix:/nowhere", &why);
+    snprintf(e->reason, sizeof(e->reason), "%s", why.reason);
+    return NULL;
+}
+
+static void who_heard_the_end_may_send_on_at_once(void **state)
+{
+    (void)state;
+    struct world w;
+    struct ear e;
+    pthread_t thread;
+    void *rc;
+    world_open(&w, &(struct world_plan) { .devices = 1 });
+    ear_init(&e, w.target->m);
+    x(vmig_migration_add_observer(w.target->m, stay_at_the_end, &e, &err));
+    world_begin(&w);
+    pthread_mutex_lock(&e.lock);
+    while (!e.inside)
+        pthread_cond_wait(&e.changed, &e.lock);
+    pthread_mutex_unlock(&e.lock);
+    assert_int_equal(pthread_create(&thread, NULL, send_on, &e), 0);
+    usleep(100000); /* time to be refused: who waits passes on any machine */
+    assert_int_equal(pthread_tryjoin_np(thread, &rc), EBUSY);
+    pthread_mutex_lock(&e.lock);
+    e.leave = true;
+    pthread_cond_broadcast(&e.changed);
+    pthread_mutex_unlock(&e.lock);
+    world_join(&w);
+    pthread_join(thread, NULL);
+    assert_string_not_equal(e.reason, "migration-running");
+    world_close(&w);
+}
+
+static void send_in_the_call(void *opaque, const struct vmig_event *event)
+{
+    if (event->kind == VMIG_EVENT_STATUS && event->status == VMIG_STATUS_COMPLETED)
+        send_on(opaque);
+}
+
+static void but_not_from_within_the_call_that_tells_it(void **state)
+{
+    (void)state;
+    struct world w;
+    struct ear e;
+    world_open(&w, &(struct world_plan) { .devices = 1 });
+    ear_init(&e, w.target->m);
+    x(vmig_migration_add_observer(w.target->m, send_in_the_call, &e, &err));
+    world_move(&w);
+    world_moved(&w);
+    assert_string_equal(e.reason, "migration-running");
+    world_close(&w);
+}
+
 static void so_many_observers_and_no_more(void **state)
 {
     (void)state;
@@ -152,6 +218,8 @@ int main(void)
         cmocka_unit_test(observer_hears_what_the_host_hears),
         cmocka_unit_test(observer_can_remove_itself_and_others_while_it_is_called),
         cmocka_unit_test(removing_waits_until_the_observer_has_returned),
+        cmocka_unit_test(who_heard_the_end_may_send_on_at_once),
+        cmocka_unit_test(but_not_from_within_the_call_that_tells_it),
         cmocka_unit_test(so_many_observers_and_no_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
