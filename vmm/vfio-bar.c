@@ -18,15 +18,21 @@
 static void bar_read(void *opaque, uint64_t offset, void *data, unsigned length_bytes)
 {
     struct vfio_bar *bar = opaque;
-    if (!vfio_msix_read(bar->owner, bar->index, offset, data, length_bytes))
-        vmig_device_region_read(bar->owner->device, bar->index, offset, data, length_bytes, NULL);
+    struct vmig_error err = { 0 };
+    if (!vfio_msix_read(bar->owner, bar->index, offset, data, length_bytes) &&
+        vmig_device_region_read(bar->owner->device, bar->index, offset, data, length_bytes, &err) <
+            0)
+        vfio_failed(bar->owner, &err); /* and what is read are ones */
 }
 
 static void bar_write(void *opaque, uint64_t offset, const void *data, unsigned length_bytes)
 {
     struct vfio_bar *bar = opaque;
-    if (!vfio_msix_write(bar->owner, bar->index, offset, data, length_bytes))
-        vmig_device_region_write(bar->owner->device, bar->index, offset, data, length_bytes, NULL);
+    struct vmig_error err = { 0 };
+    if (!vfio_msix_write(bar->owner, bar->index, offset, data, length_bytes) &&
+        vmig_device_region_write(bar->owner->device, bar->index, offset, data, length_bytes, &err) <
+            0)
+        vfio_failed(bar->owner, &err);
 }
 
 /* ---- where they are ---- */

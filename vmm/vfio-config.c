@@ -94,9 +94,14 @@ static void config_read(void *opaque, unsigned offset, void *data, unsigned leng
 {
     struct vfio_device *device = opaque;
     uint8_t bytes[4] = { 0 };
-    if (offset < device->config_bytes)
+    struct vmig_error err = { 0 };
+    if (offset < device->config_bytes &&
         vmig_device_region_read(device->device, VMIG_REGION_CONFIG, offset, bytes, length_bytes,
-                                NULL);
+                                &err) < 0) {
+        vfio_failed(device, &err);
+        memset(data, 0xff, length_bytes);
+        return;
+    }
     pthread_mutex_lock(&device->lock);
     for (unsigned i = 0; i < length_bytes; i++) {
         uint8_t mask = device->emulated[offset + i];

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -58,4 +59,24 @@ void vfio_close(struct vfio_device *device)
     vfio_irqs_done(device);
     device->device = vmig_device_close(device->device);
     pthread_mutex_destroy(&device->lock);
+}
+
+void vfio_failed(struct vfio_device *device, const struct vmig_error *err)
+{
+    const char *id = vmig_device_id(device->device);
+    char text[400];
+    if (err->code != -ECONNRESET && err->code != -ENODEV && err->code != -EPIPE)
+        return; /* a region that does not take this: the guest's business */
+    snprintf(text, sizeof(text), "%s is lost: %.200s", id, err->text);
+    pthread_mutex_lock(&device->lock);
+    if (!device->lost)
+        fprintf(stderr, "vfio-vmm: %s; the guest reads ones there, and cannot move any more\n",
+                text);
+    device->lost = true;
+    if (device->migration &&
+        !device->lost_blocks) /* refused while one runs, which fails by itself */
+        device->lost_blocks =
+            vmig_migration_add_blocker(device->migration, "device-lost", id, text,
+                                       "shut the guest down and start it anew", NULL, NULL) == 0;
+    pthread_mutex_unlock(&device->lock);
 }

@@ -80,6 +80,7 @@ int vfio_add(struct vfio_device *device, struct vmig_migration *migration,
                                                    .pci = &vfio_view_ops,
                                                    .pci_opaque = device };
     char name[100];
+    device->migration = migration;
     snprintf(name, sizeof(name), "%s/interrupts", vmig_device_id(device->device));
     int rc = vmig_migration_add_device_with(migration, device->device, &settings, err);
     return rc < 0

@@ -55,6 +55,7 @@ enum vfio_irq_mode { VFIO_IRQ_NONE, VFIO_IRQ_INTX, VFIO_IRQ_MSIX };
 struct vfio_device {
     struct vfio_place place;
     struct vmig_device *device;
+    struct vmig_migration *migration; /* it was added to; NULL: not yet */
     unsigned slot;
     pthread_mutex_t lock; /* guards the rest */
     unsigned config_bytes;
@@ -68,6 +69,7 @@ struct vfio_device {
     int intx_fd, resample_fd;
     enum vfio_irq_mode irq_mode;
     bool held, intx_attached;
+    bool lost, lost_blocks; /* it is gone; that keeps the machine from moving */
     uint64_t pending[VMIG_PCI_VECTORS_MAX / 64]; /* vectors, where it is saved or loaded */
 };
 
@@ -75,6 +77,9 @@ struct vfio_device {
 int vfio_open(struct vfio_device *device, const char *address, const char *id,
               const struct vfio_place *place, struct vmig_error *err);
 void vfio_close(struct vfio_device *device);
+
+/* What the guest asked of it failed. A device that is gone is told of, once, and the machine cannot move any more. */
+void vfio_failed(struct vfio_device *device, const struct vmig_error *err);
 
 /* ---- migration ---- */
 

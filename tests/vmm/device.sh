@@ -73,5 +73,30 @@ many() {
 }
 check "a seventeenth device is refused" many
 
+# The guest goes on with a device that is gone: it reads ones there, and neither crashes.
+lost() {
+    server mortal --state-size 1M
+    machine l --guest pattern --cpus 2 --append "pages=16 lanes=2 report=20" --device "vfio-user:$scratch/mortal,id=nic"
+    wait_for said l "report 1 " && kill -9 "$(pid_of mortal)" && wait_for grep -q "^vfio-vmm: nic is lost: .*reads ones.*cannot move" "$scratch/l.err" || return
+    local before
+    before=$(grep -c '^report' "$scratch/l.out")
+    wait_for said l "report $((before + 2)) " || return
+    qmp l "migrate uri=tcp:127.0.0.1:1" >"$scratch/answer" 2>&1 && return 1
+    grep -q "nic is lost" "$scratch/answer" && qmp l query-migrate | grep -q '"blocked-reasons":.*nic is lost' &&
+        [ "$(grep -c "reads ones" "$scratch/l.err")" = 1 ] && qmp l quit >/dev/null && ends l 0
+}
+check "a device whose server dies is told of once, and keeps the machine from moving" lost
+
+lost_on_the_way() {
+    server mortal2 --state-size 1M
+    machine m --guest pattern --append "pages=16 lanes=2 report=20" --device "vfio-user:$scratch/mortal2,id=nic" &&
+        target n --device "vfio-user:$scratch/one,id=nic" || return
+    wait_for said m "report 1 " && qmp m "migrate-set-parameters max-bandwidth=2000" >/dev/null &&
+        qmp m "migrate uri=$address" >/dev/null && wait_for status_is m active && kill -9 "$(pid_of mortal2)" &&
+        wait_for grep -q "^vfio-vmm: nic is lost" "$scratch/m.err" && qmp m "migrate-set-parameters max-bandwidth=0" >/dev/null &&
+        wait_for status_is m failed && ends n 1 && qmp m query-migrate | grep -q "nic"
+}
+check "one whose server dies during a migration ends that, and the machine is there" lost_on_the_way
+
 for name in one two serial; do stop_server $name; done
 finish

@@ -87,6 +87,12 @@ options_too_long() {
 }
 check "a command line that is too long is refused" options_too_long
 
+no_option() {
+    exits 0 pattern --append "steps=1 pages=1 page=3" && grep -q '^page=3: no option of this guest' "$scratch/out" &&
+        [ "$(grep -c 'no option' "$scratch/out")" = 1 ]
+}
+check "the guest says which of its options is none" no_option
+
 no_file() { exits 1 pattern --serial file:/nonexistent/x && says "/nonexistent/x"; }
 check "a console that cannot be opened is named" no_file
 

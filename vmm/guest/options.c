@@ -43,13 +43,24 @@ static uint64_t clamp(uint64_t value, uint64_t min, uint64_t max)
     return value < min ? min : value > max ? max : value;
 }
 
+static void say_unknown(const char *word)
+{
+    for (; *word > ' '; word++)
+        say((const char[]) { *word, '\0' });
+    say(": no option of this guest\n");
+}
+
 static void parse_word(const char *word, struct options *options)
 {
+    bool known = *word <= ' ';
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         const char *text = match(word, table[i].name);
+        known |= text != NULL;
         if (text)
             *member(options, &table[i]) = clamp(number(text), table[i].min, table[i].max);
     }
+    if (!known)
+        say_unknown(word);
 }
 
 void options_parse(const char *text, struct options *ret)
