@@ -21,7 +21,8 @@ static void on_signal(void *opaque)
 {
     struct machine *machine = opaque;
     struct signalfd_siginfo info;
-    if (read(machine->signal_fd, &info, sizeof(info)) == sizeof(info))
+    if (read(machine->signal_fd, &info, sizeof(info)) == sizeof(info) &&
+        migrate_may_end(machine->migrate))
         machine->loop.done = true;
 }
 
@@ -150,7 +151,8 @@ int machine_run(struct machine *machine, struct vmig_error *err)
         return rc;
     loop_run(&machine->loop);
     vcpus_stop(&machine->vcpus);
-    return migrate_failed(machine->migrate) ? -ECANCELED : result(machine, err);
+    rc = migrate_result(machine->migrate, err);
+    return rc < 0 ? rc : result(machine, err);
 }
 
 void machine_done(struct machine *machine)

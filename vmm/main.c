@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* vfio-vmm: a small KVM virtual machine monitor. docs/embedding.md walks through it. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "vmm/machine.h"
 
-static int exit_code_of(const struct vmig_error *err)
+static int exit_code_of(int rc, const struct vmig_error *err)
 {
+    if (rc == -EUCLEAN)
+        return VMM_UNRESOLVED;
     return !strcmp(err->reason, "no-kvm") ? VMM_NO_KVM : VMM_FAILED;
 }
 
@@ -29,5 +32,5 @@ int main(int argc, char **argv)
         return VMM_DONE;
     if (err.code)
         fprintf(stderr, "vfio-vmm: %s\n", vmig_error_message(&err, text, sizeof(text)));
-    return exit_code_of(&err);
+    return exit_code_of(rc, &err);
 }

@@ -24,6 +24,8 @@ struct migrate {
     pthread_t receiver;
     bool has_receiver;
     atomic_bool failed; /* to receive, when there is nobody to tell it once more */
+    atomic_bool hangs;  /* the hand-over does, and waits for somebody to settle it */
+    bool warned;        /* who wants this machine to end all the same */
 };
 
 /* ---- what the library asks of the host ---- */
@@ -58,10 +60,34 @@ static void on_event(void *opaque, const struct vmig_event *event)
         fprintf(stderr, "vfio-vmm: migration %s\n", vmig_status_name(event->status));
 }
 
+/* What must be settled first, and how. */
+static int tell_of_hang(const struct migrate *migrate, struct vmig_error *err)
+{
+    const char *control = migrate->machine->options.control;
+    return vmm_fail(err, EUCLEAN, "unresolved",
+                    "the hand-over hangs, and this machine holds a guest that may go on at one "
+                    "side only: %s%s%s",
+                    control ? "tell it which with `vfio-migrate resolve " : "there is no --control",
+                    control ? control : " through which it could be told which",
+                    control ? " run|discard`" : "");
+}
+
+bool migrate_may_end(struct migrate *migrate)
+{
+    struct vmig_error err = { 0 };
+    if (!migrate->hangs || migrate->warned)
+        return true;
+    tell_of_hang(migrate, &err);
+    fprintf(stderr, "vfio-vmm: %s; once more, and it ends with what it holds\n", err.text);
+    migrate->warned = true;
+    return false;
+}
+
 static int on_quit(void *opaque, struct vmig_error *err)
 {
     struct migrate *migrate = opaque;
-    (void)err;
+    if (migrate->hangs)
+        return tell_of_hang(migrate, err);
     eventfd_write(migrate->quit_fd, 1);
     return 0;
 }
@@ -77,9 +103,15 @@ static int settle(struct migrate *migrate, bool incoming, int rc, const struct v
                 vmig_error_message(err, text, sizeof(text)));
     if (rc != -EUCLEAN)
         return rc;
+    migrate->hangs = true;
     rc = vmig_migration_wait_resolved(migrate->migration, &later);
-    fprintf(stderr, "vfio-vmm: %s\n",
-            rc > 0 ? "resolved: the guest runs here" : "resolved: the guest is not here");
+    if (rc == -ECANCELED)
+        return rc; /* the machine ends as it is */
+    migrate->hangs = false;
+    fprintf(stderr, "vfio-vmm: resolved: %s\n",
+            rc > 0    ? "the guest runs here"
+            : rc == 0 ? "the guest is not here"
+                      : vmig_error_message(&later, text, sizeof(text)));
     return rc > 0 ? 0 : -ECANCELED;
 }
 
@@ -203,7 +235,10 @@ int migrate_open(struct migrate *migrate, struct vmig_error *err)
     return rc ? vmm_fail(err, rc, NULL, "starting a thread failed") : 0;
 }
 
-bool migrate_failed(const struct migrate *migrate)
+int migrate_result(const struct migrate *migrate, struct vmig_error *err)
 {
-    return migrate->failed;
+    if (migrate->hangs)
+        return vmm_fail(err, EUCLEAN, "unresolved",
+                        "ended while the hand-over hung: what the guest was here is lost");
+    return migrate->failed ? -ECANCELED : 0;
 }

@@ -21,7 +21,10 @@ void migrate_free(struct migrate *migrate);
 /* From here on somebody may ask for a migration: the guest is there, or comes from elsewhere (--incoming). Returns at
  * once; the machine's loop ends when receiving fails. */
 int migrate_open(struct migrate *migrate, struct vmig_error *err);
-/* Did the loop end because no guest came? It was said why. */
-bool migrate_failed(const struct migrate *migrate);
+/* Somebody wants the machine to end. False, and it is said why: not before a hand-over that hangs is settled, or it
+ * is wanted once more. */
+bool migrate_may_end(struct migrate *migrate);
+/* After the loop: -ECANCELED when no guest came, which was said; -EUCLEAN when it ended in a hand-over that hung. */
+int migrate_result(const struct migrate *migrate, struct vmig_error *err);
 
 #endif

@@ -211,7 +211,7 @@ void options_parse(int argc, char **argv, struct options *ret)
         .parser = on_option,
         .doc = "Run a virtual machine whose VFIO devices migrate.\v"
                "Exit codes: 0 the guest switched the machine off, or ^C or SIGTERM did; 1 failed; "
-               "2 wrong usage; "
+               "2 wrong usage; 4 ended by force while a hand-over hung; "
                "6 there is no KVM that can be used.",
     };
     *ret = (struct options) { .serial = "stdio", .cpus = 1, .memory_bytes = UINT64_C(256) << 20 };

@@ -11,6 +11,7 @@ enum vmm_exit { /* the numbers that vfio-migrate has, too, mean the same */
                 VMM_DONE = 0,
                 VMM_FAILED = 1,
                 VMM_USAGE = 2,
+                VMM_UNRESOLVED = 4,
                 VMM_NO_KVM = 6,
 };
 
