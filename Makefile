@@ -29,9 +29,9 @@ deps-build:
 	@[ "$(DEPS)" = no ] || scripts/deps build
 
 .PHONY: demo
-demo: deps-build ## move a workload with two devices between two processes and verify it
+demo: deps-build ## move a virtual machine, or a workload, with two devices between two processes and verify it
 	+@$(MAKE) --no-print-directory $(BUILD)/build.ninja
-	@ninja -C $(BUILD) --quiet cmd/vfio-migrate
+	@ninja -C $(BUILD) --quiet cmd/vfio-migrate $(if $(filter x86_64,$(shell uname -m)),vmm/vfio-vmm)
 	$(BUILD)/cmd/vfio-migrate demo $(DEMO_ARGS)
 
 .PHONY: test

@@ -24,10 +24,12 @@ const char *demo_damage(json_t *v, char *buf, size_t size)
     const char *first = json_string_value(json_object_get(v, "first_wrong"));
     snprintf(buf, size,
              "%" PRIu64 " wrong pages%s%s%s, %" PRIu64 " lost writes, %" PRIu64
-             " lost DMA pages, %" PRIu64 " wrong device pages, %" PRIu64 " DMA errors",
+             " lost DMA pages, %" PRIu64 " wrong device pages, %" PRIu64 " DMA errors, %" PRIu64
+             " lost interrupts, %" PRIu64 " missing reports",
              whole(v, "wrong_pages"), first && *first ? " (" : "", first ? first : "",
              first && *first ? ")" : "", whole(v, "lost_writes"), whole(v, "slot_mismatches"),
-             whole(v, "device_wrong_pages") + whole(v, "local_mismatches"), whole(v, "dma_errors"));
+             whole(v, "device_wrong_pages") + whole(v, "local_mismatches"), whole(v, "dma_errors"),
+             whole(v, "lost_interrupts"), whole(v, "missing_reports"));
     return buf;
 }
 
@@ -115,7 +117,14 @@ static void print_verdict(json_t *result)
         "  pause          %s, predicted %s\n",
         cmd_format_duration(number(result, "downtime_ms"), pause, sizeof(pause)),
         cmd_format_duration(number(result, "predicted_downtime_ms"), predicted, sizeof(predicted)));
-    if (json_is_true(json_object_get(result, "verified")))
+    bool verified = json_is_true(json_object_get(result, "verified"));
+    if (verified && json_object_get(v, "reports"))
+        printf("  verified       %" PRIu64 " pages that processors wrote and %" PRIu64
+               " that devices wrote, %" PRIu64 " interrupts, %" PRIu64
+               " reports: nothing was lost\n",
+               whole(v, "checked_pages"), whole(v, "dma_pages"), whole(v, "interrupts"),
+               whole(v, "reports"));
+    else if (verified)
         printf("  verified       %" PRIu64 " pages of memory and all device state: nothing was "
                "lost\n",
                whole(v, "checked_pages"));

@@ -48,8 +48,8 @@ static int list_profiles(void **state)
 
 /* The limit is generous: who moves is asked here, not how fast. */
 #define DEMO(p, devices)                                                                           \
-    "demo", "--json", "--ram", "32M", "--downtime-limit", "100s", "--profile", (p)->name,          \
-        "--devices", devices
+    "demo", "--workload", "--json", "--ram", "32M", "--downtime-limit", "100s", "--profile",       \
+        (p)->name, "--devices", devices
 
 static struct process start_demo(const struct profile *p, const char *devices)
 {
@@ -110,7 +110,7 @@ static void two_devices_without_p2p_are_refused_by_name(void **state)
         struct result r = run(DEMO(&profiles[i], "2"));
         expect(r, 3, "vfio-multiple-without-p2p");
         expect(r, 3, "\"device\": \"device0\"");
-        expect(run("demo", "--profile", profiles[i].name), 3, "device0: ");
+        expect(run("demo", "--workload", "--profile", profiles[i].name), 3, "device0: ");
     }
 }
 

@@ -14,6 +14,16 @@ hidden() { # HOW
 no_node() { exits 6 hidden 'mount -t tmpfs none /dev' && says "/dev/kvm" && says "kvm_intel or kvm_amd"; }
 check "without /dev/kvm the exit status is 6 and it is said what to do" no_node
 
+# The demo says why it takes a process, and takes one.
+demo() { # OPTION
+    unshare --user --map-root-user --mount sh -c 'mount -t tmpfs none /dev && mkdir /dev/shm && exec "$0" "$@"' \
+        "$VFIO_MIGRATE" demo --ram 32M --state-size 1M --downtime-limit 100s "$@" </dev/null
+}
+demo_falls_back() { exits 0 demo && grep -q "no virtual machine: /dev/kvm: No such file" "$scratch/out"; }
+check "the demo moves a process there, and says why" demo_falls_back
+demo_vm() { exits 1 demo --vm && says "--vm: /dev/kvm: No such file"; }
+check "with --vm it fails, and says why" demo_vm
+
 no_permission() {
     exits 6 unshare --user --mount sh -c 'exec "$0" --guest pattern --serial none' "$VFIO_VMM" && says "group"
 }
