@@ -68,6 +68,28 @@ static int check_needs(struct kvm *kvm, struct vmig_error *err)
     return 0;
 }
 
+/* Rings are there before vCPUs are. */
+static int choose_dirty(struct kvm *kvm, struct vmig_error *err)
+{
+    static const unsigned rings[] = { KVM_CAP_DIRTY_LOG_RING_ACQ_REL, KVM_CAP_DIRTY_LOG_RING };
+    struct kvm_enable_cap ring = { .args[0] = DIRTY_RING_ENTRIES * sizeof(struct kvm_dirty_gfn) };
+    for (unsigned i = 0; kvm->dirty != DIRTY_LOG && i < 2; i++) {
+        ring.cap = rings[i];
+        if (ioctl(kvm->vm, KVM_CHECK_EXTENSION, rings[i]) < (int)ring.args[0] ||
+            ioctl(kvm->vm, KVM_ENABLE_CAP, &ring))
+            continue;
+        kvm->dirty = DIRTY_RING;
+        return 0;
+    }
+    if (kvm->dirty == DIRTY_RING)
+        return vmm_fail(err, ENOTSUP, NULL,
+                        "--dirty-tracking ring: this machine's KVM has no dirty ring of %u pages; "
+                        "use log",
+                        DIRTY_RING_ENTRIES);
+    kvm->dirty = DIRTY_LOG;
+    return 0;
+}
+
 static int create(struct kvm *kvm, struct vmig_error *err)
 {
     uint64_t identity_map = IDENTITY_MAP_ADDRESS;
@@ -80,6 +102,8 @@ static int create(struct kvm *kvm, struct vmig_error *err)
     if (rc >= 0)
         rc = kvm_ask(kvm->vm, KVM_SET_TSS_ADDR, (void *)TSS_ADDRESS, "placing the TSS", err);
     if (rc >= 0)
+        rc = choose_dirty(kvm, err);
+    if (rc >= 0)
         rc = kvm_ask(kvm->vm, KVM_CREATE_IRQCHIP, NULL, "creating the interrupt controllers", err);
     if (rc >= 0)
         rc = kvm_ask(kvm->vm, KVM_CREATE_PIT2, &pit, "creating the PIT", err);
@@ -90,9 +114,9 @@ static int create(struct kvm *kvm, struct vmig_error *err)
     return rc < 0 ? rc : 0;
 }
 
-int kvm_open(struct kvm *kvm, struct vmig_error *err)
+int kvm_open(struct kvm *kvm, enum dirty_how dirty, struct vmig_error *err)
 {
-    *kvm = (struct kvm) { .fd = -1, .vm = -1 };
+    *kvm = (struct kvm) { .fd = -1, .vm = -1, .dirty = dirty };
     pthread_mutex_init(&kvm->lock, NULL);
     int rc = open_node(kvm, err);
     if (rc == 0)
@@ -154,30 +178,18 @@ void kvm_unmap(struct kvm *kvm, unsigned slot)
     pthread_mutex_unlock(&kvm->lock);
 }
 
-/* It is there: it is memory, which stays where it is as long as the VM lives. */
-static unsigned slot_at_locked(const struct kvm *kvm, uint64_t address)
-{
-    unsigned slot = 0;
-    while (kvm->slots[slot].address != address || !kvm->slots[slot].size_bytes)
-        slot++;
-    return slot;
-}
-
-int kvm_log(struct kvm *kvm, uint64_t address, bool on, struct vmig_error *err)
+int kvm_track(struct kvm *kvm, unsigned slot, bool on, struct vmig_error *err)
 {
     pthread_mutex_lock(&kvm->lock);
-    unsigned slot = slot_at_locked(kvm, address);
     kvm->slots[slot].flags = on ? KVM_MEM_LOG_DIRTY_PAGES : 0;
     int rc = set_slot(kvm, slot, err);
     pthread_mutex_unlock(&kvm->lock);
     return rc;
 }
 
-int kvm_read_log(struct kvm *kvm, uint64_t address, uint64_t *ret, struct vmig_error *err)
+int kvm_read_log(struct kvm *kvm, unsigned slot, uint64_t *ret, struct vmig_error *err)
 {
-    pthread_mutex_lock(&kvm->lock);
-    struct kvm_dirty_log log = { .slot = slot_at_locked(kvm, address), .dirty_bitmap = ret };
-    pthread_mutex_unlock(&kvm->lock);
+    struct kvm_dirty_log log = { .slot = slot, .dirty_bitmap = ret };
     int rc = kvm_ask(kvm->vm, KVM_GET_DIRTY_LOG, &log, "reading what the guest wrote", err);
     return rc < 0 ? rc : 0;
 }

@@ -109,7 +109,7 @@ int machine_new(struct machine *machine, const struct options *options, struct v
     *machine = (struct machine) { .options = *options, .signal_fd = -1, .memory.fd = -1 };
     bus_init(&machine->ports);
     bus_init(&machine->mmio);
-    int rc = kvm_open(&machine->kvm, err);
+    int rc = kvm_open(&machine->kvm, options->dirty, err);
     for (unsigned i = 0; rc >= 0 && i < sizeof(steps) / sizeof(steps[0]); i++)
         rc = steps[i](machine, err);
     return rc < 0 ? rc : 0;

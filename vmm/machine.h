@@ -6,6 +6,7 @@
 #include "vmm/bus.h"
 #include "vmm/console.h"
 #include "vmm/cpuid.h"
+#include "vmm/dirty.h"
 #include "vmm/kvm.h"
 #include "vmm/loop.h"
 #include "vmm/memory.h"
@@ -31,6 +32,7 @@ struct machine {
     struct pci pci;
     unsigned num_devices;
     struct vfio_device devices[DEVICES_MAX];
+    struct dirty dirty;
     struct migrate *migrate; /* NULL until all else is there */
     int signal_fd;
 };

@@ -53,8 +53,7 @@ int memory_map(struct memory *memory, struct kvm *kvm, struct vmig_error *err)
     int rc = 0;
     for (unsigned i = 0; rc == 0 && i < memory->num_blocks; i++) {
         const struct vmig_ram_block *block = &memory->blocks[i];
-        unsigned slot; /* as long as the VM lives */
-        rc = kvm_map(kvm, block->iova, block->size_bytes, block->vaddr, &slot, err);
+        rc = kvm_map(kvm, block->iova, block->size_bytes, block->vaddr, &memory->slots[i], err);
     }
     return rc;
 }

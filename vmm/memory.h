@@ -38,6 +38,7 @@ struct memory {
     uint64_t size_bytes;
     unsigned num_blocks; /* 1, or 2 when some of it is above 4 GiB */
     struct vmig_ram_block blocks[2];
+    unsigned slots[2]; /* KVM's, of each */
 };
 
 /* @size_bytes: a multiple of 2 MiB between MEMORY_MIN and MEMORY_MAX. */

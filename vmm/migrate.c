@@ -8,7 +8,6 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "vmm/dirty.h"
 #include "vmm/fail.h"
 #include "vmm/machine.h"
 #include "vmm/migrate.h"
@@ -19,7 +18,6 @@ struct migrate {
     struct vmig_migration *migration;
     struct vmig_monitor *monitor;
     struct state *state;
-    struct dirty dirty;
     int quit_fd; /* eventfd: the loop shall end; -1 */
     pthread_t receiver;
     bool has_receiver;
@@ -138,7 +136,7 @@ static int add_all(struct migrate *migrate, struct vmig_error *err)
     if (rc == 0 && machine->options.control)
         rc = vmig_migration_set_control(m, machine->options.control, err);
     if (rc == 0)
-        rc = dirty_add(&migrate->dirty, m, &machine->kvm, &machine->memory, err);
+        rc = dirty_add(&machine->dirty, m, &machine->vcpus, &machine->memory, err);
     if (rc == 0)
         rc = state_new(&migrate->state, m, machine, err);
     for (unsigned i = 0; rc == 0 && i < machine->num_devices; i++)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <argp.h>
-#include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,54 +9,54 @@
 #include "vmm/options.h"
 #include "vmm/vcpu.h"
 
-enum {
-    KEY_GUEST = 0x1001,
-    KEY_KERNEL,
-    KEY_INCOMING,
-    KEY_QMP,
-    KEY_WITHOUT,
-    KEY_CONTROL,
-    KEY_ONLY_MIGRATABLE,
-    KEY_COMPAT,
-    KEY_INITRD,
+/* What an option is for: a member that gets its text or becomes true, or a function's business. */
+#define TEXT(member) (0x1000 + (int)offsetof(struct options, member))
+#define FLAG(member) (TEXT(member) + (int)sizeof(struct options))
+enum { KEY_GUEST = 0x200, KEY_WITHOUT, KEY_CPUS, KEY_MEMORY, KEY_SERIAL, KEY_DEVICE, KEY_DIRTY };
 
-    KEY_APPEND,
-    KEY_CPUS,
-    KEY_MEMORY,
-    KEY_HUGE_PAGES,
-    KEY_SERIAL,
-    KEY_DEVICE
-};
-
+#define DEVICE_FORM "ADDRESS[,id=ID][,enable-migration=on|off|auto]"
 static const struct argp_option table[] = {
     { "guest", KEY_GUEST, "pattern", 0, "Run the built-in guest", 0 },
-    { "kernel", KEY_KERNEL, "FILE", 0, "Run Linux, from a bzImage", 0 },
-    { "initrd", KEY_INITRD, "FILE", 0, "With this initial file system", 0 },
-    { "append", KEY_APPEND, "TEXT", 0, "The guest's command line", 0 },
+    { "kernel", TEXT(kernel), "FILE", 0, "Run Linux, from a bzImage", 0 },
+    { "initrd", TEXT(initrd), "FILE", 0, "With this initial file system", 0 },
+    { "append", TEXT(append), "TEXT", 0, "The guest's command line", 0 },
     { "cpus", KEY_CPUS, "N", 0, "Virtual processors, 1 to 8 (1)", 0 },
     { "without", KEY_WITHOUT, "FEATURE", 0,
       "Processors without it, as /proc/cpuinfo names it, so that the guest can move to hosts that "
       "lack it; may be repeated",
       0 },
     { "memory", KEY_MEMORY, "SIZE", 0, "Guest memory, 16M to 16G, a multiple of 2M (256M)", 0 },
-    { "huge-pages", KEY_HUGE_PAGES, NULL, 0, "Memory in huge pages, which must have been set aside",
+    { "huge-pages", FLAG(huge_pages), NULL, 0,
+      "Memory in huge pages, which must have been set aside", 0 },
+    { "dirty-tracking", KEY_DIRTY, "HOW", 0,
+      "How KVM tells what processors write while the guest moves: ring or log (ring where it has "
+      "one)",
       0 },
     { "serial", KEY_SERIAL, "WHERE", 0, "The guest's console: stdio, none or file:PATH (stdio)",
       0 },
-    { "device", KEY_DEVICE, "ADDRESS[,id=ID][,enable-migration=on|off|auto]", 0,
+    { "device", KEY_DEVICE, DEVICE_FORM, 0,
       "A VFIO device, as `vfio-migrate --help` has them; may be repeated", 0 },
-    { "incoming", KEY_INCOMING, "ADDRESS", 0,
+    { "incoming", TEXT(incoming), "ADDRESS", 0,
       "The guest comes from there: tcp:HOST:PORT, unix:PATH, file:PATH...; defer: when the monitor "
       "is told to",
       0 },
-    { "qmp", KEY_QMP, "unix:PATH", 0, "A monitor, through which a migration is asked for", 0 },
-    { "control", KEY_CONTROL, "PATH", 0,
+    { "qmp", TEXT(qmp), "unix:PATH", 0, "A monitor, through which a migration is asked for", 0 },
+    { "control", TEXT(control), "PATH", 0,
       "Where `vfio-migrate resolve` settles a hand-over that hangs", 0 },
-    { "only-migratable", KEY_ONLY_MIGRATABLE, NULL, 0, "Refuse whatever could not move", 0 },
-    { "compat", KEY_COMPAT, "VERSION", 0, "Move only what that machine version had, such as 8.1",
+    { "only-migratable", FLAG(only_migratable), NULL, 0, "Refuse whatever could not move", 0 },
+    { "compat", TEXT(compat), "VERSION", 0, "Move only what that machine version had, such as 8.1",
       0 },
     { 0 },
 };
+
+/* Which of @names @text is; -1: none. */
+static int which(const char *const *names, unsigned count, const char *text)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (!strcmp(names[i], text))
+            return (int)i;
+    return -1;
+}
 
 /* A number with K, M or G behind it. */
 static uint64_t size_of(const struct argp_state *state, const char *text)
@@ -84,6 +84,17 @@ static unsigned cpus_of(const struct argp_state *state, const char *text)
     return (unsigned)value;
 }
 
+static enum dirty_how dirty_of(const struct argp_state *state, const char *text)
+{
+    static const char *const names[] = {
+        [DIRTY_AUTO] = "auto", [DIRTY_LOG] = "log", [DIRTY_RING] = "ring"
+    };
+    int how = which(names, 3, text);
+    if (how < 0)
+        argp_error(state, "--dirty-tracking %s: ring, log or auto is wanted", text);
+    return (enum dirty_how)how;
+}
+
 static const char *serial_of(const struct argp_state *state, const char *text)
 {
     if (strcmp(text, "stdio") && strcmp(text, "none") && (strncmp(text, "file:", 5) || !text[5]))
@@ -101,14 +112,10 @@ static bool set_device(struct device_option *device, const char *word)
         snprintf(device->id, sizeof(device->id), "%s", word + 3);
         return word[3] && strlen(word + 3) < sizeof(device->id);
     }
-    if (strncmp(word, "enable-migration=", 17))
-        return false;
-    for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        if (!strcmp(word + 17, names[i])) {
-            device->enable_migration = (enum vmig_on_off_auto)i;
-            return true;
-        }
-    return false;
+    int value = strncmp(word, "enable-migration=", 17) ? -1 : which(names, 3, word + 17);
+    if (value >= 0)
+        device->enable_migration = (enum vmig_on_off_auto)value;
+    return value >= 0;
 }
 
 /* An address may have commas of its own: what is no setting of ours belongs to it. */
@@ -125,8 +132,7 @@ static void add_device(const struct argp_state *state, struct options *options, 
         *comma = '\0';
     if (!fits || !device->address[0] || strstr(device->address, ",id=") ||
         strstr(device->address, ",enable-migration="))
-        argp_error(state, "--device %s: ADDRESS[,id=ID][,enable-migration=on|off|auto] is wanted",
-                   text);
+        argp_error(state, "--device %s: " DEVICE_FORM " is wanted", text);
 }
 
 static void check(const struct argp_state *state, const struct options *options)
@@ -151,34 +157,10 @@ static error_t on_option(int key, char *arg, struct argp_state *state)
             argp_error(state, "--guest %s: the built-in guest is called pattern", arg);
         options->pattern = true;
         break;
-    case KEY_KERNEL:
-        options->kernel = arg;
-        break;
-    case KEY_INITRD:
-        options->initrd = arg;
-        break;
-    case KEY_INCOMING:
-        options->incoming = arg;
-        break;
-    case KEY_QMP:
-        options->qmp = arg;
-        break;
-    case KEY_CONTROL:
-        options->control = arg;
-        break;
     case KEY_WITHOUT:
         if (options->num_without == WITHOUT_MAX)
             argp_error(state, "more than %d features to leave out", WITHOUT_MAX);
         options->without[options->num_without++] = arg;
-        break;
-    case KEY_ONLY_MIGRATABLE:
-        options->only_migratable = true;
-        break;
-    case KEY_COMPAT:
-        options->compat = arg;
-        break;
-    case KEY_APPEND:
-        options->append = arg;
         break;
     case KEY_CPUS:
         options->cpus = cpus_of(state, arg);
@@ -186,8 +168,8 @@ static error_t on_option(int key, char *arg, struct argp_state *state)
     case KEY_MEMORY:
         options->memory_bytes = size_of(state, arg);
         break;
-    case KEY_HUGE_PAGES:
-        options->huge_pages = true;
+    case KEY_DIRTY:
+        options->dirty = dirty_of(state, arg);
         break;
     case KEY_SERIAL:
         options->serial = serial_of(state, arg);
@@ -199,7 +181,12 @@ static error_t on_option(int key, char *arg, struct argp_state *state)
         check(state, options);
         break;
     default:
-        return ARGP_ERR_UNKNOWN;
+        if (key < TEXT(pattern) || key >= FLAG(pattern) + (int)sizeof(*options))
+            return ARGP_ERR_UNKNOWN;
+        if (key < FLAG(pattern))
+            *(const char **)((char *)options + (key - TEXT(pattern))) = arg;
+        else
+            *(bool *)((char *)options + (key - FLAG(pattern))) = true;
     }
     return 0;
 }

@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <vfio-migrate/settings.h>
 
+#include "vmm/kvm.h"
+
 enum vmm_exit { /* the numbers that vfio-migrate has, too, mean the same */
                 VMM_DONE = 0,
                 VMM_FAILED = 1,
@@ -31,6 +33,7 @@ struct options {
     const char *without[WITHOUT_MAX]; /* features of the processor */
     uint64_t memory_bytes;
     bool huge_pages;
+    enum dirty_how dirty;
     const char *incoming, *qmp, *control, *compat;
     bool only_migratable;
     unsigned num_devices;

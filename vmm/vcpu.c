@@ -12,6 +12,8 @@
 #include "vmm/vcpu.h"
 
 #define KICK SIGUSR1
+#define PAGE_BYTES 4096
+#define RING_BYTES (DIRTY_RING_ENTRIES * sizeof(struct kvm_dirty_gfn))
 
 /* ---- stopping and starting ---- */
 
@@ -126,6 +128,9 @@ static void handle_exit(struct vcpu *vcpu)
     case KVM_EXIT_INTR:
     case KVM_EXIT_IRQ_WINDOW_OPEN:
         break;
+    case KVM_EXIT_DIRTY_RING_FULL:
+        vcpu->all->ring_full(vcpu->all->ring_opaque);
+        break;
     case KVM_EXIT_SHUTDOWN:
         vcpus_end(vcpu->all, GUEST_FAILED, "vCPU %u: triple fault", vcpu->index);
         break;
@@ -175,6 +180,13 @@ static void on_kick(int number)
     (void)number; /* that the system call ends is all that it is for */
 }
 
+/* What a vCPU shares with the kernel: NULL and errno where that fails. */
+static void *map(const struct vcpu *vcpu, off_t offset, size_t bytes)
+{
+    void *shared = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, offset);
+    return shared == MAP_FAILED ? NULL : shared;
+}
+
 static int make_vcpu(struct vcpus *vcpus, unsigned index, struct vmig_error *err)
 {
     struct vcpu *vcpu = &vcpus->list[index];
@@ -184,10 +196,11 @@ static int make_vcpu(struct vcpus *vcpus, unsigned index, struct vmig_error *err
     if (vcpu->fd < 0)
         return vcpu->fd;
     vcpus->count++;
-    void *run = mmap(NULL, vcpus->kvm->run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
-    if (run == MAP_FAILED)
+    vcpu->run = map(vcpu, 0, vcpus->kvm->run_bytes);
+    if (vcpus->kvm->dirty == DIRTY_RING)
+        vcpu->ring = map(vcpu, KVM_DIRTY_LOG_PAGE_OFFSET * PAGE_BYTES, RING_BYTES);
+    if (!vcpu->run || (vcpus->kvm->dirty == DIRTY_RING && !vcpu->ring))
         return vmm_fail(err, errno, NULL, "mapping vCPU %u: %m", index);
-    vcpu->run = run;
     return 0;
 }
 
@@ -231,6 +244,8 @@ void vcpus_done(struct vcpus *vcpus)
             pthread_join(vcpu->thread, NULL);
         if (vcpu->run)
             munmap(vcpu->run, vcpus->kvm->run_bytes);
+        if (vcpu->ring)
+            munmap(vcpu->ring, RING_BYTES);
         close(vcpu->fd);
     }
     close(vcpus->ended_fd);

@@ -33,6 +33,7 @@ struct vcpu {
     unsigned index; /* and APIC id */
     int fd;
     struct kvm_run *run;
+    struct kvm_dirty_gfn *ring; /* with DIRTY_RING */
     pthread_t thread;
     bool has_thread;
 };
@@ -40,6 +41,9 @@ struct vcpu {
 struct vcpus {
     struct kvm *kvm;
     struct bus *ports, *memory; /* who answers what the guest asks */
+    /* A vCPU's ring is full: on its thread; the guest goes on when it is emptied. Before any runs. */
+    void (*ring_full)(void *opaque);
+    void *ring_opaque;
     unsigned count;
     struct vcpu list[VCPUS_MAX];
     pthread_mutex_t lock; /* guards the rest */

@@ -7,11 +7,30 @@ each_alone
 guest=(--guest pattern --append "pages=200 lanes=2 report=100")
 same=(--cpus 2 --memory 64M)
 
-moves() {
-    machine a1 "${guest[@]}" "${same[@]}" && target a2 "${same[@]}" || return
-    goes_on a1 && send a1 "$address" completed && goes_on a2 && good a2 && gone a1 && reported a1 a2
+moves() { # PREFIX ARGUMENT...
+    local name=$1
+    shift
+    machine "${name}1" "${guest[@]}" "${same[@]}" "$@" && target "${name}2" "${same[@]}" "$@" || return
+    goes_on "${name}1" && send "${name}1" "$address" completed && goes_on "${name}2" && good "${name}2" && gone "${name}1" &&
+        reported "${name}1" "${name}2"
 }
-check "a guest with two CPUs moves live: no page and no line of its console is lost" moves
+check "a guest with two CPUs moves live: no page and no line of its console is lost" moves a
+check "with the dirty log, too" moves v --dirty-tracking log
+
+# More pages are written between two looks at the rings than fit into one.
+beyond_the_ring() {
+    local from=(--guest pattern --append "pages=18000 lanes=1 report=10000") size=(--memory 128M --dirty-tracking ring)
+    machine w1 "${from[@]}" "${size[@]}" && target w2 "${size[@]}" || return
+    qmp w1 "migrate-set-parameters max-bandwidth=100000 downtime-limit=100000" >/dev/null && goes_on w1 &&
+        qmp w1 "migrate uri=$address" >/dev/null && wait_for status_is w1 active && goes_on w1 && goes_on w1 && status_is w1 active &&
+        qmp w1 "migrate-set-parameters max-bandwidth=0" >/dev/null && wait_for status_is w1 completed && good w2 && gone w1
+}
+# Not every KVM has rings.
+if "$VFIO_VMM" --guest pattern --dirty-tracking ring --append "steps=1 pages=1" </dev/null >/dev/null 2>"$scratch/err"; then
+    check "a processor whose dirty ring is full goes on" beyond_the_ring
+else
+    skip "a processor whose dirty ring is full goes on" "$(cat "$scratch/err")"
+fi
 
 over_4g() {
     machine b1 "${guest[@]}" --memory 5G && target b2 --memory 5G || return
@@ -187,6 +206,7 @@ usage() { # WORDS ARGUMENT...
     shift
     exits 2 "$VFIO_VMM" "$@" && says "$words"
 }
+check "a way to track that is none is refused" usage "ring, log or auto" --guest pattern --dirty-tracking tape
 check "two guests are refused" usage "more than one guest" --guest pattern --incoming tcp:127.0.0.1:0
 check "a target that waits for its monitor needs one" usage "goes with --qmp" --incoming defer
 nowhere() { exits 1 "$VFIO_VMM" --incoming "file:$scratch/nothing" </dev/null && says "nothing"; }
