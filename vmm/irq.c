@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "vmm/fail.h"
 #include "vmm/irq.h"
@@ -71,9 +72,11 @@ int irqs_set_message(struct irqs *irqs, unsigned gsi, uint64_t address, uint32_t
     struct kvm_irq_routing_msi message = { .address_lo = (uint32_t)address,
                                            .address_hi = (uint32_t)(address >> 32),
                                            .data = data };
+    struct kvm_irq_routing_msi *now = &irqs->messages[gsi - IRQ_LINES];
     pthread_mutex_lock(&irqs->lock);
-    irqs->messages[gsi - IRQ_LINES] = message;
-    int rc = set_routes_locked(irqs, err);
+    bool same = !memcmp(now, &message, sizeof(message)); /* KVM takes long for new routes */
+    *now = message;
+    int rc = same ? 0 : set_routes_locked(irqs, err);
     pthread_mutex_unlock(&irqs->lock);
     return rc;
 }

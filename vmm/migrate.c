@@ -33,6 +33,8 @@ static int on_stop(void *opaque, struct vmig_error *err)
     struct migrate *migrate = opaque;
     (void)err;
     vcpus_stop(&migrate->machine->vcpus);
+    for (unsigned i = 0; i < migrate->machine->num_devices; i++)
+        vfio_hold(&migrate->machine->devices[i]);
     return 0;
 }
 

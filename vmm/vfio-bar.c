@@ -93,6 +93,11 @@ static void move(struct vfio_bar *bar, uint64_t address)
         map_areas(bar);
 }
 
+static bool fits(const struct vfio_bar *bar, uint64_t address, uint64_t base, uint64_t end, bool io)
+{
+    return bar->io == io && address >= base && address < end && bar->size_bytes <= end - address;
+}
+
 /* Where config space says that it is; 0 when it is switched off or all ones were written to learn its size.
  * An address outside of the machine's windows is of no use to the guest, but could cover memory. */
 static uint64_t wanted(const struct vfio_device *device, const struct vfio_bar *bar)
@@ -104,11 +109,11 @@ static uint64_t wanted(const struct vfio_device *device, const struct vfio_bar *
         address |= (uint64_t)vfio_config_get(device, offset + 4, 4) << 32;
     if (!(device->command & (bar->io ? VFIO_COMMAND_IO : VFIO_COMMAND_MEMORY)))
         return 0;
-    uint64_t end = address + bar->size_bytes;
-    bool inside = bar->io ? address >= PCI_IO_BASE && end <= PCI_IO_END
-                          : (address >= MMIO32_BASE && end <= MMIO32_END) ||
-                                (address >= MMIO64_BASE && end <= MMIO64_END);
-    return inside ? address : 0;
+    return fits(bar, address, PCI_IO_BASE, PCI_IO_END, true) ||
+                   fits(bar, address, MMIO32_BASE, MMIO32_END, false) ||
+                   fits(bar, address, MMIO64_BASE, MMIO64_END, false)
+               ? address
+               : 0;
 }
 
 void vfio_bars_update_locked(struct vfio_device *device)

@@ -38,9 +38,10 @@ static void update_vector_locked(struct vfio_device *device, unsigned n, bool mo
     struct vfio_vector *vector = &msix->vectors[n];
     unsigned gsi = msix->first_gsi + n;
     bool masked = vfio_config_get(device, msix->capability + CONTROL, 2) & CONTROL_MASK;
-    bool attach =
+    bool wanted =
         vector->eventfd >= 0 && !masked && !(entry_get(msix, n, ENTRY_CONTROL) & ENTRY_MASKED);
-    if (attach && (moved || !vector->attached))
+    bool attach = wanted && !device->held;
+    if (wanted && (moved || !vector->attached))
         irqs_set_message(device->place.irqs, gsi,
                          entry_get(msix, n, 0) | (uint64_t)entry_get(msix, n, 4) << 32,
                          entry_get(msix, n, 8), NULL);
@@ -100,6 +101,8 @@ bool vfio_msix_is_pending_locked(const struct vfio_device *device, unsigned n)
     return vector->eventfd >= 0 && !vector->attached && poll(&signalled, 1, 0) == 1;
 }
 
+/* An access that is not aligned would reach into two entries, or out of the table: it reads zeros and writes
+ * nothing. */
 bool vfio_msix_read(struct vfio_device *device, unsigned bar, uint64_t offset, void *data,
                     unsigned length_bytes)
 {
@@ -109,7 +112,7 @@ bool vfio_msix_read(struct vfio_device *device, unsigned bar, uint64_t offset, v
         return false;
     memset(data, 0, length_bytes);
     pthread_mutex_lock(&device->lock);
-    if (table)
+    if (table && offset % length_bytes == 0)
         memcpy(data, msix->table + offset, length_bytes);
     for (unsigned bit = 0; pending && bit < 8 * length_bytes; bit++)
         if (8 * offset + bit < msix->count &&
@@ -119,7 +122,6 @@ bool vfio_msix_read(struct vfio_device *device, unsigned bar, uint64_t offset, v
     return true;
 }
 
-/* An access that is not aligned would reach into two entries, or out of the table. */
 bool vfio_msix_write(struct vfio_device *device, unsigned bar, uint64_t offset, const void *data,
                      unsigned length_bytes)
 {

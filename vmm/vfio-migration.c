@@ -3,8 +3,8 @@
  * What moves of a VFIO device beside its own data: the guest's view of it, by the library's operations, and which
  * masked vectors are pending, in a section of its own, since the device may raise one up to its very stop.
  *
- * At the target interrupts are held back until the guest starts: one that comes before the LAPICs are loaded
- * would be forgotten by them. It waits in its eventfd.
+ * While the guest stands still interrupts are held back: one that comes when the source's LAPICs were saved, or
+ * before the target's are loaded, would be forgotten by them. It waits in its eventfd, and is pending.
  */
 #include <stdio.h>
 #include <string.h>
@@ -90,7 +90,10 @@ int vfio_add(struct vfio_device *device, struct vmig_migration *migration,
 
 void vfio_hold(struct vfio_device *device)
 {
+    pthread_mutex_lock(&device->lock);
     device->held = true;
+    vfio_irqs_update_locked(device);
+    pthread_mutex_unlock(&device->lock);
 }
 
 void vfio_release(struct vfio_device *device)
@@ -101,6 +104,7 @@ void vfio_release(struct vfio_device *device)
     for (unsigned n = 0; held && n < device->msix.count; n++)
         if (device->irq_mode == VFIO_IRQ_MSIX && (device->pending[n / 64] & UINT64_C(1) << n % 64))
             eventfd_write(device->msix.vectors[n].eventfd, 1);
+    memset(device->pending, 0, sizeof(device->pending));
     /* A line that was up at the source is up nowhere here, and who raised it does not do so again before
      * somebody has looked: have the guest look. */
     if (held && device->irq_mode == VFIO_IRQ_INTX)

@@ -85,7 +85,7 @@ void vfio_failed(struct vfio_device *device, const struct vmig_error *err);
 
 int vfio_add(struct vfio_device *device, struct vmig_migration *migration,
              enum vmig_on_off_auto enable, struct vmig_error *err);
-/* Keep interrupts from a guest that is not there yet; let them go, before it starts. */
+/* Keep interrupts from a guest that stands still, or is not there yet; let them go, before it starts. */
 void vfio_hold(struct vfio_device *device);
 void vfio_release(struct vfio_device *device);
 
