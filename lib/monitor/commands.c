@@ -104,7 +104,7 @@ json_t *on_query_commands(struct call *call, struct vmig_error *err)
     (void)err;
     for (unsigned i = 0; command_at(i); i++)
         append_name(list, command_at(i)->name);
-    for (const char *const *own = host->commands; own && *own; own++)
+    for (const char *const *own = host->commands; own && *own && host->command; own++)
         append_name(list, *own);
     return list;
 }

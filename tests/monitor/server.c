@@ -429,6 +429,43 @@ static void query_commands_lists_all_that_are_found(void **state)
     json_decref(list);
 }
 
+/* Answers of a monitor whose host has these. */
+static void expect_commands(struct scene *s, const struct vmig_monitor_host *host, bool found)
+{
+    struct vmig_monitor *monitor;
+    struct vmig_error err = { 0 };
+    char address[120];
+    snprintf(address, sizeof(address), "%s2", s->address);
+    assert_int_equal(vmig_monitor_new(address, s->m, host, &monitor, &err), 0);
+    talk_open(&s->a, address + strlen("unix:"), true);
+    json_t *list = talk_ok(&s->a, "{\"execute\": \"query-commands\"}");
+    assert_int_equal(lists(list, "screendump"), found);
+    json_decref(list);
+    if (found)
+        json_decref(talk_ok(&s->a, "{\"execute\": \"screendump\"}"));
+    else
+        talk_error(&s->a, "{\"execute\": \"screendump\"}", "CommandNotFound", "screendump");
+    vmig_monitor_free(monitor);
+    talk_close(&s->a);
+}
+
+static void a_command_is_there_only_if_the_host_offers_it(void **state)
+{
+    struct scene *s = *state;
+    static const char *const offered[] = { "screendump", NULL };
+    struct vmig_monitor_host host = host_of(s);
+    expect_commands(s, &host, false);
+    host.commands = offered;
+    expect_commands(s, &host, true);
+    host.command = NULL;
+    expect_commands(s, &host, false);
+    host = (struct vmig_monitor_host) { .size = offsetof(struct vmig_monitor_host, commands),
+                                        .commands = offered,
+                                        .command = host_command };
+    expect_commands(s, &host, false); /* of a program that knows no such members */
+    expect_commands(s, NULL, false);
+}
+
 static void the_host_cannot_take_a_name_of_the_monitors(void **state)
 {
     struct scene *s = *state;
@@ -507,6 +544,7 @@ int main(void)
         TEST(who_sends_and_closes_its_writing_side_is_answered),
         TEST(a_client_that_never_reads_is_dropped),
         TEST(the_hosts_own_commands_get_and_give_json),
+        TEST(a_command_is_there_only_if_the_host_offers_it),
         TEST(query_commands_lists_all_that_are_found),
         TEST(the_host_cannot_take_a_name_of_the_monitors),
         TEST(quit_tells_everybody_before_it_is_answered),
