@@ -4,10 +4,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cmd/cmd.h"
 #include "cmd/monitor-command.h"
 #include "lib/monitor/monitor.h"
+
+#define SCREENSHOT "screenshot"
+#define SCREENDUMP "screendump" /* QEMU's name for it */
 
 static bool is_set_capabilities(const char *name)
 {
@@ -100,6 +104,22 @@ static bool add_word(json_t *arguments, const char *command_name, const char *wo
     return json_object_set_new(arguments, name, value_of(command_name, name, text)) == 0;
 }
 
+/* A file is where it is typed, which need not be where the host runs. */
+static json_t *screenshot(int count, const char **words, char *buf, size_t size)
+{
+    char folder[4096] = "";
+    if (count != 2 || (words[1][0] != '/' && !getcwd(folder, sizeof(folder)))) {
+        snprintf(buf, size, "screenshot: FILE.png is wanted");
+        return NULL;
+    }
+    json_t *path = json_sprintf("%s%s%s", folder, folder[0] ? "/" : "", words[1]);
+    if (!path)
+        snprintf(buf, size, "screenshot: the file's name is no UTF-8");
+    return path ? json_pack("{s:s, s:{s:o, s:s}}", "execute", SCREENDUMP, "arguments", "filename",
+                            path, "format", "png")
+                : NULL;
+}
+
 static json_t *from_words(int count, const char **words, char *buf, size_t size)
 {
     json_t *arguments = json_object();
@@ -125,6 +145,8 @@ static json_t *from_typed(const char *line, char *buf, size_t size)
     json_t *command = NULL;
     if (tok_str(tokenizer, line, &count, &words) != 0)
         snprintf(buf, size, "a quote is not closed");
+    else if (count && strcmp(words[0], SCREENSHOT) == 0)
+        command = screenshot(count, words, buf, size);
     else if (count)
         command = from_words(count, words, buf, size);
     tok_end(tokenizer);
@@ -149,6 +171,14 @@ json_t *monitor_command(const char *line, char *buf, size_t size)
 
 /* ---- completion ---- */
 
+static bool contains(const json_t *names, const char *name)
+{
+    size_t i;
+    const json_t *each;
+    json_array_foreach(names, i, each) if (strcmp(json_string_value(each), name) == 0) return true;
+    return false;
+}
+
 static void add_all(json_t *to, const json_t *names, const char *ending)
 {
     size_t i;
@@ -164,6 +194,8 @@ json_t *monitor_candidates(const struct monitor_names *names, const char *line, 
     size_t begin = strspn(line, " ");
     if (start <= begin) {
         add_all(list, names->commands, " ");
+        if (contains(names->commands, SCREENDUMP))
+            json_array_append_new(list, json_string(SCREENSHOT " "));
         return list;
     }
     snprintf(name, sizeof(name), "%.*s", (int)strcspn(line + begin, " "), line + begin);

@@ -6,6 +6,7 @@
  *   migrate tcp:host:4444                argument is a text; a lone VALUE is the first argument
  *   migrate-set-capabilities events=on   here names are those of capabilities
  *   migrate-set-parameters max-bandwidth=100M
+ *   screenshot FILE.png                  QEMU's screendump, of a host that has one; FILE.png is here, not there
  *   {"execute": "migrate", ...}          JSON is sent as it is
  */
 #ifndef CMD_MONITOR_COMMAND_H

@@ -237,6 +237,9 @@ static void a_script_runs_commands_and_its_exit_code_tells_whether_all_succeeded
     expect(run("monitor", at("source.qmp"), "-c", "no-such", "-c", "query-migrate"), 1,
            "vfio-migrate monitor: no-such: The command no-such has not been found");
     expect(run("monitor", "--json", at("source.qmp"), "-c", "no-such"), 1, "\"error\":{");
+    expect(run("monitor", at("source.qmp"), "-c", "screenshot x.png"), 1,
+           "screendump has not been found");
+    expect(run("monitor", at("source.qmp"), "-c", "screenshot"), 1, "FILE.png is wanted");
     expect(run("monitor", at("source.qmp"), "-c", "migrate 'uri"), 1, "quote");
     expect(run("monitor", at("source.qmp"), "-c", "quit"), 0, "{}");
     assert_int_equal(end(&source), 0);
