@@ -4,6 +4,7 @@
 #include "vmm/acpi.h"
 #include "vmm/aml.h"
 #include "vmm/boot.h"
+#include "vmm/fw-cfg.h"
 #include "vmm/pci.h"
 #include "vmm/power.h"
 
@@ -103,6 +104,22 @@ static void put_ecam(struct aml *a)
     aml_end(a, device);
 }
 
+static void put_fw_cfg(struct aml *a)
+{
+    unsigned device = aml_begin(a, "\x5b\x82");
+    aml_text(a, "FWCF");
+    aml_name(a, "_HID");
+    aml_text(a, "\x0dQEMU0002");
+    aml_put(a, 0, 1);
+    aml_name(a, "_STA");
+    aml_integer(a, 0x0b); /* there, on, works; not for people to see */
+    aml_name(a, "_CRS");
+    unsigned resources = aml_begin_resources(a);
+    aml_ports(a, FW_CFG_PORT, FW_CFG_PORT_COUNT);
+    aml_end_resources(a, resources);
+    aml_end(a, device);
+}
+
 static unsigned make_dsdt(struct aml *a)
 {
     unsigned at = begin_table(a, "DSDT", 2);
@@ -110,6 +127,7 @@ static unsigned make_dsdt(struct aml *a)
     aml_text(a, "\\_SB_");
     put_host_bridge(a);
     put_ecam(a);
+    put_fw_cfg(a);
     aml_end(a, scope);
     aml_name(a, "\\_S5_");
     unsigned sleep = aml_begin(a, "\x12");

@@ -98,3 +98,12 @@ void aml_window(struct aml *aml, enum aml_range range, unsigned unit, uint64_t f
     aml_put(aml, 0, unit);
     aml_put(aml, end - first, unit);
 }
+
+void aml_ports(struct aml *aml, uint16_t first, uint8_t count)
+{
+    aml_put(aml, 0x0147, 2); /* all 16 bits of an address count */
+    aml_put(aml, first, 2);
+    aml_put(aml, first, 2);
+    aml_put(aml, 1, 1);
+    aml_put(aml, count, 1);
+}

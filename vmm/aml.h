@@ -27,5 +27,7 @@ void aml_end_resources(struct aml *aml, unsigned begun);
 enum aml_range { AML_MEMORY, AML_IO, AML_BUS };
 /* @unit: bytes of an address, 2, 4 or 8. */
 void aml_window(struct aml *aml, enum aml_range range, unsigned unit, uint64_t first, uint64_t end);
+/* I/O ports that are nobody else's. */
+void aml_ports(struct aml *aml, uint16_t first, uint8_t count);
 
 #endif

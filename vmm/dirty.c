@@ -80,6 +80,17 @@ static int read_log_locked(struct dirty *dirty, unsigned i, uint64_t *bitmap,
     return rc;
 }
 
+/* ---- the VMM itself ---- */
+
+static void take_written(const struct memory *memory, const struct vmig_ram_block *block,
+                         uint64_t *bitmap)
+{
+    uint64_t *written = memory->written + block->fd_offset / 4096 / 64;
+    for (size_t n = 0; n < words_of(block); n++)
+        if (__atomic_load_n(&written[n], __ATOMIC_RELAXED))
+            bitmap[n] |= __atomic_exchange_n(&written[n], 0, __ATOMIC_ACQUIRE);
+}
+
 /* ---- what the migration asks ---- */
 
 static bool has_rings(const struct dirty *dirty)
@@ -132,6 +143,7 @@ static int dirty_sync(void *opaque, const struct vmig_ram_block *block, uint64_t
     int rc = has_rings(dirty) ? read_rings_locked(dirty, i, bitmap, err)
                               : read_log_locked(dirty, i, bitmap, err);
     pthread_mutex_unlock(&dirty->lock);
+    take_written(dirty->memory, block, bitmap);
     return rc;
 }
 

@@ -5,6 +5,7 @@
 
 #include "vmm/boot.h"
 #include "vmm/fail.h"
+#include "vmm/fw-cfg.h"
 #include "vmm/guest.h"
 #include "vmm/guest/params.h"
 #include "vmm/power.h"
@@ -28,7 +29,8 @@ int guest_load_pattern(struct memory *memory, struct vcpus *vcpus, const char *o
                                    .ecam = ECAM_BASE,
                                    .serial_port = SERIAL_PORT,
                                    .power_port = POWER_PM1_CONTROL,
-                                   .power_value = POWER_S5 << 10 | 1 << 13 };
+                                   .power_value = POWER_S5 << 10 | 1 << 13,
+                                   .fw_cfg_port = FW_CFG_PORT };
     if (options && strlen(options) >= sizeof(params.options))
         return vmm_fail(err, EINVAL, NULL, "options for the pattern guest: %zu bytes, at most %zu",
                         strlen(options), sizeof(params.options) - 1);

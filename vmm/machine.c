@@ -82,6 +82,16 @@ static int make_ports(struct machine *machine, struct vmig_error *err)
     return rc < 0 ? rc : power_claim(&machine->power, &machine->ports, &machine->vcpus, err);
 }
 
+static int make_fw_cfg(struct machine *machine, struct vmig_error *err)
+{
+    int rc =
+        fw_cfg_new(&machine->fw_cfg, &machine->memory, machine->options.cpus, &machine->ports, err);
+    for (unsigned i = 0; i < machine->options.num_devices; i++)
+        if (machine->options.devices[i].settings.ramfb)
+            ramfb_new(&machine->ramfb, &machine->fw_cfg);
+    return rc;
+}
+
 static int open_devices(struct machine *machine, struct vmig_error *err)
 {
     const struct vfio_place place = { &machine->kvm,  &machine->memory, &machine->ports,
@@ -104,7 +114,7 @@ static int make_migrate(struct machine *machine, struct vmig_error *err)
 int machine_new(struct machine *machine, const struct options *options, struct vmig_error *err)
 {
     static int (*const steps[])(struct machine *, struct vmig_error *) = {
-        watch_signals, make_memory, make_vcpus, make_ports, open_devices, make_migrate
+        watch_signals, make_memory, make_vcpus, make_ports, make_fw_cfg, open_devices, make_migrate
     };
     *machine = (struct machine) { .options = *options, .signal_fd = -1, .memory.fd = -1 };
     bus_init(&machine->ports);
@@ -162,6 +172,7 @@ void machine_done(struct machine *machine)
     while (machine->num_devices)
         vfio_close(&machine->devices[--machine->num_devices]);
     irqs_done(&machine->irqs);
+    fw_cfg_done(&machine->fw_cfg);
     serial_done(&machine->serial);
     console_close(&machine->console);
     bus_done(&machine->ports);

@@ -7,12 +7,14 @@
 #include "vmm/console.h"
 #include "vmm/cpuid.h"
 #include "vmm/dirty.h"
+#include "vmm/fw-cfg.h"
 #include "vmm/kvm.h"
 #include "vmm/loop.h"
 #include "vmm/memory.h"
 #include "vmm/migrate.h"
 #include "vmm/options.h"
 #include "vmm/power.h"
+#include "vmm/ramfb.h"
 #include "vmm/serial.h"
 #include "vmm/vcpu.h"
 #include "vmm/vfio.h"
@@ -28,6 +30,8 @@ struct machine {
     struct console console;
     struct serial serial;
     struct power power;
+    struct fw_cfg fw_cfg;
+    struct ramfb ramfb;
     struct irqs irqs;
     struct pci pci;
     unsigned num_devices;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -22,7 +23,10 @@ int memory_new(struct memory *memory, uint64_t size_bytes, bool huge_pages, stru
 {
     *memory = (struct memory) { .fd = memfd_create("guest-memory",
                                                    MFD_CLOEXEC | (huge_pages ? MFD_HUGETLB : 0)),
-                                .size_bytes = size_bytes };
+                                .size_bytes = size_bytes,
+                                .written = calloc(size_bytes / 4096 / 64, sizeof(uint64_t)) };
+    if (!memory->written)
+        return vmm_fail(err, ENOMEM, NULL, "out of memory");
     if (memory->fd < 0 || ftruncate(memory->fd, (off_t)size_bytes))
         return vmm_fail(err, errno, NULL, "making %" PRIu64 " MiB of guest memory: %m",
                         size_bytes >> 20);
@@ -45,6 +49,7 @@ void memory_done(struct memory *memory)
         munmap(memory->base, memory->size_bytes);
     if (memory->fd >= 0)
         close(memory->fd);
+    free(memory->written);
     *memory = (struct memory) { .fd = -1 };
 }
 
@@ -73,4 +78,11 @@ void *memory_at(const struct memory *memory, uint64_t address, uint64_t length_b
 void *memory_low(const struct memory *memory, uint32_t address)
 {
     return memory->base + address;
+}
+
+void memory_wrote(struct memory *memory, const void *at, uint64_t length_bytes)
+{
+    uint64_t offset = (uint64_t)((const uint8_t *)at - memory->base);
+    for (uint64_t page = offset / 4096; page <= (offset + length_bytes - 1) / 4096; page++)
+        __atomic_fetch_or(&memory->written[page / 64], UINT64_C(1) << page % 64, __ATOMIC_RELEASE);
 }

@@ -39,6 +39,7 @@ struct memory {
     unsigned num_blocks; /* 1, or 2 when some of it is above 4 GiB */
     struct vmig_ram_block blocks[2];
     unsigned slots[2]; /* KVM's, of each */
+    uint64_t *written; /* a bit for each page that the VMM itself wrote; dirty.c takes them */
 };
 
 /* @size_bytes: a multiple of 2 MiB between MEMORY_MIN and MEMORY_MAX. */
@@ -51,5 +52,7 @@ int memory_map(struct memory *memory, struct kvm *kvm, struct vmig_error *err);
 void *memory_at(const struct memory *memory, uint64_t address, uint64_t length_bytes);
 /* The same for what the VMM itself places below 1 MiB, which is always there. */
 void *memory_low(const struct memory *memory, uint32_t address);
+/* The VMM itself wrote @length_bytes, not 0, of memory that the guest has, which no log of KVM tells. */
+void memory_wrote(struct memory *memory, const void *at, uint64_t length_bytes);
 
 #endif

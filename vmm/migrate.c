@@ -92,6 +92,17 @@ static int on_quit(void *opaque, struct vmig_error *err)
     return 0;
 }
 
+static const char *const commands[] = { "screendump", NULL };
+
+static int on_command(void *opaque, const char *name, const char *arguments, char **ret,
+                      struct vmig_error *err)
+{
+    struct migrate *migrate = opaque;
+    (void)name;
+    (void)ret;
+    return screenshot_take(&migrate->machine->ramfb, arguments, err);
+}
+
 /* A hand-over that hangs is somebody else's to settle, through the control socket; until then both sides hold what
  * they have. Returns what became of it. */
 static int settle(struct migrate *migrate, bool incoming, int rc, const struct vmig_error *err)
@@ -142,7 +153,8 @@ static int add_all(struct migrate *migrate, struct vmig_error *err)
     if (rc == 0)
         rc = state_new(&migrate->state, m, machine, err);
     for (unsigned i = 0; rc == 0 && i < machine->num_devices; i++)
-        rc = vfio_add(&machine->devices[i], m, machine->options.devices[i].enable_migration, err);
+        rc = vfio_add(&machine->devices[i], m, &machine->options.devices[i].settings,
+                      &machine->ramfb, err);
     return rc;
 }
 
@@ -162,6 +174,8 @@ static int open_monitor(struct migrate *migrate, struct vmig_error *err)
         .incoming_defer = options->incoming && !strcmp(options->incoming, "defer"),
         .quit = on_quit,
         .ended = on_ended,
+        .commands = commands,
+        .command = on_command,
     };
     return options->qmp
                ? vmig_monitor_new(options->qmp, migrate->migration, &host, &migrate->monitor, err)

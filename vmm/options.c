@@ -14,7 +14,6 @@
 #define FLAG(member) (TEXT(member) + (int)sizeof(struct options))
 enum { KEY_GUEST = 0x200, KEY_WITHOUT, KEY_CPUS, KEY_MEMORY, KEY_SERIAL, KEY_DEVICE, KEY_DIRTY };
 
-#define DEVICE_FORM "ADDRESS[,id=ID][,enable-migration=on|off|auto]"
 static const struct argp_option table[] = {
     { "guest", KEY_GUEST, "pattern", 0, "Run the built-in guest", 0 },
     { "kernel", TEXT(kernel), "FILE", 0, "Run Linux, from a bzImage", 0 },
@@ -34,8 +33,11 @@ static const struct argp_option table[] = {
       0 },
     { "serial", KEY_SERIAL, "WHERE", 0, "The guest's console: stdio, none or file:PATH (stdio)",
       0 },
-    { "device", KEY_DEVICE, DEVICE_FORM, 0,
-      "A VFIO device, as `vfio-migrate --help` has them; may be repeated", 0 },
+    { "device", KEY_DEVICE, "ADDRESS[,SETTING...]", 0,
+      "A VFIO device, as `vfio-migrate --help` has them; may be repeated. SETTING: id=ID, "
+      "enable-migration=on|off|auto, ramfb=on|off (a picture in front of its display, which the "
+      "monitor's screenshot shows), ramfb-migrate=on|off|auto",
+      0 },
     { "incoming", TEXT(incoming), "ADDRESS", 0,
       "The guest comes from there: tcp:HOST:PORT, unix:PATH, file:PATH...; defer: when the monitor "
       "is told to",
@@ -102,41 +104,86 @@ static const char *serial_of(const struct argp_state *state, const char *text)
     return text;
 }
 
-/* "name=value" behind a device's address. */
-static bool set_device(struct device_option *device, const char *word)
+/* What is behind @name and '=' in @word; NULL: another name. */
+static const char *value_of(const char *word, const char *name)
+{
+    size_t length = strlen(name);
+    return !strncmp(word, name, length) && word[length] == '=' ? word + length + 1 : NULL;
+}
+
+static void read_switch(const char *name, const char *value, bool auto_too,
+                        enum vmig_on_off_auto *ret, char why[200])
 {
     static const char *const names[] = {
         [VMIG_AUTO] = "auto", [VMIG_ON] = "on", [VMIG_OFF] = "off"
     };
-    if (!strncmp(word, "id=", 3)) {
-        snprintf(device->id, sizeof(device->id), "%s", word + 3);
-        return word[3] && strlen(word + 3) < sizeof(device->id);
+    int i = which(names, 3, value);
+    if (i > 0 || (i == 0 && auto_too))
+        *ret = (enum vmig_on_off_auto)i;
+    else
+        snprintf(why, 200, "%s is %s, not '%.60s'", name,
+                 auto_too ? "on, off or auto" : "on or off", value);
+}
+
+/* A word behind a device's address: false if it belongs to that. @why: what is wrong with it. */
+static bool set_device(struct device_option *device, const char *word, char why[200])
+{
+    enum vmig_on_off_auto ramfb = device->settings.ramfb ? VMIG_ON : VMIG_OFF;
+    const struct {
+        const char *name;
+        bool auto_too;
+        enum vmig_on_off_auto *value;
+    } switches[] = { { "enable-migration", true, &device->settings.enable_migration },
+                     { "ramfb-migrate", true, &device->settings.ramfb_migrate },
+                     { "ramfb", false, &ramfb } };
+    const char *id = value_of(word, "id"), *value = id;
+    if (id && *id && strlen(id) < sizeof(device->id))
+        strcpy(device->id, id);
+    else if (id)
+        snprintf(why, 200, "a device's name has 1 to %zu letters, not %zu", sizeof(device->id) - 1,
+                 strlen(id));
+    for (size_t i = 0; !value && i < sizeof(switches) / sizeof(switches[0]); i++) {
+        value = value_of(word, switches[i].name);
+        if (value)
+            read_switch(switches[i].name, value, switches[i].auto_too, switches[i].value, why);
     }
-    int value = strncmp(word, "enable-migration=", 17) ? -1 : which(names, 3, word + 17);
-    if (value >= 0)
-        device->enable_migration = (enum vmig_on_off_auto)value;
-    return value >= 0;
+    device->settings.ramfb = ramfb == VMIG_ON;
+    return value;
 }
 
 /* An address may have commas of its own: what is no setting of ours belongs to it. */
 static void add_device(const struct argp_state *state, struct options *options, const char *text)
 {
     struct device_option *device = &options->devices[options->num_devices];
+    char word[sizeof(device->address)], why[200] = "";
     if (options->num_devices == DEVICES_MAX)
         argp_error(state, "more than %d devices", DEVICES_MAX);
+    if (strlen(text) >= sizeof(word))
+        argp_error(state, "--device %s: it has at most %zu letters", text, sizeof(word) - 1);
     snprintf(device->id, sizeof(device->id), "device%u", options->num_devices++);
-    bool fits = snprintf(device->address, sizeof(device->address), "%s", text) <
-                (int)sizeof(device->address);
-    for (char *comma;
-         fits && (comma = strrchr(device->address, ',')) && set_device(device, comma + 1);)
-        *comma = '\0';
-    if (!fits || !device->address[0] || strstr(device->address, ",id=") ||
-        strstr(device->address, ",enable-migration="))
-        argp_error(state, "--device %s: " DEVICE_FORM " is wanted", text);
+    device->settings.size = sizeof(device->settings);
+    for (const char *at = text, *next; at; at = next ? next + 1 : NULL) {
+        next = strchr(at, ',');
+        snprintf(word, sizeof(word), "%.*s", (int)strcspn(at, ","), at);
+        if (at != text && set_device(device, word, why))
+            continue;
+        if (at != text)
+            strcat(device->address, ",");
+        strcat(device->address, word);
+    }
+    if (!device->address[0])
+        snprintf(why, sizeof(why), "it has no address");
+    if (why[0])
+        argp_error(state, "--device %s: %s", text, why);
 }
 
 static void check(const struct argp_state *state, const struct options *options)
 {
+    unsigned ramfbs = 0;
+    for (unsigned i = 0; i < options->num_devices; i++)
+        ramfbs += options->devices[i].settings.ramfb;
+    if (ramfbs > 1)
+        argp_error(state, "%u devices with ramfb=on: a machine has one ramfb", ramfbs);
     int guests = options->pattern + !!options->kernel + !!options->incoming;
     if (guests != 1)
         argp_error(state,

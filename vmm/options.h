@@ -22,7 +22,7 @@ enum vmm_exit { /* the numbers that vfio-migrate has, too, mean the same */
 
 struct device_option {
     char address[1024], id[64];
-    enum vmig_on_off_auto enable_migration;
+    struct vmig_device_settings settings; /* what can be said of them here */
 };
 
 struct options {

@@ -43,6 +43,7 @@ int state_new(struct state **ret, struct vmig_migration *migration, struct machi
         { "serial", &serial_vmstate, &machine->serial },
         { "pci", &pci_vmstate, &machine->pci },
         { "power", &power_vmstate, &machine->power },
+        { "fw-cfg", &fw_cfg_vmstate, &machine->fw_cfg },
     };
     int rc = features_add(&state->features, migration, &machine->vcpus, &machine->features, err);
     if (rc == 0)

@@ -24,6 +24,8 @@ static int save_view(void *opaque, struct vmig_pci_state *state, struct vmig_err
     memset(state->msix_pending, 0, sizeof(state->msix_pending)); /* see above */
     memcpy(state->msix_table, msix->table, msix->count * VFIO_MSIX_ENTRY_BYTES);
     pthread_mutex_unlock(&device->lock);
+    if (device->ramfb)
+        ramfb_get(device->ramfb, &state->ramfb);
     return 0;
 }
 
@@ -40,6 +42,8 @@ static int load_view(void *opaque, const struct vmig_pci_state *state, struct vm
     vfio_bars_update_locked(device);
     vfio_irqs_update_locked(device);
     pthread_mutex_unlock(&device->lock);
+    if (device->ramfb)
+        ramfb_set(device->ramfb, state->has_ramfb ? &state->ramfb : NULL);
     return 0;
 }
 
@@ -73,16 +77,17 @@ static const struct vmig_vmstate interrupts_vmstate = { .name = "vfio-interrupts
                                                         .pre_save = gather_pending };
 
 int vfio_add(struct vfio_device *device, struct vmig_migration *migration,
-             enum vmig_on_off_auto enable, struct vmig_error *err)
+             const struct vmig_device_settings *settings, struct ramfb *ramfb,
+             struct vmig_error *err)
 {
-    const struct vmig_device_settings settings = { .size = sizeof(settings),
-                                                   .enable_migration = enable,
-                                                   .pci = &vfio_view_ops,
-                                                   .pci_opaque = device };
+    struct vmig_device_settings all = *settings;
     char name[100];
     device->migration = migration;
+    all.pci = &vfio_view_ops;
+    all.pci_opaque = device;
+    device->ramfb = all.ramfb ? ramfb : NULL;
     snprintf(name, sizeof(name), "%s/interrupts", vmig_device_id(device->device));
-    int rc = vmig_migration_add_device_with(migration, device->device, &settings, err);
+    int rc = vmig_migration_add_device_with(migration, device->device, &all, err);
     return rc < 0
                ? rc
                : vmig_migration_add_vmstate(migration, name, 0, &interrupts_vmstate, device, err);

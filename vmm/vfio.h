@@ -15,6 +15,7 @@
 #include "vmm/loop.h"
 #include "vmm/memory.h"
 #include "vmm/pci.h"
+#include "vmm/ramfb.h"
 
 #define VFIO_BARS 6
 #define VFIO_BAR_SLOTS (2 * VMIG_REGION_AREAS_MAX)
@@ -70,6 +71,7 @@ struct vfio_device {
     enum vfio_irq_mode irq_mode;
     bool held, intx_attached;
     bool lost, lost_blocks; /* it is gone; that keeps the machine from moving */
+    struct ramfb *ramfb;    /* in front of its display; NULL: none */
     uint64_t pending[VMIG_PCI_VECTORS_MAX / 64]; /* vectors, where it is saved or loaded */
 };
 
@@ -83,8 +85,10 @@ void vfio_failed(struct vfio_device *device, const struct vmig_error *err);
 
 /* ---- migration ---- */
 
+/* @ramfb: the machine's, if @settings say that the device has it. */
 int vfio_add(struct vfio_device *device, struct vmig_migration *migration,
-             enum vmig_on_off_auto enable, struct vmig_error *err);
+             const struct vmig_device_settings *settings, struct ramfb *ramfb,
+             struct vmig_error *err);
 /* Keep interrupts from a guest that stands still, or is not there yet; let them go, before it starts. */
 void vfio_hold(struct vfio_device *device);
 void vfio_release(struct vfio_device *device);

@@ -18,11 +18,12 @@ echo "cpus $(grep -c ^processor /proc/cpuinfo)"
 echo "memory $(($(sed -n 's/MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo) / 1024 > 400))"
 usleep 300000
 echo "command line $(cat /proc/cmdline)"
+echo "fw_cfg $(cat /sys/bus/acpi/devices/QEMU0002:00/status) $(grep QEMU0002 /proc/ioports)"
 dmesg | grep -i "ecam\|oops\|acpi error"
 echo done
 END
     exits 0 linux --cpus 2 --memory 512M && wrote '^cpus 2' && wrote '^memory 1' && wrote '^command line console=ttyS0 quiet' &&
-        wrote 'ECAM .*0xe0000000' && wrote '^done' && ! grep -qi 'oops\|acpi error' "$scratch/out"
+        wrote '^fw_cfg 11 *0510-051b' && wrote 'ECAM .*0xe0000000' && wrote '^done' && ! grep -qi 'oops\|acpi error' "$scratch/out"
 }
 check "Linux boots with two CPUs, keeps time and switches the machine off" boots
 

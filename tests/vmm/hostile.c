@@ -174,6 +174,21 @@ void vfio_failed(struct vfio_device *device, const struct vmig_error *err)
 static uint64_t slots[KVM_SLOTS]; /* address of each, 0: free */
 static bool attached[IRQ_LINES + IRQ_MESSAGES_MAX];
 
+/* A device without display. */
+void ramfb_get(struct ramfb *ramfb, struct vmig_ramfb *ret)
+{
+    (void)ramfb;
+    (void)ret;
+    fail();
+}
+
+void ramfb_set(struct ramfb *ramfb, const struct vmig_ramfb *state)
+{
+    (void)ramfb;
+    (void)state;
+    fail();
+}
+
 int kvm_map(struct kvm *kvm, uint64_t address, uint64_t size_bytes, void *vaddr, unsigned *ret_slot,
             struct vmig_error *err)
 {

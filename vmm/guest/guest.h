@@ -47,6 +47,11 @@ static inline void out16(uint16_t port, uint16_t value)
     __asm__ volatile("outw %0, %1" : : "a"(value), "Nd"(port));
 }
 
+static inline void out32(uint16_t port, uint32_t value)
+{
+    __asm__ volatile("outl %0, %1" : : "a"(value), "Nd"(port));
+}
+
 static inline uint8_t in8(uint16_t port)
 {
     uint8_t value;
@@ -86,6 +91,11 @@ void memory_step(unsigned index);
 void memory_verify(unsigned index);
 uint64_t memory_steps(unsigned index);
 uint64_t memory_wrong(void); /* pages that were not what was last written there */
+
+/* ---- the display (display.c), by the first CPU ---- */
+
+/* Where there is one, a picture, which then stays as it is. */
+void display_begin(const struct guest_params *params, const struct options *options);
 
 /* ---- reference devices (device.c), by the first CPU ---- */
 

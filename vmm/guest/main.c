@@ -82,6 +82,7 @@ void guest_main(const struct guest_params *params, unsigned index)
         memory_begin(params, &options);
         say_number("pattern guest on ", params->cpus);
         say(" CPUs\n");
+        display_begin(params, &options);
         devices_begin(params, &options);
         begun = true;
     } else {

@@ -16,7 +16,8 @@ struct guest_params {
     uint64_t low_bytes, high_bytes; /* memory from 0, and from 4 GiB */
     uint64_t ecam;
     uint16_t serial_port, power_port, power_value; /* the last written to the one before it: off */
-    char options[GUEST_OPTIONS_BYTES];             /* "name=number" each, see options.c */
+    uint16_t fw_cfg_port;
+    char options[GUEST_OPTIONS_BYTES]; /* "name=number" each, see options.c */
 };
 
 #endif
