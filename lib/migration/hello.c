@@ -158,8 +158,8 @@ static int check_participant(struct vmig_migration *m, json_t *entry, unsigned i
     if (!p)
         return refuse(
             err, id, "layout-mismatch",
-            "the source sends \"%.60s\" and the target has nothing of that name; give the "
-            "same --device and --ram lists on both sides",
+            "the source sends \"%.60s\" and the target has nothing of that name; give both "
+            "sides the same devices and memory",
             id);
     if (strcmp(kind, kind_names[p->kind]) != 0)
         return refuse(err, id, "layout-mismatch", "it is a %.20s at the source and a %s here", kind,
@@ -208,14 +208,41 @@ static int check_block(struct vmig_migration *m, json_t *entry, unsigned index,
     return 0;
 }
 
+static bool is_listed(json_t *list, const char *id)
+{
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *name = json_string_value(json_object_get(json_array_get(list, i), "id"));
+        if (name && strcmp(name, id) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* One of those that are at one side only: the longer list has some, unless it is no proper one. */
+static const char *find_single(struct vmig_migration *m, json_t *list)
+{
+    if (json_array_size(list) < m->num_participants) {
+        for (unsigned i = 0; i < m->num_participants; i++)
+            if (!is_listed(list, m->participants[i]->id))
+                return m->participants[i]->id;
+    }
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *name = json_string_value(json_object_get(json_array_get(list, i), "id"));
+        if (name && !participant_find(m, name))
+            return name;
+    }
+    return "";
+}
+
 static int check_lists(struct vmig_migration *m, json_t *participants, json_t *ram,
                        struct vmig_error *err)
 {
     if (json_array_size(participants) != m->num_participants)
         return refuse(err, NULL, "layout-mismatch",
-                      "the source moves %zu participants and the target has %u; give the same "
-                      "--device and --ram lists on both sides",
-                      json_array_size(participants), m->num_participants);
+                      "the source moves %zu participants and the target has %u, \"%.60s\" is at "
+                      "one of them only; give both sides the same devices and memory",
+                      json_array_size(participants), m->num_participants,
+                      find_single(m, participants));
     if (json_array_size(ram) != m->ram->num_blocks)
         return refuse(err, "ram", "layout-mismatch",
                       "the source has %zu memory blocks and the target %u", json_array_size(ram),

@@ -123,13 +123,14 @@ static void memory_at_another_iova_is_refused_with_both_addresses(void **state)
                       "4194304 bytes at 0x40000000 at the target");
 }
 
-static void missing_device_is_refused_with_both_counts(void **state)
+static void missing_device_is_refused_with_both_counts_and_its_name(void **state)
 {
     (void)state;
     struct world w;
     world_open(&w, &(struct world_plan) { .devices = 2, .target_lacks_one = true });
-    refused_untouched(&w, "layout-mismatch",
-                      "the source moves 3 participants and the target has 2");
+    refused_untouched(
+        &w, "layout-mismatch",
+        "the source moves 3 participants and the target has 2, \"device1\" is at one");
 }
 
 static void device_of_another_kind_is_refused_with_both_names(void **state)
@@ -322,7 +323,7 @@ int main(void)
         cmocka_unit_test(nothing_can_be_changed_while_a_migration_runs),
         cmocka_unit_test(memory_of_another_size_is_refused_with_both_sizes),
         cmocka_unit_test(memory_at_another_iova_is_refused_with_both_addresses),
-        cmocka_unit_test(missing_device_is_refused_with_both_counts),
+        cmocka_unit_test(missing_device_is_refused_with_both_counts_and_its_name),
         cmocka_unit_test(device_of_another_kind_is_refused_with_both_names),
         cmocka_unit_test(device_of_another_id_is_refused_by_name),
         cmocka_unit_test(source_can_be_cancelled_in_every_stage),
