@@ -31,6 +31,9 @@ check "the guest drives a device: registers, DMA, MSI-X, and nothing is lost" ms
 intx() { with "vfio-user:$scratch/one" -- "intx=1" && grep -q '^device 0: INTx' "$scratch/out" && all_told 0; }
 check "so it does with INTx, which comes again when it was handled" intx
 
+masking() { with "vfio-user:$scratch/one" -- "mask=1" && grep -q '^device 0: MSI-X' "$scratch/out" && all_told 0; }
+check "and with MSI-X vectors that it masks and unmasks all the time" masking
+
 server two --state-size 1M --profile mlx5
 two() { with "vfio-user:$scratch/one" "vfio-user:$scratch/two" -- "$1" && all_told 0 && all_told 1; }
 check "two devices do not get in each other's way" two ""

@@ -49,6 +49,7 @@ with_device() { # PREFIX OPTIONS
 }
 check "a guest that drives a device moves: DMA, MSI-X, nothing lost" with_device c ""
 check "and with INTx" with_device d "intx=1"
+check "and with vectors that are masked and unmasked all the time" with_device v "mask=1"
 
 two_devices() {
     machine e1 "${guest[@]}" "${same[@]}" --device "vfio-user:$scratch/one" --device "vfio-user:$scratch/two" &&

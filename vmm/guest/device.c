@@ -24,6 +24,7 @@
 #define CAPABILITIES 0x34
 #define CAPABILITY_MSIX 0x11
 #define MSIX_ENABLE 0x8000
+#define MSIX_MASK 0x4000
 
 struct device {
     volatile uint8_t *config, *registers, *shared, *table;
@@ -31,6 +32,7 @@ struct device {
     uint64_t seed;
     uint64_t asked, lost, bad_pages;
     unsigned vector; /* of its first MSI-X vector; 0: INTx */
+    unsigned msix;   /* where its capability is, if it masks all the time; 0 */
     bool waits;
     uint64_t looks;
 };
@@ -129,6 +131,7 @@ static void begin_device(struct device *d, const struct guest_params *params,
     num_devices++;
     set_config16(d, COMMAND, COMMAND_MEMORY_AND_MASTER);
     begin_interrupts(d, (unsigned)params->cpus, options->intx);
+    d->msix = d->vector && options->mask ? find_msix(d) : 0;
     set(d, REFDEV_REG_SLOT_BASE, memory);
     set(d, REFDEV_REG_SLOT_COUNT, SLOTS);
     set(d, REFDEV_REG_DMA_RATE, options->dma);
@@ -191,8 +194,17 @@ static void check(struct device *d)
     d->waits = false;
 }
 
+/* By the vector, by the function, by both, by none: what comes meanwhile is pending, and comes afterwards. */
+static void mask(const struct device *d)
+{
+    *(volatile uint32_t *)(d->table + 16 * REFDEV_VECTOR_COPY + 12) = d->looks & 1;
+    set_config16(d, d->msix + 2, MSIX_ENABLE | (d->looks & 2 ? MSIX_MASK : 0));
+}
+
 static void look(struct device *d)
 {
+    if (d->msix)
+        mask(d);
     if (interrupts(d) + d->lost >= d->asked) {
         check(d);
         return;
