@@ -8,8 +8,10 @@
 #include "vmm/console.h"
 #include "vmm/fail.h"
 
-/* Write one stretch of the ring. False: nothing more can be written now. */
-static bool write_some(struct console *console)
+#define PATIENCE_MS 1000 /* with who reads slowly, at the end */
+
+/* Write one stretch of the ring. False: nothing more can be written in that time. */
+static bool write_some(struct console *console, int timeout_ms)
 {
     uint8_t bytes[4096];
     pthread_mutex_lock(&console->lock);
@@ -20,7 +22,7 @@ static bool write_some(struct console *console)
     if (!count)
         return false;
     struct pollfd out = { console->out, POLLOUT, 0 };
-    if (poll(&out, 1, 0) != 1)
+    if (poll(&out, 1, timeout_ms) != 1)
         return false;
     /* One that nobody reads any more takes everything: the guest is not to stand still for it. A terminal
      * or a pipe that is ready has room for some; @out need not be non-blocking, others may share it. */
@@ -54,7 +56,7 @@ static void watch_again(struct console *console)
 static void on_writable(void *opaque)
 {
     struct console *console = opaque;
-    if (write_some(console))
+    if (write_some(console, 0))
         console->ops->room(console->opaque);
     watch_again(console);
 }
@@ -143,7 +145,7 @@ void console_close(struct console *console)
 {
     if (!console->loop)
         return;
-    while (console->out >= 0 && write_some(console))
+    while (console->out >= 0 && write_some(console, PATIENCE_MS))
         ;
     if (console->is_terminal)
         tcsetattr(STDIN_FILENO, TCSANOW, &console->before);

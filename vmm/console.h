@@ -39,7 +39,7 @@ struct console {
 /* @where: "stdio", "none" or "file:PATH". */
 int console_open(struct console *console, const char *where, struct loop *loop,
                  const struct console_ops *ops, void *opaque, struct vmig_error *err);
-/* Writes out what is left, as far as that does not block, and gives the terminal back as it was. */
+/* Writes out what is left, unless nobody reads any of it for a second, and gives the terminal back as it was. */
 void console_close(struct console *console);
 /* Any thread; room() is called when a full ring has some again. False: it is full. */
 bool console_put(struct console *console, uint8_t byte);
