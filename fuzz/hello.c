@@ -22,7 +22,18 @@ static int load(void *opaque, const void *buf, size_t length_bytes, struct vmig_
     return 0;
 }
 
-static const struct vmig_participant_ops ops = { .size = sizeof(ops), .load = load };
+static int accept_offer(void *opaque, const void *offer, size_t length_bytes,
+                        struct vmig_error *err)
+{
+    (void)opaque;
+    (void)err;
+    MUST(length_bytes <= VMIG_OFFERS_BYTES_MAX);
+    return length_bytes && *(const char *)offer == '!' ? -EINVAL : 0;
+}
+
+static const struct vmig_participant_ops ops = { .size = sizeof(ops),
+                                                 .load = load,
+                                                 .accept = accept_offer };
 
 static const struct vmig_vmstate_field no_fields[] = { VMIG_VMSTATE_END() };
 static const struct vmig_vmstate uart = {

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "vmm/cpuid.h"
+#include "vmm/fail.h"
 
 #define FEATURES 1u
 #define TOPOLOGY 0xbu
+#define XSAVE 0xdu
 #define AMD_ADDRESSES 0x80000008u
 #define AMD_TOPOLOGY 0x8000001eu
 
@@ -20,7 +23,8 @@ static unsigned bits_for(unsigned count)
 }
 
 /* The LAPIC's deadline timer stays switched off: KVM in a software-emulated machine offers it, and it never
- * comes. */
+ * comes; no guest here needs it. Who offers it sets its MSR after the TSC and after the LAPIC, which refuses it
+ * before it is in that mode. */
 static void number_entry(struct kvm_cpuid_entry2 *entry, unsigned index, unsigned count)
 {
     switch (entry->function) {
@@ -78,30 +82,37 @@ static const struct feature_word {
       "prefetchwt1 avx512vbmi umip pku - waitpkg avx512_vbmi2 - gfni vaes vpclmulqdq avx512_vnni "
       "avx512_bitalg - avx512_vpopcntdq - la57 - - - - - rdpid" },
     { 7, 0, EDX, "" },
+    { 6, 0, EAX, "- - arat" },
+    { 7, 1, EAX, "- - - - avx_vnni avx512_bf16" },
+    { 0xd, 0, EAX,
+      "xcr0_x87 xcr0_sse xcr0_avx xcr0_bndregs xcr0_bndcsr xcr0_opmask xcr0_zmm_hi256 "
+      "xcr0_hi16_zmm - "
+      "xcr0_pkru" },
     { 0xd, 1, EAX, "xsaveopt xsavec xgetbv1 xsaves" },
     { 0x80000001, 0, ECX,
       "lahf_lm cmp_legacy svm extapic cr8_legacy abm sse4a misalignsse 3dnowprefetch osvw ibs xop "
       "skinit wdt - lwp fma4 tce - nodeid_msr - tbm topoext" },
     { 0x80000001, 0, EDX, "" },
+    { 0x80000007, 0, EDX, "- - - - - - - - constant_tsc" },
     { 0x80000008, 0, EBX, "clzero irperf xsaveerptr" },
     { 0x40000001, 0, EAX, "kvmclock nopiodelay - kvmclock2 asyncpf steal_time pv_eoi pv_unhalt" },
 };
 
-static uint32_t *find_word(struct cpuid_table *table, const struct feature_word *word)
+static const struct kvm_cpuid_entry2 *find(const struct cpuid_table *table, uint32_t function,
+                                           uint32_t index)
 {
-    for (uint32_t i = 0; i < table->count; i++) {
-        struct kvm_cpuid_entry2 *e = &table->entries[i];
-        uint32_t *const registers[] = { &e->eax, &e->ebx, &e->ecx, &e->edx };
-        if (e->function == word->function && e->index == word->index)
-            return registers[word->reg];
-    }
-    return NULL;
+    static const struct kvm_cpuid_entry2 none;
+    for (uint32_t i = 0; i < table->count; i++)
+        if (table->entries[i].function == function && table->entries[i].index == index)
+            return &table->entries[i];
+    return &none;
 }
 
 static uint32_t word_of(const struct cpuid_table *table, const struct feature_word *word)
 {
-    const uint32_t *found = find_word((struct cpuid_table *)table, word); /* not written to */
-    return found ? *found : 0;
+    const struct kvm_cpuid_entry2 *e = find(table, word->function, word->index);
+    const uint32_t registers[] = { e->eax, e->ebx, e->ecx, e->edx };
+    return registers[word->reg];
 }
 
 static void name_bit(const struct feature_word *word, unsigned bit, char *ret, size_t size)
@@ -128,8 +139,8 @@ static uint32_t compared_bits(const struct feature_word *word)
     return word->function == 7 && word->reg == ECX ? ~(1u << 4) : ~0u;
 }
 
-void cpuid_list_missing(const struct cpuid_table *theirs, const struct cpuid_table *ours, char *ret,
-                        size_t size)
+static void list_missing(const struct cpuid_table *theirs, const struct cpuid_table *ours,
+                         char *ret, size_t size)
 {
     size_t used = 0;
     ret[0] = '\0';
@@ -149,16 +160,66 @@ void cpuid_list_missing(const struct cpuid_table *theirs, const struct cpuid_tab
     }
 }
 
+/* Whose processor it is, as far as a guest can tell; how system calls work differs. */
+static void vendor_of(const struct cpuid_table *table, char ret[13])
+{
+    const struct kvm_cpuid_entry2 *e = find(table, 0, 0);
+    const uint32_t parts[] = { e->ebx, e->edx, e->ecx };
+    memcpy(ret, parts, sizeof(parts));
+    ret[12] = '\0';
+}
+
+/* The bytes of XSAVE go over as the processor lays them out. */
+static int check_xsave(const struct cpuid_table *theirs, const struct cpuid_table *ours,
+                       struct vmig_error *err)
+{
+    uint32_t components = find(theirs, XSAVE, 0)->eax;
+    for (unsigned n = 2; n < 32; n++) {
+        const struct kvm_cpuid_entry2 *there = find(theirs, XSAVE, n), *here = find(ours, XSAVE, n);
+        if (components & 1u << n && (there->eax != here->eax || there->ebx != here->ebx))
+            return vmm_fail(err, ENOTSUP, "cpu-features",
+                            "XSAVE has component %u at %u, %u bytes, at the source, and at %u, %u "
+                            "bytes, here",
+                            n, there->ebx, there->eax, here->ebx, here->eax);
+    }
+    return 0;
+}
+
+int cpuid_check(const struct cpuid_table *theirs, const struct cpuid_table *ours,
+                struct vmig_error *err)
+{
+    char missing[300], vendors[2][13];
+    unsigned there = find(theirs, AMD_ADDRESSES, 0)->eax & 0xff;
+    unsigned here = find(ours, AMD_ADDRESSES, 0)->eax & 0xff;
+    vendor_of(theirs, vendors[0]);
+    vendor_of(ours, vendors[1]);
+    if (strcmp(vendors[0], vendors[1]))
+        return vmm_fail(err, ENOTSUP, "cpu-features",
+                        "the guest's processors are of %s, this host's of %s", vendors[0],
+                        vendors[1]);
+    list_missing(theirs, ours, missing, sizeof(missing));
+    if (missing[0])
+        return vmm_fail(err, ENOTSUP, "cpu-features",
+                        "the guest's processors have what this host cannot give it: %s", missing);
+    if (there > here)
+        return vmm_fail(err, ENOTSUP, "cpu-features",
+                        "the guest's processors have addresses of %u bits, this host's of %u",
+                        there, here);
+    return check_xsave(theirs, ours, err);
+}
+
 bool cpuid_remove(struct cpuid_table *table, const char *feature)
 {
     for (size_t w = 0; w < sizeof(words) / sizeof(words[0]); w++)
         for (unsigned bit = 0; bit < 32; bit++) {
             char name[40];
             name_bit(&words[w], bit, name, sizeof(name));
-            uint32_t *word = find_word(table, &words[w]);
-            if (strcmp(name, feature) || !word || !(*word & 1u << bit))
+            if (strcmp(name, feature) || !(word_of(table, &words[w]) & 1u << bit))
                 continue;
-            *word &= ~(1u << bit);
+            struct kvm_cpuid_entry2 *e =
+                &table->entries[find(table, words[w].function, words[w].index) - table->entries];
+            uint32_t *const registers[] = { &e->eax, &e->ebx, &e->ecx, &e->edx };
+            *registers[words[w].reg] &= ~(1u << bit);
             return true;
         }
     return false;

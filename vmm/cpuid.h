@@ -21,9 +21,9 @@ static_assert(offsetof(struct cpuid_table, entries) == sizeof(struct kvm_cpuid2)
 int cpuid_of_host(struct kvm *kvm, struct cpuid_table *ret, struct vmig_error *err);
 /* Take a feature away, by its name in /proc/cpuinfo. False: it is not there. */
 bool cpuid_remove(struct cpuid_table *table, const char *feature);
-/* The names of the features that @theirs has and @ours has not; "": none. */
-void cpuid_list_missing(const struct cpuid_table *theirs, const struct cpuid_table *ours, char *ret,
-                        size_t size);
+/* Can a guest that was shown @theirs go on where @ours can be shown? -ENOTSUP "cpu-features" names what is missing. */
+int cpuid_check(const struct cpuid_table *theirs, const struct cpuid_table *ours,
+                struct vmig_error *err);
 /* Show @table to the vCPUs, each with its own number; before they run. */
 int cpuid_show(struct vcpus *vcpus, struct cpuid_table *table, struct vmig_error *err);
 

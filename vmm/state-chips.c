@@ -92,12 +92,8 @@ static const struct vmig_vmstate_field channel[] = {
     VMIG_VMSTATE_END(),
 };
 #undef T
-static const struct vmig_vmstate ioapic_table = {
-    .name = "ioapic", .version = 1, .minimum_version = 1, .fields = ioapic
-};
-static const struct vmig_vmstate channel_table = {
-    .name = "channel", .version = 1, .minimum_version = 1, .fields = channel
-};
+static const struct vmig_vmstate ioapic_table = STATE_TABLE(ioapic),
+                                 channel_table = STATE_TABLE(channel);
 #define T struct chips_state
 static const struct vmig_vmstate_field chips[] = {
     VMIG_VMSTATE_BUFFER(pic[0], T),

@@ -15,7 +15,6 @@
 #include "vmm/state.h"
 
 #define MSRS_MAX 512
-#define TSC_TOLERANCE_KHZ(khz) ((khz) / 4000) /* 250 ppm, which guests' clocks put up with */
 
 struct cpu_state {
     struct vcpu *vcpu;
@@ -27,7 +26,6 @@ struct cpu_state {
     struct kvm_xcrs xcrs;
     uint8_t xsave[sizeof(struct kvm_xsave)];
     struct kvm_lapic_state lapic;
-    uint32_t tsc_khz;
     uint32_t num_msrs;
     uint32_t msr_index[MSRS_MAX];
     uint64_t msr_value[MSRS_MAX];
@@ -112,8 +110,6 @@ static int set_msr(const struct cpu_state *state, uint32_t index, uint64_t value
 static int save(void *opaque, struct vmig_error *err)
 {
     struct cpu_state *state = opaque;
-    int khz = ioctl(state->vcpu->fd, KVM_GET_TSC_KHZ, 0);
-    state->tsc_khz = khz > 0 ? (uint32_t)khz : 0;
     state->num_msrs = 0;
     for (uint32_t i = 0; i < state->list->nmsrs; i++) {
         uint32_t index = state->list->indices[i];
@@ -123,28 +119,11 @@ static int save(void *opaque, struct vmig_error *err)
     return ask_parts(state, gets, COUNT(gets), err);
 }
 
-/* Its time goes on at the same pace, where the processor can do that. */
-static int set_tsc_rate(const struct cpu_state *state, struct vmig_error *err)
-{
-    int khz = ioctl(state->vcpu->fd, KVM_GET_TSC_KHZ, 0);
-    uint32_t here = khz > 0 ? (uint32_t)khz : 0, there = state->tsc_khz;
-    uint32_t apart = here > there ? here - there : there - here;
-    if (!here || !there || apart <= TSC_TOLERANCE_KHZ(here) ||
-        ioctl(state->vcpu->fd, KVM_SET_TSC_KHZ, (unsigned long)there) == 0)
-        return 0;
-    return vmm_fail(err, ENOTSUP, "cpu-state",
-                    "the source's TSC makes %" PRIu32 " kHz, this one %" PRIu32
-                    ", and cannot make others",
-                    there, here);
-}
-
 static int load(void *opaque, uint32_t version, struct vmig_error *err)
 {
     struct cpu_state *state = opaque;
     (void)version;
-    int rc = set_tsc_rate(state, err);
-    if (rc == 0)
-        rc = ask_parts(state, sets_before_msrs, COUNT(sets_before_msrs), err);
+    int rc = ask_parts(state, sets_before_msrs, COUNT(sets_before_msrs), err);
     for (uint32_t i = 0; rc == 0 && i < state->num_msrs; i++)
         rc = set_msr(state, state->msr_index[i], state->msr_value[i], err);
     if (rc == 0)
@@ -160,10 +139,6 @@ static int load(void *opaque, uint32_t version, struct vmig_error *err)
 #define U16(member) VMIG_VMSTATE_UINT16(member, T)
 #define U32(member) VMIG_VMSTATE_UINT32(member, T)
 #define U64(member) VMIG_VMSTATE_UINT64(member, T)
-#define TABLE(fields_)                                                                             \
-    {                                                                                              \
-        .name = #fields_, .version = 1, .minimum_version = 1, .fields = fields_                    \
-    }
 
 #define T struct kvm_regs
 static const struct vmig_vmstate_field registers[] = {
@@ -182,8 +157,8 @@ static const struct vmig_vmstate_field segment[] = {
 static const struct vmig_vmstate_field descriptors[] = { U64(base), U16(limit),
                                                          VMIG_VMSTATE_END() };
 #undef T
-static const struct vmig_vmstate segment_table = TABLE(segment),
-                                 descriptors_table = TABLE(descriptors);
+static const struct vmig_vmstate segment_table = STATE_TABLE(segment),
+                                 descriptors_table = STATE_TABLE(descriptors);
 
 #define T struct kvm_sregs
 #define SEGMENT(member) VMIG_VMSTATE_STRUCT(member, T, &segment_table)
@@ -240,10 +215,10 @@ static const struct vmig_vmstate_field events[] = {
     VMIG_VMSTATE_END(),
 };
 #undef T
-static const struct vmig_vmstate registers_table = TABLE(registers),
-                                 system_registers_table = TABLE(system_registers),
-                                 debug_registers_table = TABLE(debug_registers),
-                                 events_table = TABLE(events);
+static const struct vmig_vmstate registers_table = STATE_TABLE(registers),
+                                 system_registers_table = STATE_TABLE(system_registers),
+                                 debug_registers_table = STATE_TABLE(debug_registers),
+                                 events_table = STATE_TABLE(events);
 
 #define T struct cpu_state
 static const struct vmig_vmstate_field cpu[] = {
@@ -255,7 +230,6 @@ static const struct vmig_vmstate_field cpu[] = {
     U64(xcrs.xcrs[0].value),
     VMIG_VMSTATE_BUFFER(xsave, T),      /* as the processor lays it out */
     VMIG_VMSTATE_BUFFER(lapic.regs, T), /* as its page is */
-    U32(tsc_khz),
     U32(num_msrs),
     VMIG_VMSTATE_VARRAY(UINT32, msr_index, T, num_msrs, 1),
     VMIG_VMSTATE_VARRAY(UINT64, msr_value, T, num_msrs, 1),

@@ -23,6 +23,12 @@ void state_free(struct state *state);
 
 /* ---- its parts ---- */
 
+/* A table whose name is its fields' name, in its first version. */
+#define STATE_TABLE(fields_)                                                                       \
+    {                                                                                              \
+        .name = #fields_, .version = 1, .minimum_version = 1, .fields = fields_                    \
+    }
+
 /* A processor: registers, MSRs, FPU and vector registers, LAPIC, what is pending (state-cpu.c). */
 struct cpu_state;
 extern const struct vmig_vmstate cpu_vmstate;

@@ -52,6 +52,8 @@ enum vmig_status {
     VMIG_STATUS_COUNT
 };
 
+#define VMIG_OFFERS_BYTES_MAX 8192 /* of all participants together, see offer() */
+
 struct vmig_participant_ops {
     size_t size; /* sizeof(struct vmig_participant_ops) */
 
@@ -105,6 +107,17 @@ struct vmig_participant_ops {
      * the host's event. With cancelled and failed, devices are RUNNING again and the workload runs where
      * it did. Tables of a size that ends before this are fine. */
     void (*notify)(void *opaque, enum vmig_status status);
+
+    /* ---- before anything is touched, over a connection ---- */
+    /* On the thread that called send or receive, and on no other meanwhile; must return soon.
+     * Source: what the target is to look at before it agrees, put at @ret; *ret_bytes is set to how much,
+     * at most @max_bytes (VMIG_OFFERS_BYTES_MAX, less what others took). */
+    int (*offer)(void *opaque, void *ret, size_t max_bytes, size_t *ret_bytes,
+                 struct vmig_error *err);
+    /* Target: that, borrowed; untrusted as all that a peer says. Names, sizes and versions agree
+     * already. A refusal ends the migration, and its text is the source's error, too. Not called where
+     * nothing was offered: by an older source, or in a file or pipe, which has no way back. */
+    int (*accept)(void *opaque, const void *offer, size_t length_bytes, struct vmig_error *err);
 };
 
 #ifdef __cplusplus

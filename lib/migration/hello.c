@@ -6,7 +6,7 @@
  * {"protocol":1, "migration":"32 hex digits", "channels":1, "switchover-ack":true,
  *  "numbered-acks":true,
  *  "participants":[{"id","kind","identity","precopy"}], "ram":[{"name","iova","size"}],
- *  "vmstate":[{"name","instance","version"}], "control":{"path","boot"}}
+ *  "vmstate":[{"name","instance","version"}], "offers":{"id":"hex digits"}, "control":{"path","boot"}}
  * The target's list must have the same entries; the order is the source's and numbers them from
  * here on.
  */
@@ -42,7 +42,7 @@ static void hex(const uint8_t *bytes, size_t count, char *ret)
 
 static bool unhex(const char *text, uint8_t *ret, size_t count)
 {
-    if (!text || strlen(text) != 2 * count)
+    if (!text || strlen(text) != 2 * count || strspn(text, "0123456789abcdef") != 2 * count)
         return false;
     for (size_t i = 0; i < count; i++)
         if (sscanf(text + 2 * i, "%2hhx", &ret[i]) != 1)
@@ -113,16 +113,61 @@ static char *dump(json_t *take)
     return text;
 }
 
-char *hello_request(struct vmig_migration *m)
+/* What a participant's own operation said, or that it said nothing. */
+static int refused_by(const struct participant *p, int rc, struct vmig_error *err)
+{
+    error_set(err, rc, VMIG_STAGE_PREPARE, p->id, NULL, "refused: %s", strerror(-rc));
+    error_locate(err, VMIG_STAGE_PREPARE, p->id);
+    return rc;
+}
+
+static int add_offer(const struct participant *p, size_t *room, json_t *list,
+                     struct vmig_error *err)
+{
+    uint8_t bytes[VMIG_OFFERS_BYTES_MAX];
+    char text[2 * sizeof(bytes) + 1] = "";
+    size_t length = 0;
+    int rc = p->ops->offer(p->opaque, bytes, *room, &length, err);
+    if (rc < 0)
+        return refused_by(p, rc, err);
+    if (length > *room)
+        return error_set(err, E2BIG, VMIG_STAGE_PREPARE, p->id, NULL,
+                         "it offers %zu bytes, and there is room for %zu of %d", length, *room,
+                         VMIG_OFFERS_BYTES_MAX);
+    hex(bytes, length, text);
+    *room -= length;
+    return json_object_set_new(list, p->id, json_string(text)) == 0
+               ? 0
+               : error_set(err, ENOMEM, VMIG_STAGE_PREPARE, p->id, NULL, "out of memory");
+}
+
+static int offers_json(const struct vmig_migration *m, json_t *list, struct vmig_error *err)
+{
+    size_t room = VMIG_OFFERS_BYTES_MAX;
+    int rc = 0;
+    for (unsigned i = 0; rc == 0 && i < m->num_participants; i++)
+        if (m->participants[i]->ops->offer)
+            rc = add_offer(m->participants[i], &room, list, err);
+    return rc;
+}
+
+int hello_request(struct vmig_migration *m, char **ret, struct vmig_error *err)
 {
     char identity[33];
+    json_t *offers = json_object();
+    int rc = offers_json(m, offers, err);
+    if (rc < 0) {
+        json_decref(offers);
+        return rc;
+    }
     hex(m->identity, sizeof(m->identity), identity);
-    return dump(json_pack(
-        "{s:i, s:s, s:I, s:b, s:b, s:b, s:o, s:o, s:o, s:o*}", "protocol", WIRE_PROTOCOL,
+    *ret = dump(json_pack(
+        "{s:i, s:s, s:I, s:b, s:b, s:b, s:o, s:o, s:o, s:o, s:o*}", "protocol", WIRE_PROTOCOL,
         "migration", identity, "channels", (json_int_t)m->lanes_wanted, "switchover-ack",
         (int)m->switchover_ack, "numbered-acks", (int)(m->switchover_ack && !m->unnumbered_acks),
         "ram-digest", (int)m->ram_digest, "participants", participants_json(m), "ram", ram_json(m),
-        "vmstate", vmstate_json(m), "control", control_where(m)));
+        "vmstate", vmstate_json(m), "offers", offers, "control", control_where(m)));
+    return *ret ? 0 : error_set(err, ENOMEM, VMIG_STAGE_PREPARE, NULL, NULL, "out of memory");
 }
 
 char *hello_reply(struct vmig_migration *m)
@@ -303,6 +348,27 @@ static int check_vmstates(const struct vmig_migration *m, json_t *list, struct v
     return rc;
 }
 
+/* In our order, and only of whom is asked. */
+static int check_offers(const struct vmig_migration *m, json_t *list, struct vmig_error *err)
+{
+    uint8_t bytes[VMIG_OFFERS_BYTES_MAX];
+    int rc = 0;
+    for (unsigned i = 0; rc == 0 && i < m->num_participants; i++) {
+        const struct participant *p = m->participants[i];
+        json_t *offer = json_object_get(list, p->id);
+        const char *text = json_string_value(offer);
+        if (!p->ops->accept || !offer)
+            continue;
+        size_t length = json_string_length(offer) / 2;
+        if (length > sizeof(bytes) || !unhex(text, bytes, length))
+            return refuse(err, p->id, "bad-stream", "what the source offers is malformed");
+        rc = p->ops->accept(p->opaque, bytes, length, err);
+        if (rc < 0)
+            refused_by(p, rc, err);
+    }
+    return rc;
+}
+
 static int check_header(struct vmig_migration *m, json_t *root, struct vmig_error *err)
 {
     const char *identity = NULL;
@@ -337,6 +403,8 @@ int hello_accept(struct vmig_migration *m, const char *json, size_t length, stru
                          err);
     if (rc == 0)
         rc = check_vmstates(m, json_object_get(root, "vmstate"), err);
+    if (rc == 0)
+        rc = check_offers(m, json_object_get(root, "offers"), err);
     if (rc == 0)
         control_note_peer(m, json_object_get(root, "control"));
     json_decref(root);

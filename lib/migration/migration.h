@@ -481,7 +481,7 @@ void throttle_book(struct vmig_migration *m, uint64_t bytes);
 void throttle_changed_locked(struct vmig_migration *m);
 
 /* ---- hello.c ---- */
-char *hello_request(struct vmig_migration *m);
+int hello_request(struct vmig_migration *m, char **ret, struct vmig_error *err);
 int hello_accept(struct vmig_migration *m, const char *json, size_t length, struct vmig_error *err);
 char *hello_reply(struct vmig_migration *m);
 int hello_accept_reply(struct vmig_migration *m, const char *json, size_t length,

@@ -89,10 +89,10 @@ static int wait_flag(struct vmig_migration *m, const bool *flag, struct vmig_err
 
 static int greet(struct vmig_migration *m, struct vmig_error *err)
 {
-    CLEANUP_FREE char *hello = hello_request(m);
-    if (!hello)
-        return error_set(err, ENOMEM, VMIG_STAGE_PREPARE, NULL, NULL, "out of memory");
-    int rc = return_path_start(m, err);
+    CLEANUP_FREE char *hello = NULL;
+    int rc = hello_request(m, &hello, err);
+    if (rc == 0)
+        rc = return_path_start(m, err);
     uint64_t start = clock_ns();
     if (rc == 0)
         rc = main_command(m, WIRE_CMD_HELLO, hello, strlen(hello), err);

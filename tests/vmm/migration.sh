@@ -160,14 +160,14 @@ check "a target with less memory is refused" mismatch m "ram.low" --cpus 2 --mem
 check "a target with fewer CPUs is refused" mismatch n "cpu" --cpus 1 --memory 64M
 check "a target with more CPUs is refused" mismatch o "cpu" --cpus 3 --memory 64M
 
+for feature in sse4_2 popcnt movbe cx16 sse2; do # one that guests have here
+    "$VFIO_VMM" --guest pattern --serial none --without $feature --append "steps=1 pages=1" </dev/null 2>/dev/null && break
+done
 lacking() {
-    local feature
-    for feature in sse4_2 popcnt movbe cx16 sse2; do # one that guests have here
-        "$VFIO_VMM" --guest pattern --serial none --without $feature --append "steps=1 pages=1" </dev/null 2>/dev/null && break
-    done
     machine r1 "${guest[@]}" "${same[@]}" && target r2 "${same[@]}" --without "$feature" || return
-    goes_on r1 && send r1 "$address" failed && goes_on r1 && ends r2 1 && grep -q "cannot give it: $feature\$" "$scratch/r2.err" || {
-        cat "$scratch/r2.err"
+    goes_on r1 && send r1 "$address" failed && goes_on r1 && ends r2 1 && grep -q "cannot give it: $feature\$" "$scratch/r2.err" &&
+        grep -q "cannot give it: $feature\$" "$scratch/r1.err" && ! grep -q 'migration active' "$scratch"/r[12].err || {
+        cat "$scratch"/r[12].err
         return 1
     }
     good r1 && reported r1 || return
@@ -177,7 +177,13 @@ lacking() {
         goes_on s3 && gone s2 && target s4 "${same[@]}" --without "$feature" && send s3 "$address" completed && good s4 && gone s3 &&
         reported s1 s2 s3 s4
 }
-check "a target whose processor lacks what the guest has seen is refused, by name" lacking
+check "a target whose processor lacks what the guest has seen is refused, by name, before anything moves" lacking
+# A file has no first words: it is compared when it is read.
+lacking_for_a_file() {
+    machine x1 "${guest[@]}" "${same[@]}" && goes_on x1 && send x1 "file:$scratch/lacking" completed && gone x1 || return
+    exits 1 "$VFIO_VMM" "${same[@]}" --without "$feature" --incoming "file:$scratch/lacking" </dev/null && says "cannot give it: $feature"
+}
+check "so is one that reads a snapshot" lacking_for_a_file
 no_feature() { exits 1 "$VFIO_VMM" "${guest[@]}" --without antigravity </dev/null && says antigravity; }
 check "a feature that is not there cannot be left out" no_feature
 
