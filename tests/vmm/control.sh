@@ -67,5 +67,25 @@ target_ends() {
 }
 check "a target that is ended all the same leaves it to the source" target_ends
 
+# slow PREFIX: the guest of PREFIX1 is on its way to PREFIX2, and will be for long.
+slow() {
+    machine "${1}1" "${guest[@]}" "${same[@]}" --device "vfio-user:$scratch/one,id=nic" &&
+        target "${1}2" "${same[@]}" --device "vfio-user:$scratch/two,id=nic" && goes_on "${1}1" &&
+        qmp "${1}1" "migrate-set-parameters max-bandwidth=1000" >/dev/null && qmp "${1}1" "migrate uri=$address" >/dev/null &&
+        wait_for status_is "${1}1" active
+}
+source_interrupted() {
+    slow g && kill -INT "$(pid_of g1)" && ends g1 0 && ends g2 1 && grep -q "cancelled" "$scratch/g1.err" && grep -q "receiving: " "$scratch/g2.err"
+}
+check "a source that is interrupted while it sends ends, and its target does" source_interrupted
+target_interrupted() {
+    slow h && kill -INT "$(pid_of h2)" && ends h2 0 && wait_for status_is h1 failed && goes_on h1 && good h1 && reported h1
+}
+check "a target that is interrupted while it receives ends, and the guest goes on at the source" target_interrupted
+nobody_came() {
+    target i2 "${same[@]}" && kill -INT "$(pid_of i2)" && ends i2 0
+}
+check "so does one to which nobody came" nobody_came
+
 for name in one two; do stop_server $name; done
 finish

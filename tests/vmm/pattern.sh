@@ -96,4 +96,29 @@ check "the guest says which of its options is none" no_option
 no_file() { exits 1 pattern --serial file:/nonexistent/x && says "/nonexistent/x"; }
 check "a console that cannot be opened is named" no_file
 
+fails() { # WORDS ARGUMENT...
+    local words=$1
+    shift
+    exits 1 "$VFIO_VMM" --serial none "$@" </dev/null && says "$words"
+}
+check "a kernel that is not there is named" fails "/nonexistent/bzImage: No such file" --kernel /nonexistent/bzImage
+check "what is no kernel is named" fails "$VFIO_VMM is no bzImage" --kernel "$VFIO_VMM"
+check "a folder is no kernel" fails "/tmp is no bzImage" --kernel /tmp
+check "a monitor's address that makes no sense is named" fails "carrier:pigeon" --guest pattern --qmp carrier:pigeon
+long=$scratch/$(printf '%100s' | tr ' ' x)
+check "a monitor's path that is too long is" fails "at most 107" --guest pattern --qmp "unix:$long"
+check "so is a control socket's" fails "at most 107" --guest pattern --control "$long"
+check "one in a folder that is not there is named" fails "/nonexistent/x: No such file" --guest pattern --qmp unix:/nonexistent/x
+
+taken() {
+    machine first --guest pattern --append "pages=32 lanes=2" --control "$scratch/first.control"
+    wait_for test -S "$scratch/first.qmp" && wait_for test -S "$scratch/first.control" || return
+    fails "first.qmp: Address already in use" --guest pattern --qmp "unix:$scratch/first.qmp" &&
+        fails "first.control: Address already in use" --guest pattern --control "$scratch/first.control" || return
+    echo keep >"$scratch/file"
+    fails "file: Address already in use" --guest pattern --qmp "unix:$scratch/file" && [ "$(cat "$scratch/file")" = keep ] &&
+        gone first
+}
+check "sockets of another machine stay its own, and a file in their place a file" taken
+
 finish
