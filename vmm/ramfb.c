@@ -30,8 +30,8 @@ void ramfb_get(struct ramfb *ramfb, struct vmig_ramfb *ret)
 
 void ramfb_set(struct ramfb *ramfb, const struct vmig_ramfb *state)
 {
-    pthread_mutex_lock(&ramfb->fw_cfg->lock);
     ramfb->left_behind = !state;
+    pthread_mutex_lock(&ramfb->fw_cfg->lock);
     if (state)
         ramfb->file = (struct ramfb_file) { .addr = htobe64(state->addr),
                                             .fourcc = htobe32(state->fourcc),

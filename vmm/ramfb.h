@@ -7,13 +7,14 @@
 #ifndef VMM_RAMFB_H
 #define VMM_RAMFB_H
 
+#include <stdatomic.h>
 #include <vfio-migrate/pci.h>
 
 #include "vmm/fw-cfg.h"
 
 struct ramfb {
-    struct fw_cfg *fw_cfg; /* whose lock guards the rest; NULL: there is no ramfb */
-    bool left_behind;      /* the guest came, and not what it had written */
+    struct fw_cfg *fw_cfg;   /* whose lock guards the file; NULL: there is no ramfb */
+    atomic_bool left_behind; /* the guest came, and not what it had written */
     struct __attribute__((packed)) ramfb_file { /* big-endian */
         uint64_t addr;
         uint32_t fourcc, flags, width, height, stride_bytes;
