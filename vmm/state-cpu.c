@@ -15,9 +15,13 @@
 #include "vmm/state.h"
 
 #define MSRS_MAX 512
+#define MSR_TSC 0x10
 
 struct cpu_state {
     struct vcpu *vcpu;
+    const struct cpu_state *first; /* the vCPU that is loaded before all others */
+    uint8_t has_tsc_offset;
+    uint64_t tsc_offset; /* of the guest's TSC from the host's */
     struct kvm_regs regs;
     struct kvm_sregs sregs;
     struct kvm_debugregs debug;
@@ -107,9 +111,18 @@ static int set_msr(const struct cpu_state *state, uint32_t index, uint64_t value
                     state->vcpu->index, index, value);
 }
 
+static bool ask_tsc_offset(const struct cpu_state *state, unsigned long request, uint64_t *value)
+{
+    struct kvm_device_attr attr = { .group = KVM_VCPU_TSC_CTRL,
+                                    .attr = KVM_VCPU_TSC_OFFSET,
+                                    .addr = (uintptr_t)value };
+    return ioctl(state->vcpu->fd, request, &attr) == 0;
+}
+
 static int save(void *opaque, struct vmig_error *err)
 {
     struct cpu_state *state = opaque;
+    state->has_tsc_offset = ask_tsc_offset(state, KVM_GET_DEVICE_ATTR, &state->tsc_offset);
     state->num_msrs = 0;
     for (uint32_t i = 0; i < state->list->nmsrs; i++) {
         uint32_t index = state->list->indices[i];
@@ -119,13 +132,27 @@ static int save(void *opaque, struct vmig_error *err)
     return ask_parts(state, gets, COUNT(gets), err);
 }
 
+/* The first vCPU's TSC goes on from what it was; the others keep their distance from it, however long it takes until
+ * their turn comes: on a busy host their own values would leave them behind. */
+static bool follow_first(const struct cpu_state *state)
+{
+    uint64_t offset;
+    if (state->first == state || !state->has_tsc_offset || !state->first->has_tsc_offset ||
+        !ask_tsc_offset(state->first, KVM_GET_DEVICE_ATTR, &offset))
+        return false;
+    offset += state->tsc_offset - state->first->tsc_offset;
+    return ask_tsc_offset(state, KVM_SET_DEVICE_ATTR, &offset);
+}
+
 static int load(void *opaque, uint32_t version, struct vmig_error *err)
 {
     struct cpu_state *state = opaque;
     (void)version;
+    bool has_tsc = follow_first(state);
     int rc = ask_parts(state, sets_before_msrs, COUNT(sets_before_msrs), err);
     for (uint32_t i = 0; rc == 0 && i < state->num_msrs; i++)
-        rc = set_msr(state, state->msr_index[i], state->msr_value[i], err);
+        if (!has_tsc || state->msr_index[i] != MSR_TSC)
+            rc = set_msr(state, state->msr_index[i], state->msr_value[i], err);
     if (rc == 0)
         rc = ask_parts(state, sets_after_msrs, COUNT(sets_after_msrs), err);
     ioctl(state->vcpu->fd, KVM_KVMCLOCK_CTRL,
@@ -230,6 +257,8 @@ static const struct vmig_vmstate_field cpu[] = {
     U64(xcrs.xcrs[0].value),
     VMIG_VMSTATE_BUFFER(xsave, T),      /* as the processor lays it out */
     VMIG_VMSTATE_BUFFER(lapic.regs, T), /* as its page is */
+    U8(has_tsc_offset),
+    U64(tsc_offset),
     U32(num_msrs),
     VMIG_VMSTATE_VARRAY(UINT32, msr_index, T, num_msrs, 1),
     VMIG_VMSTATE_VARRAY(UINT64, msr_value, T, num_msrs, 1),
@@ -243,7 +272,8 @@ const struct vmig_vmstate cpu_vmstate = { .name = "cpu",
                                           .pre_save = save,
                                           .post_load = load };
 
-struct cpu_state *cpu_state_new(struct vcpu *vcpu, struct vmig_error *err)
+struct cpu_state *cpu_state_new(struct vcpu *vcpu, const struct cpu_state *first,
+                                struct vmig_error *err)
 {
     struct cpu_state *state =
         calloc(1, sizeof(*state) + sizeof(struct kvm_msr_list) + MSRS_MAX * sizeof(uint32_t));
@@ -252,6 +282,7 @@ struct cpu_state *cpu_state_new(struct vcpu *vcpu, struct vmig_error *err)
         return NULL;
     }
     state->vcpu = vcpu;
+    state->first = first ? first : state;
     state->list = (struct kvm_msr_list *)(state + 1);
     state->list->nmsrs = MSRS_MAX;
     state->xcrs.nr_xcrs = 1; /* XCR0 is the only one that there is */

@@ -17,7 +17,7 @@ static int add_cpus(struct state *state, struct vmig_migration *migration, struc
 {
     int rc = 0;
     for (unsigned i = 0; rc == 0 && i < vcpus->count; i++) {
-        state->cpus[i] = cpu_state_new(&vcpus->list[i], err);
+        state->cpus[i] = cpu_state_new(&vcpus->list[i], state->cpus[0], err);
         rc = state->cpus[i] ? vmig_migration_add_vmstate(migration, "cpu", i, &cpu_vmstate,
                                                          state->cpus[i], err)
                             : err->code;

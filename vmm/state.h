@@ -32,7 +32,9 @@ void state_free(struct state *state);
 /* A processor: registers, MSRs, FPU and vector registers, LAPIC, what is pending (state-cpu.c). */
 struct cpu_state;
 extern const struct vmig_vmstate cpu_vmstate;
-struct cpu_state *cpu_state_new(struct vcpu *vcpu, struct vmig_error *err);
+/* @first: of vCPU 0; NULL when it is. */
+struct cpu_state *cpu_state_new(struct vcpu *vcpu, const struct cpu_state *first,
+                                struct vmig_error *err);
 /* Interrupt controllers, PIT and clock (state-chips.c). */
 struct chips_state;
 extern const struct vmig_vmstate chips_vmstate;

@@ -98,6 +98,13 @@ uint64_t memory_wrong(void); /* pages that were not what was last written there 
 /* Where there is one, a picture, which then stays as it is. */
 void display_begin(const struct guest_params *params, const struct options *options);
 
+/* ---- time (clock.c) ---- */
+
+/* By each CPU, once, and after each of its steps. */
+void clock_begin(unsigned index);
+void clock_step(unsigned index);
+uint64_t clock_back(void); /* how often time went back */
+
 /* ---- reference devices (device.c), by the first CPU ---- */
 
 void devices_begin(const struct guest_params *params, const struct options *options);

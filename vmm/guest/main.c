@@ -56,7 +56,9 @@ static void verify_all(const struct guest_params *params)
     devices_verify();
     say_number("verified: wrong ", memory_wrong());
     devices_report();
-    say(memory_wrong() || devices_wrong() ? ": bad\n" : ": good\n");
+    if (clock_back())
+        say_number("; times that time went back: ", clock_back());
+    say(memory_wrong() || devices_wrong() || clock_back() ? ": bad\n" : ": good\n");
 }
 
 static void first_cpu_step(const struct guest_params *params, uint64_t step)
@@ -90,8 +92,10 @@ void guest_main(const struct guest_params *params, unsigned index)
         while (!begun)
             __builtin_ia32_pause();
     }
+    clock_begin(index);
     for (uint64_t step = 1;; step++) {
         memory_step(index);
+        clock_step(index);
         if (index == 0)
             first_cpu_step(params, step);
         else
