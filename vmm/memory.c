@@ -8,6 +8,8 @@
 #include "vmm/fail.h"
 #include "vmm/memory.h"
 
+#define HUGE_2M (21u << 26) /* MFD_HUGE_2MB, which not every libc has */
+
 static void add_block(struct memory *memory, const char *name, uint64_t address,
                       uint64_t size_bytes, uint64_t offset)
 {
@@ -21,8 +23,8 @@ static void add_block(struct memory *memory, const char *name, uint64_t address,
 
 int memory_new(struct memory *memory, uint64_t size_bytes, bool huge_pages, struct vmig_error *err)
 {
-    *memory = (struct memory) { .fd = memfd_create("guest-memory",
-                                                   MFD_CLOEXEC | (huge_pages ? MFD_HUGETLB : 0)),
+    unsigned huge = huge_pages ? MFD_HUGETLB | HUGE_2M : 0;
+    *memory = (struct memory) { .fd = memfd_create("guest-memory", MFD_CLOEXEC | huge),
                                 .size_bytes = size_bytes,
                                 .written = calloc(size_bytes / 4096 / 64, sizeof(uint64_t)) };
     if (!memory->written)
@@ -31,10 +33,16 @@ int memory_new(struct memory *memory, uint64_t size_bytes, bool huge_pages, stru
         return vmm_fail(err, errno, NULL, "making %" PRIu64 " MiB of guest memory: %m",
                         size_bytes >> 20);
     void *base = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory->fd, 0);
-    if (base == MAP_FAILED)
+    if (base == MAP_FAILED && huge_pages)
         return vmm_fail(
-            err, errno, NULL, "mapping %" PRIu64 " MiB of guest memory%s: %m", size_bytes >> 20,
-            huge_pages ? " in huge pages (vm.nr_hugepages says how many there are)" : "");
+            err, errno, NULL,
+            "%" PRIu64 " MiB of guest memory are %" PRIu64
+            " huge pages of 2 MiB, and so many are not free: %m; /sys/kernel/mm/hugepages/"
+            "hugepages-2048kB/nr_hugepages sets how many there are",
+            size_bytes >> 20, size_bytes >> 21);
+    if (base == MAP_FAILED)
+        return vmm_fail(err, errno, NULL, "mapping %" PRIu64 " MiB of guest memory: %m",
+                        size_bytes >> 20);
     memory->base = base;
     uint64_t low = size_bytes < MEMORY_LOW_END ? size_bytes : MEMORY_LOW_END;
     add_block(memory, "ram.low", 0, low, 0);

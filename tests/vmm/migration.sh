@@ -32,6 +32,24 @@ else
     skip "a processor whose dirty ring is full goes on" "$(cat "$scratch/err")"
 fi
 
+# Huge pages, where there are some or can be: 16 for each machine.
+pool=/sys/kernel/mm/hugepages/hugepages-2048kB
+had=$(cat $pool/nr_hugepages)
+[ "$(cat $pool/free_hugepages)" -ge 34 ] || echo $((had + 34)) 2>/dev/null >$pool/nr_hugepages
+from_huge_pages() {
+    machine y1 "${guest[@]}" "${same[@]}" --memory 32M --huge-pages && target y2 "${same[@]}" --memory 32M || return
+    goes_on y1 && send y1 "$address" completed && goes_on y2 && good y2 && gone y1 && reported y1 y2
+}
+if [ "$(cat $pool/free_hugepages)" -ge 34 ]; then
+    check "with its memory in huge pages on both sides" moves z --memory 32M --huge-pages
+    check "and from huge pages to others" from_huge_pages
+else
+    skip "with its memory in huge pages" "34 of 2 MiB are wanted, and $pool/nr_hugepages cannot be set"
+fi
+[ "$(cat $pool/nr_hugepages)" = "$had" ] || echo "$had" >$pool/nr_hugepages
+too_few() { exits 1 "$VFIO_VMM" --guest pattern --memory 16G --huge-pages </dev/null && says "8192 huge pages" && says "sets how many"; }
+[ "$(cat $pool/free_hugepages)" -ge 8192 ] || check "where there are too few, it says how many it wants" too_few
+
 over_4g() {
     machine b1 "${guest[@]}" --memory 5G && target b2 --memory 5G || return
     goes_on b1 && send b1 "$address" completed && goes_on b2 && good b2 && gone b1 && reported b1 b2
