@@ -38,12 +38,9 @@ struct features {
 /* ---- on the wire ---- */
 
 #define T struct kvm_cpuid_entry2
-static const struct vmig_vmstate_field entry[] = {
-    VMIG_VMSTATE_UINT32(function, T), VMIG_VMSTATE_UINT32(index, T),
-    VMIG_VMSTATE_UINT32(flags, T),    VMIG_VMSTATE_UINT32(eax, T),
-    VMIG_VMSTATE_UINT32(ebx, T),      VMIG_VMSTATE_UINT32(ecx, T),
-    VMIG_VMSTATE_UINT32(edx, T),      VMIG_VMSTATE_END(),
-};
+static const struct vmig_vmstate_field entry[] = { U32(function), U32(index),        U32(flags),
+                                                   U32(eax),      U32(ebx),          U32(ecx),
+                                                   U32(edx),      VMIG_VMSTATE_END() };
 #undef T
 static const struct vmig_vmstate entry_table = STATE_TABLE(entry);
 static const struct vmig_vmstate_field shown[] = {

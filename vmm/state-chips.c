@@ -67,29 +67,19 @@ static int load(void *opaque, uint32_t version, struct vmig_error *err)
 
 #define T struct kvm_ioapic_state
 static const struct vmig_vmstate_field ioapic[] = {
-    VMIG_VMSTATE_UINT64(base_address, T),
-    VMIG_VMSTATE_UINT32(ioregsel, T),
-    VMIG_VMSTATE_UINT32(id, T),
-    VMIG_VMSTATE_UINT32(irr, T),
-    VMIG_VMSTATE_UINT64_ARRAY(redirtbl, T),
-    VMIG_VMSTATE_END(),
+    U64(base_address), U32(ioregsel), U32(id), U32(irr), VMIG_VMSTATE_UINT64_ARRAY(redirtbl, T),
+    VMIG_VMSTATE_END()
 };
 #undef T
 #define T struct kvm_pit_channel_state
 static const struct vmig_vmstate_field channel[] = {
-    VMIG_VMSTATE_UINT32(count, T),
-    VMIG_VMSTATE_UINT16(latched_count, T),
-    VMIG_VMSTATE_UINT8(count_latched, T),
-    VMIG_VMSTATE_UINT8(status_latched, T),
-    VMIG_VMSTATE_UINT8(status, T),
-    VMIG_VMSTATE_UINT8(read_state, T),
-    VMIG_VMSTATE_UINT8(write_state, T),
-    VMIG_VMSTATE_UINT8(write_latch, T),
-    VMIG_VMSTATE_UINT8(rw_mode, T),
-    VMIG_VMSTATE_UINT8(mode, T),
-    VMIG_VMSTATE_UINT8(bcd, T),
-    VMIG_VMSTATE_UINT8(gate, T),
-    VMIG_VMSTATE_END(),
+    U32(count),        VMIG_VMSTATE_UINT16(latched_count, T),
+    U8(count_latched), U8(status_latched),
+    U8(status),        U8(read_state),
+    U8(write_state),   U8(write_latch),
+    U8(rw_mode),       U8(mode),
+    U8(bcd),           U8(gate),
+    VMIG_VMSTATE_END()
 };
 #undef T
 static const struct vmig_vmstate ioapic_table = STATE_TABLE(ioapic),
@@ -102,9 +92,9 @@ static const struct vmig_vmstate_field chips[] = {
     VMIG_VMSTATE_STRUCT(pit.channels[0], T, &channel_table),
     VMIG_VMSTATE_STRUCT(pit.channels[1], T, &channel_table),
     VMIG_VMSTATE_STRUCT(pit.channels[2], T, &channel_table),
-    VMIG_VMSTATE_UINT32(pit.flags, T),
-    VMIG_VMSTATE_UINT64(clock_ns, T),
-    VMIG_VMSTATE_END(),
+    U32(pit.flags),
+    U64(clock_ns),
+    VMIG_VMSTATE_END()
 };
 #undef T
 /* Before the processors: what is pending there depends on it. */

@@ -162,22 +162,17 @@ static int load(void *opaque, uint32_t version, struct vmig_error *err)
 
 /* ---- tables ---- */
 
-#define U8(member) VMIG_VMSTATE_UINT8(member, T)
-#define U16(member) VMIG_VMSTATE_UINT16(member, T)
-#define U32(member) VMIG_VMSTATE_UINT32(member, T)
-#define U64(member) VMIG_VMSTATE_UINT64(member, T)
-
 #define T struct kvm_regs
 static const struct vmig_vmstate_field registers[] = {
-    U64(rax), U64(rbx), U64(rcx), U64(rdx),    U64(rsi),           U64(rdi), U64(rsp),
-    U64(rbp), U64(r8),  U64(r9),  U64(r10),    U64(r11),           U64(r12), U64(r13),
-    U64(r14), U64(r15), U64(rip), U64(rflags), VMIG_VMSTATE_END(),
+    U64(rax), U64(rbx), U64(rcx), U64(rdx),    U64(rsi),          U64(rdi), U64(rsp),
+    U64(rbp), U64(r8),  U64(r9),  U64(r10),    U64(r11),          U64(r12), U64(r13),
+    U64(r14), U64(r15), U64(rip), U64(rflags), VMIG_VMSTATE_END()
 };
 #undef T
 #define T struct kvm_segment
 static const struct vmig_vmstate_field segment[] = {
-    U64(base), U32(limit), U16(selector), U8(type),     U8(present),        U8(dpl), U8(db), U8(s),
-    U8(l),     U8(g),      U8(avl),       U8(unusable), VMIG_VMSTATE_END(),
+    U64(base), U32(limit), U16(selector), U8(type), U8(present),  U8(dpl),           U8(db),
+    U8(s),     U8(l),      U8(g),         U8(avl),  U8(unusable), VMIG_VMSTATE_END()
 };
 #undef T
 #define T struct kvm_dtable
@@ -208,39 +203,37 @@ static const struct vmig_vmstate_field system_registers[] = {
     U64(efer),
     U64(apic_base),
     VMIG_VMSTATE_UINT64_ARRAY(interrupt_bitmap, T),
-    VMIG_VMSTATE_END(),
+    VMIG_VMSTATE_END()
 };
 #undef T
 #define T struct kvm_debugregs
-static const struct vmig_vmstate_field debug_registers[] = {
-    VMIG_VMSTATE_UINT64_ARRAY(db, T), U64(dr6), U64(dr7), U64(flags), VMIG_VMSTATE_END(),
-};
+static const struct vmig_vmstate_field debug_registers[] = { VMIG_VMSTATE_UINT64_ARRAY(db, T),
+                                                             U64(dr6), U64(dr7), U64(flags),
+                                                             VMIG_VMSTATE_END() };
 #undef T
 #define T struct kvm_vcpu_events
-static const struct vmig_vmstate_field events[] = {
-    U8(exception.injected),
-    U8(exception.nr),
-    U8(exception.has_error_code),
-    U8(exception.pending),
-    U32(exception.error_code),
-    U8(interrupt.injected),
-    U8(interrupt.nr),
-    U8(interrupt.soft),
-    U8(interrupt.shadow),
-    U8(nmi.injected),
-    U8(nmi.pending),
-    U8(nmi.masked),
-    U32(sipi_vector),
-    U32(flags),
-    U8(smi.smm),
-    U8(smi.pending),
-    U8(smi.smm_inside_nmi),
-    U8(smi.latched_init),
-    U8(triple_fault.pending),
-    U8(exception_has_payload),
-    U64(exception_payload),
-    VMIG_VMSTATE_END(),
-};
+static const struct vmig_vmstate_field events[] = { U8(exception.injected),
+                                                    U8(exception.nr),
+                                                    U8(exception.has_error_code),
+                                                    U8(exception.pending),
+                                                    U32(exception.error_code),
+                                                    U8(interrupt.injected),
+                                                    U8(interrupt.nr),
+                                                    U8(interrupt.soft),
+                                                    U8(interrupt.shadow),
+                                                    U8(nmi.injected),
+                                                    U8(nmi.pending),
+                                                    U8(nmi.masked),
+                                                    U32(sipi_vector),
+                                                    U32(flags),
+                                                    U8(smi.smm),
+                                                    U8(smi.pending),
+                                                    U8(smi.smm_inside_nmi),
+                                                    U8(smi.latched_init),
+                                                    U8(triple_fault.pending),
+                                                    U8(exception_has_payload),
+                                                    U64(exception_payload),
+                                                    VMIG_VMSTATE_END() };
 #undef T
 static const struct vmig_vmstate registers_table = STATE_TABLE(registers),
                                  system_registers_table = STATE_TABLE(system_registers),
@@ -262,7 +255,7 @@ static const struct vmig_vmstate_field cpu[] = {
     U32(num_msrs),
     VMIG_VMSTATE_VARRAY(UINT32, msr_index, T, num_msrs, 1),
     VMIG_VMSTATE_VARRAY(UINT64, msr_value, T, num_msrs, 1),
-    VMIG_VMSTATE_END(),
+    VMIG_VMSTATE_END()
 };
 #undef T
 const struct vmig_vmstate cpu_vmstate = { .name = "cpu",

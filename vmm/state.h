@@ -23,6 +23,11 @@ void state_free(struct state *state);
 
 /* ---- its parts ---- */
 
+/* Members of T, which is defined around a table of them. */
+#define U8(member) VMIG_VMSTATE_UINT8(member, T)
+#define U16(member) VMIG_VMSTATE_UINT16(member, T)
+#define U32(member) VMIG_VMSTATE_UINT32(member, T)
+#define U64(member) VMIG_VMSTATE_UINT64(member, T)
 /* A table whose name is its fields' name, in its first version. */
 #define STATE_TABLE(fields_)                                                                       \
     {                                                                                              \
