@@ -132,7 +132,7 @@ check "a machine that was stopped arrives so, and goes on when it is told to" pa
 
 snapshot_of_running() {
     machine u1 "${guest[@]}" "${same[@]}" --device "vfio-user:$scratch/one,id=nic"
-    goes_on u1 && qmp u1 "snapshot uri=file:$scratch/moment" >/dev/null && wait_for status_is u1 completed && goes_on u1 && good u1 && reported u1 || return
+    goes_on u1 && qmp u1 "migrate-set-parameters downtime-limit=100000" >/dev/null && qmp u1 "snapshot uri=file:$scratch/moment" >/dev/null && wait_for status_is u1 completed && goes_on u1 && good u1 && reported u1 || return
     machine u2 "${same[@]}" --device "vfio-user:$scratch/two,id=nic" --incoming "file:$scratch/moment" && goes_on u2 && good u2
 }
 check "a snapshot of a running machine, which goes on" snapshot_of_running
