@@ -66,17 +66,23 @@ int irqs_add_messages(struct irqs *irqs, unsigned count, unsigned *ret_gsi, stru
                 : vmm_fail(err, ENOSPC, NULL, "more than %u interrupt vectors", IRQ_MESSAGES_MAX);
 }
 
-int irqs_set_message(struct irqs *irqs, unsigned gsi, uint64_t address, uint32_t data,
-                     struct vmig_error *err)
+bool irqs_set_message(struct irqs *irqs, unsigned gsi, uint64_t address, uint32_t data)
 {
     struct kvm_irq_routing_msi message = { .address_lo = (uint32_t)address,
                                            .address_hi = (uint32_t)(address >> 32),
                                            .data = data };
     struct kvm_irq_routing_msi *now = &irqs->messages[gsi - IRQ_LINES];
     pthread_mutex_lock(&irqs->lock);
-    bool same = !memcmp(now, &message, sizeof(message)); /* KVM takes long for new routes */
+    bool differs = memcmp(now, &message, sizeof(message)) != 0;
     *now = message;
-    int rc = same ? 0 : set_routes_locked(irqs, err);
+    pthread_mutex_unlock(&irqs->lock);
+    return differs;
+}
+
+int irqs_route(struct irqs *irqs, struct vmig_error *err)
+{
+    pthread_mutex_lock(&irqs->lock);
+    int rc = set_routes_locked(irqs, err);
     pthread_mutex_unlock(&irqs->lock);
     return rc;
 }

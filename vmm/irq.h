@@ -27,9 +27,10 @@ int irqs_new(struct irqs *irqs, struct kvm *kvm, struct vmig_error *err);
 void irqs_done(struct irqs *irqs);
 /* @count GSIs for messages, from *ret_gsi on, as long as the VM lives. */
 int irqs_add_messages(struct irqs *irqs, unsigned count, unsigned *ret_gsi, struct vmig_error *err);
-/* What is sent for @gsi from now on. */
-int irqs_set_message(struct irqs *irqs, unsigned gsi, uint64_t address, uint32_t data,
-                     struct vmig_error *err);
+/* What is sent for @gsi, from irqs_route() on. True: that is something new. */
+bool irqs_set_message(struct irqs *irqs, unsigned gsi, uint64_t address, uint32_t data);
+/* KVM takes all routes at once, and waits until nobody uses the old ones. */
+int irqs_route(struct irqs *irqs, struct vmig_error *err);
 
 /* @eventfd raises @gsi; what it was signalled before that counts. With @resample_fd (else -1) the line stays up
  * until the guest has told the end of the interrupt, which that eventfd says. */

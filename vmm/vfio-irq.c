@@ -32,24 +32,35 @@ static uint32_t entry_get(const struct vfio_msix *msix, unsigned vector, unsigne
     return value;
 }
 
-static void update_vector_locked(struct vfio_device *device, unsigned n, bool moved)
+static bool is_open(const struct vfio_device *device, unsigned n)
+{
+    const struct vfio_msix *msix = &device->msix;
+    bool masked = vfio_config_get(device, msix->capability + CONTROL, 2) & CONTROL_MASK;
+    return msix->vectors[n].eventfd >= 0 && !masked &&
+           !(entry_get(msix, n, ENTRY_CONTROL) & ENTRY_MASKED);
+}
+
+/* Vectors @first to @end - 1. New routes of many, as after a migration, are one wait for KVM. */
+static void update_vectors_locked(struct vfio_device *device, unsigned first, unsigned end)
 {
     struct vfio_msix *msix = &device->msix;
-    struct vfio_vector *vector = &msix->vectors[n];
-    unsigned gsi = msix->first_gsi + n;
-    bool masked = vfio_config_get(device, msix->capability + CONTROL, 2) & CONTROL_MASK;
-    bool wanted =
-        vector->eventfd >= 0 && !masked && !(entry_get(msix, n, ENTRY_CONTROL) & ENTRY_MASKED);
-    bool attach = wanted && !device->held;
-    if (wanted && (moved || !vector->attached))
-        irqs_set_message(device->place.irqs, gsi,
-                         entry_get(msix, n, 0) | (uint64_t)entry_get(msix, n, 4) << 32,
-                         entry_get(msix, n, 8), NULL);
-    if (attach && !vector->attached)
-        vector->attached = irq_attach(device->place.kvm, gsi, vector->eventfd, -1, NULL) == 0;
-    else if (!attach && vector->attached) {
-        irq_detach(device->place.kvm, gsi, vector->eventfd);
-        vector->attached = false;
+    bool route = false;
+    for (unsigned n = first; n < end; n++)
+        if (is_open(device, n))
+            route |= irqs_set_message(device->place.irqs, msix->first_gsi + n,
+                                      entry_get(msix, n, 0) | (uint64_t)entry_get(msix, n, 4) << 32,
+                                      entry_get(msix, n, 8));
+    if (route)
+        irqs_route(device->place.irqs, NULL);
+    for (unsigned n = first; n < end; n++) {
+        struct vfio_vector *vector = &msix->vectors[n];
+        bool attach = is_open(device, n) && !device->held;
+        if (attach && !vector->attached)
+            attach =
+                irq_attach(device->place.kvm, msix->first_gsi + n, vector->eventfd, -1, NULL) == 0;
+        else if (!attach && vector->attached)
+            irq_detach(device->place.kvm, msix->first_gsi + n, vector->eventfd);
+        vector->attached = attach;
     }
 }
 
@@ -133,7 +144,8 @@ bool vfio_msix_write(struct vfio_device *device, unsigned bar, uint64_t offset, 
         return true;
     pthread_mutex_lock(&device->lock);
     memcpy(msix->table + offset, data, length_bytes);
-    update_vector_locked(device, (unsigned)offset / VFIO_MSIX_ENTRY_BYTES, true);
+    unsigned vector = (unsigned)offset / VFIO_MSIX_ENTRY_BYTES;
+    update_vectors_locked(device, vector, vector + 1);
     pthread_mutex_unlock(&device->lock);
     return true;
 }
@@ -184,8 +196,8 @@ void vfio_irqs_update_locked(struct vfio_device *device)
         vmig_device_set_irqs(device->device, VMIG_IRQ_INTX, 0, 1, &device->intx_fd, NULL);
     if (before != mode && mode == VFIO_IRQ_MSIX)
         msix_on_locked(device);
-    for (unsigned n = 0; mode == VFIO_IRQ_MSIX && n < device->msix.count; n++)
-        update_vector_locked(device, n, false);
+    if (mode == VFIO_IRQ_MSIX)
+        update_vectors_locked(device, 0, device->msix.count);
 }
 
 /* ---- life ---- */
