@@ -293,7 +293,7 @@ struct vmig_pause {
     double stop_ms;           /* slowest device to STOP_COPY */
     double data_ms;           /* last dirty sync, and all data until it is loaded */
     double load_ms;           /* slowest device out of RESUMING, having checked its data */
-    double handover_ms;       /* manifest, LOADED, GO, RUNNING, and whatever else */
+    double handover_ms;       /* state tables, manifest, LOADED, GO, RUNNING, and whatever else */
     double start_ms;          /* slowest device to RUNNING_P2P + slowest to RUNNING */
     double workload_start_ms; /* the host's start() at the target */
     double doubt_ms;          /* what the decision added to a prediction; not part of it */

@@ -157,12 +157,31 @@ static void note_host(const struct vmig_migration *m, struct history *news)
     history_add(news, HISTORY_HOST, &sample);
 }
 
+static double vmstates_ms(const struct vmig_migration *m)
+{
+    return m->vmstates.count ? m->model.vmstates_save_ms + m->model.vmstates_load_ms : 0;
+}
+
+static void note_vmstates(const struct vmig_migration *m, struct history *news)
+{
+    char kind[HISTORY_KIND_BYTES];
+    struct history_sample sample;
+    if (!m->vmstates.count)
+        return;
+    history_sample_init(&sample, m->history_now_s);
+    sample.value[HISTORY_VMSTATES] = vmstates_ms(m);
+    convergence_vmstates_kind(m, kind);
+    history_add(news, kind, &sample);
+}
+
+/* Tables may have been saved while data was on its way, so they need not have been part of it. */
 static void note_link(const struct vmig_migration *m, struct history *news)
 {
     const struct vmig_pause *p = &m->statistics.measured;
+    double rest = p->handover_ms - vmstates_ms(m);
     struct history_sample sample;
     history_sample_init(&sample, m->history_now_s);
-    sample.value[HISTORY_HANDOVER] = p->handover_ms;
+    sample.value[HISTORY_HANDOVER] = rest > 0 ? rest : 0;
     if (p->data_bytes >= LINK_BYTES_MIN && p->data_ms > 0)
         sample.value[HISTORY_RATE] = (double)p->data_bytes / p->data_ms;
     history_add(news, m->model.link_kind, &sample);
@@ -180,6 +199,7 @@ void aftermath_remember(struct vmig_migration *m)
     for (unsigned i = 0; i < m->num_participants; i++)
         note_participant(m, m->participants[i], news);
     note_host(m, news);
+    note_vmstates(m, news);
     note_link(m, news);
     if (history_save(m->history_path, m->history_now_s, news, &err) < 0)
         run_warning(m, err.reason, err.text);

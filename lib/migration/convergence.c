@@ -261,21 +261,31 @@ static void recall(struct vmig_migration *m, struct participant *p)
     *f = (struct forecast_part) { .device = p->kind == PARTICIPANT_DEVICE };
     if (f->device)
         participant_device_arcs(p->opaque, &f->arcs);
+    f->shown = f->device && participant_device_is_shown(p->opaque);
     convergence_kind(m, p, kind, &like);
     f->source_arc_ms = like.value[HISTORY_SOURCE_ARC];
     f->target_arc_ms = like.value[HISTORY_TARGET_ARC];
     history_recall(m->history, kind, &like, f->past);
 }
 
+void convergence_vmstates_kind(const struct vmig_migration *m, char ret_kind[HISTORY_KIND_BYTES])
+{
+    snprintf(ret_kind, HISTORY_KIND_BYTES, "vmstates %u", m->vmstates.count);
+}
+
 void convergence_recall(struct vmig_migration *m)
 {
     struct history_sample none;
-    double host[HISTORY_TERMS];
+    double host[HISTORY_TERMS], tables[HISTORY_TERMS];
+    char kind[HISTORY_KIND_BYTES];
     history_sample_init(&none, 0);
     for (unsigned i = 0; i < m->num_participants; i++)
         recall(m, m->participants[i]);
     history_recall(m->history, HISTORY_HOST, &none, host);
     history_recall(m->history, m->model.link_kind, &none, m->model.past);
+    convergence_vmstates_kind(m, kind);
+    history_recall(m->history, kind, &none, tables);
+    m->model.past[HISTORY_VMSTATES] = tables[HISTORY_VMSTATES];
     m->model.past[HISTORY_WORKLOAD_STOP] = host[HISTORY_WORKLOAD_STOP];
     m->model.past[HISTORY_WORKLOAD_START] = host[HISTORY_WORKLOAD_START];
 }
@@ -313,7 +323,8 @@ void convergence_predict(const struct vmig_migration *m, struct vmig_pause *ret)
     struct forecast_part parts[PARTICIPANTS_MAX];
     struct forecast_link link = { .sync_ms = m->model.sync_ms,
                                   .round_trip_ms = m->one_way ? 0 : m->model.round_trip_ms,
-                                  .bandwidth = bandwidth(m) };
+                                  .bandwidth = bandwidth(m),
+                                  .vmstates = m->vmstates.count };
     memcpy(link.past, m->model.past, sizeof(link.past));
     if (m->parameters[PARAMETER_SWITCHOVER_BANDWIDTH])
         link.past[HISTORY_RATE] = -1;
@@ -321,7 +332,7 @@ void convergence_predict(const struct vmig_migration *m, struct vmig_pause *ret)
         gather(m, m->participants[i], &parts[i]);
     forecast_pause(parts, m->num_participants, &link, ret);
     ret->doubt_ms = forecast_doubt_ms(ret, history_excess_ms(m->history)) +
-                    forecast_guess_ms(parts, m->num_participants);
+                    forecast_guess_ms(parts, m->num_participants, &link);
 }
 
 /* ---- deciding ---- */

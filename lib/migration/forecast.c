@@ -167,7 +167,8 @@ void forecast_pause(const struct forecast_part *parts, unsigned count,
     ret->stop_ms = slowest(parts, count, HISTORY_STOP);
     ret->data_ms = data_ms(parts, count, link, ret) + link->sync_ms + link->round_trip_ms;
     ret->load_ms = slowest(parts, count, HISTORY_LOAD);
-    ret->handover_ms = known_or(link->past[HISTORY_HANDOVER], link->round_trip_ms);
+    ret->handover_ms = known_or(link->past[HISTORY_HANDOVER], link->round_trip_ms) +
+                       known_or(link->past[HISTORY_VMSTATES], 0);
     ret->start_ms = slowest(parts, count, HISTORY_START_P2P) + slowest(parts, count, HISTORY_START);
     ret->workload_start_ms = known_or(link->past[HISTORY_WORKLOAD_START], WORKLOAD_DEFAULT_MS);
 }
@@ -186,15 +187,24 @@ static double guess_ms(const struct forecast_part *p, enum history_term term, un
     return p->device && p->source_arc_ms < 0 && p->past[term] < 0 ? arcs * GUESS_MS : 0;
 }
 
-double forecast_guess_ms(const struct forecast_part *parts, unsigned count)
+/* Neither can be tried before the pause: a VMM's tables are the state of processors and chips, hundreds of
+ * registers that its kernel has to be asked for; showing its guest a device means memory slots and
+ * interrupts, for which the kernel waits until nobody uses the old ones. */
+#define GUESS_HOST_MS 30
+
+double forecast_guess_ms(const struct forecast_part *parts, unsigned count,
+                         const struct forecast_link *link)
 {
-    double quiesce = 0, stop = 0;
+    bool tables = link->vmstates && link->past[HISTORY_VMSTATES] < 0;
+    double quiesce = 0, stop = 0, show = 0;
     for (unsigned i = 0; i < count; i++) {
         const struct forecast_part *p = &parts[i];
         quiesce = larger(quiesce, guess_ms(p, HISTORY_QUIESCE, p->arcs.quiesce));
         stop = larger(stop, guess_ms(p, HISTORY_STOP, p->arcs.stop));
+        if (p->shown && p->past[HISTORY_LOAD] < 0)
+            show = GUESS_HOST_MS;
     }
-    return quiesce + stop;
+    return quiesce + stop + show + (tables ? GUESS_HOST_MS : 0);
 }
 
 /* A tenth where nothing is known, and a few threads that wait for a processor; what is remembered

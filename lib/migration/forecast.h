@@ -25,6 +25,7 @@ struct forecast_arcs {
 /* One participant. A negative time and a rate of 0 are not known. */
 struct forecast_part {
     bool device;
+    bool shown; /* the host has something to set up there before its guest sees the device */
     struct forecast_arcs arcs;
     double source_arc_ms, target_arc_ms; /* of one arc, measured in this run */
     double past[HISTORY_TERMS];          /* what is remembered of its kind */
@@ -41,6 +42,7 @@ struct forecast_part {
 struct forecast_link {
     double sync_ms, round_trip_ms;
     double bandwidth;           /* bytes a ms; 0: not known */
+    unsigned vmstates;          /* tables of the host's own state */
     double past[HISTORY_TERMS]; /* what is remembered of it and of the workload */
 };
 
@@ -49,8 +51,9 @@ void forecast_pause(const struct forecast_part *parts, unsigned count,
                     const struct forecast_link *link, struct vmig_pause *ret);
 /* The terms together, without the doubt. */
 double forecast_sum_ms(const struct vmig_pause *pause);
-/* What a decision adds where arcs at the source could only be guessed. */
-double forecast_guess_ms(const struct forecast_part *parts, unsigned count);
+/* What a decision adds where arcs at the source, or what the host has to do, could only be guessed. */
+double forecast_guess_ms(const struct forecast_part *parts, unsigned count,
+                         const struct forecast_link *link);
 /* What a decision adds to a prediction. @excess_ms: by how much the predictions of
  * former migrations were too short, as remembered; negative: not known. */
 double forecast_doubt_ms(const struct vmig_pause *pause, double excess_ms);

@@ -374,7 +374,9 @@ int handover_target(struct vmig_migration *m, struct qemu_stream *s, struct vmig
         handover_set_locked(m, HANDOVER_LOADED);
     }
     trace_owner(m, HANDOVER_LOADED);
-    int rc = say(m, WIRE_RP_LOADED, as_text(device_times(m, told_loaded)), NULL);
+    json_t *times = device_times(m, told_loaded);
+    json_object_set_new(times, "vmstates_ms", json_real(m->model.vmstates_load_ms));
+    int rc = say(m, WIRE_RP_LOADED, as_text(times), NULL);
     cancel_waiting(m, "the source to give up");
     if (rc == 0)
         rc = hear_verdict(s, verdict, NULL);

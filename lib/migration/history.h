@@ -32,6 +32,7 @@ enum history_term {
     HISTORY_TOGETHER,
     /* of the link, beside HISTORY_RATE */
     HISTORY_HANDOVER,
+    HISTORY_VMSTATES, /* of so many state tables: saving them and loading them */
     /* of this host */
     HISTORY_WORKLOAD_STOP,
     HISTORY_WORKLOAD_START,

@@ -223,6 +223,7 @@ struct time_model {
     double past[HISTORY_TERMS];         /* of that kind and HISTORY_HOST */
     /* the pause as it was */
     double workload_stop_ms, workload_start_ms;
+    double vmstates_save_ms, vmstates_load_ms; /* the latter at the target; told: under lock */
     uint64_t complete_ns, completed_ns, data_end_ns; /* data_end_ns: under lock */
     double tail_ms;                                  /* from completed to data_end */
 };
@@ -547,6 +548,8 @@ bool convergence_keeps_limit(struct vmig_migration *m);
 /* The kind that @p is remembered as, and a sample with what was measured before the pause. */
 void convergence_kind(const struct vmig_migration *m, const struct participant *p,
                       char ret_kind[HISTORY_KIND_BYTES], struct history_sample *ret);
+/* Of all state tables: those of machines with as many are alike. */
+void convergence_vmstates_kind(const struct vmig_migration *m, char ret_kind[HISTORY_KIND_BYTES]);
 
 /* ---- aftermath.c: what the pause was ---- */
 /* Read what is remembered, at the beginning of a run. */

@@ -159,8 +159,10 @@ static int on_loaded(struct vmig_migration *m, const struct message *msg, struct
     TRACE(source_return_path_thread_handover, "LOADED");
     json_t *root = parse(msg);
     note_step(m, root, "load_ms", STEP_LOAD_COMPLETE);
+    double vmstates_ms = sane_ms(json_object_get(root, "vmstates_ms"));
     json_decref(root);
     LOCK_SCOPE(&m->lock);
+    m->model.vmstates_load_ms = vmstates_ms;
     m->peer_loaded = true;
     return 0;
 }

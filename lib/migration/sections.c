@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/clock.h"
 #include "lib/error.h"
 #include "lib/migration/configuration.h"
 #include "lib/migration/sections.h"
@@ -157,7 +158,9 @@ static int send_tail(struct tail *t, struct writer *states, struct vmig_error *e
 {
     struct vmig_migration *m = t->m;
     uint32_t next_id = m->num_participants + 1;
+    uint64_t start_ns = clock_ns();
     int rc = vmstates_save(&m->vmstates, t->text ? states : NULL, err);
+    m->model.vmstates_save_ms = clock_ms_since(start_ns);
     if (rc == 0)
         rc = write_configs(t, err);
     if (rc == 0)

@@ -557,8 +557,10 @@ static int check_all(struct target *t, struct vmig_error *err)
     else if (rc == 0 && t->greeted)
         rc = error_set(err, EPROTO, m->stage, NULL, "bad-stream",
                        "the source sent no manifest, so nothing proves that all is here");
+    uint64_t start_ns = clock_ns();
     if (rc == 0)
         rc = vmstates_load(&m->vmstates, err);
+    m->model.vmstates_load_ms = clock_ms_since(start_ns);
     if (rc == 0)
         rc = crew_run(m, STEP_LOAD_COMPLETE, err);
     return rc < 0 ? rc : run_check(m, err); /* the last moment at which a cancel ends it */

@@ -109,6 +109,41 @@ static json_t *devices_json(const struct vmig_statistics *s)
     return devices;
 }
 
+/* The whole and its parts, as predicted or as they were. */
+static json_t *pause_json(const struct vmig_pause *p, double all_ms)
+{
+    const struct {
+        const char *name;
+        double ms;
+    } parts[] = {
+        { "all", all_ms },
+        { "workload-stop", p->workload_stop_ms },
+        { "quiesce", p->quiesce_ms },
+        { "stop", p->stop_ms },
+        { "data", p->data_ms },
+        { "load", p->load_ms },
+        { "handover", p->handover_ms },
+        { "start", p->start_ms },
+        { "workload-start", p->workload_start_ms },
+        { "doubt", p->doubt_ms },
+    };
+    json_t *pause = json_object();
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+        json_object_set_new(pause, parts[i].name, fraction(parts[i].ms));
+    json_object_set_new(pause, "data-bytes", number(p->data_bytes));
+    return pause;
+}
+
+static void add_downtime(json_t *reply, const struct vmig_statistics *s)
+{
+    json_object_set_new(reply, "downtime", milliseconds(s->downtime_ms));
+    if (s->downtime_ms > 0)
+        json_object_set_new(reply, "pause",
+                            json_pack("{s:o, s:o}", "predicted",
+                                      pause_json(&s->predicted, s->predicted_downtime_ms),
+                                      "measured", pause_json(&s->measured, s->downtime_ms)));
+}
+
 static void add_times(json_t *reply, const struct vmig_statistics *s)
 {
     json_object_set_new(reply, "total-time", milliseconds(s->total_ms));
@@ -173,7 +208,7 @@ json_t *on_query_migrate(struct call *call, struct vmig_error *err)
     if (parts & HAS_EXPECTED)
         json_object_set_new(reply, "expected-downtime", milliseconds(s->expected_downtime_ms));
     if (parts & HAS_DOWNTIME)
-        json_object_set_new(reply, "downtime", milliseconds(s->downtime_ms));
+        add_downtime(reply, s);
     if (parts & HAS_ERROR && s->error.code)
         add_error(reply, &s->error);
     return reply;

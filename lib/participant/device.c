@@ -103,6 +103,12 @@ uint64_t participant_device_flags(const void *opaque)
     return ((const struct device_participant *)opaque)->info.flags;
 }
 
+bool participant_device_is_shown(const void *opaque)
+{
+    const struct device_participant *d = opaque;
+    return d->view.ops.load != NULL;
+}
+
 void participant_device_arcs(const void *opaque, struct forecast_arcs *ret)
 {
     const struct device_participant *d = opaque;

@@ -25,6 +25,8 @@ bool participant_device_begins_again(const void *opaque);
 /* Source: why its size is not known, when it is not. */
 const char *participant_device_why_unknown(const void *opaque);
 uint64_t participant_device_flags(const void *opaque);
+/* The host shows it to a guest, and has that to set up at the target. */
+bool participant_device_is_shown(const void *opaque);
 /* Source, between steps: where it goes back to when the migration fails, or after a snapshot. */
 void participant_device_ends(void *opaque, bool running);
 /* Its own steps of stop and cont, with or without a migration. One that cannot migrate has no states,

@@ -300,14 +300,46 @@ static void guessed_arcs_are_doubted(void **state)
 {
     (void)state;
     struct forecast_part p[3] = { device(), device(), part(false) };
-    assert_ms(forecast_guess_ms(p, 3), 0);
+    struct forecast_link l = link_of(1e5);
+    assert_ms(forecast_guess_ms(p, 3, &l), 0);
     p[0].source_arc_ms = -1;
-    assert_ms(forecast_guess_ms(p, 3), 60);
+    assert_ms(forecast_guess_ms(p, 3, &l), 60);
     p[1].source_arc_ms = -1;
     p[1].arcs.stop = 2;
-    assert_ms(forecast_guess_ms(p, 3), 90);
+    assert_ms(forecast_guess_ms(p, 3, &l), 90);
     p[1].past[HISTORY_STOP] = 7;
-    assert_ms(forecast_guess_ms(p, 3), 60);
+    assert_ms(forecast_guess_ms(p, 3, &l), 60);
+}
+
+/* Nobody can try them before the pause: they are doubted until they were seen in one. */
+static void what_the_host_does_in_the_pause_is_doubted_until_it_was_seen(void **state)
+{
+    (void)state;
+    struct forecast_part p = device();
+    struct forecast_link l = link_of(1e5);
+    p.shown = true;
+    assert_ms(forecast_guess_ms(&p, 1, &l), 30);
+    l.vmstates = 7;
+    assert_ms(forecast_guess_ms(&p, 1, &l), 60);
+    p.past[HISTORY_LOAD] = 12;
+    assert_ms(forecast_guess_ms(&p, 1, &l), 30);
+    l.past[HISTORY_VMSTATES] = 25;
+    assert_ms(forecast_guess_ms(&p, 1, &l), 0);
+}
+
+/* Beside whatever else the hand-over takes, remembered or not. */
+static void state_tables_are_part_of_the_hand_over(void **state)
+{
+    (void)state;
+    struct forecast_part p = part(false);
+    struct forecast_link l = link_of(1e5);
+    l.round_trip_ms = 4;
+    l.vmstates = 7;
+    assert_ms(pause_of(&p, 1, &l).handover_ms, 4);
+    l.past[HISTORY_VMSTATES] = 25;
+    assert_ms(pause_of(&p, 1, &l).handover_ms, 29);
+    l.past[HISTORY_HANDOVER] = 9;
+    assert_ms(pause_of(&p, 1, &l).handover_ms, 34);
 }
 
 static double doubt(double other_ms, double data_ms, double excess_ms)
@@ -615,6 +647,8 @@ int main(void)
         cmocka_unit_test(unknown_workload_is_not_taken_for_instant),
         cmocka_unit_test(sums_do_not_wrap_round),
         cmocka_unit_test(guessed_arcs_are_doubted),
+        cmocka_unit_test(what_the_host_does_in_the_pause_is_doubted_until_it_was_seen),
+        cmocka_unit_test(state_tables_are_part_of_the_hand_over),
         cmocka_unit_test(doubt_is_bounded),
         cmocka_unit_test(memory_counts_both_its_sizes_and_a_device_the_larger),
         cmocka_unit_test(device_of_unknown_size_has_100_gib),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Migrations that clients ask for: what is answered when, what is refused, and that what is refused
  * changes nothing. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -130,6 +131,35 @@ static void passes_are_told_the_first_before_active_and_the_last_before_complete
     json_t *reply = talk_ok(t, QUERY);
     json_t *count = json_object_get(json_object_get(reply, "ram"), "dirty-sync-count");
     assert_int_equal(json_integer_value(count), passes);
+    json_decref(reply);
+}
+
+/* Of one side of it, "predicted" or "measured". */
+static void expect_whole_of_parts(json_t *pause, const char *side)
+{
+    static const char *const parts[] = { "workload-stop", "quiesce",  "stop",  "data",
+                                         "load",          "handover", "start", "workload-start" };
+    json_t *of = json_object_get(pause, side);
+    double all = json_real_value(json_object_get(of, "all")), sum = 0;
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        assert_true(json_is_real(json_object_get(of, parts[i])));
+        sum += json_real_value(json_object_get(of, parts[i]));
+    }
+    assert_true(all > 0);
+    assert_true(fabs(all - sum) < 0.001);
+    assert_true(json_is_integer(json_object_get(of, "data-bytes")));
+}
+
+static void the_pause_and_its_prediction_are_the_sums_of_their_parts(void **state)
+{
+    struct scene *s = *state;
+    struct talk *t = &s->ours.talk;
+    json_decref(talk_ok(t, MIGRATE));
+    talk_status(t, "completed");
+    json_t *reply = talk_ok(t, QUERY), *pause = json_object_get(reply, "pause");
+    expect_whole_of_parts(pause, "predicted");
+    expect_whole_of_parts(pause, "measured");
+    assert_true(json_real_value(json_object_get(json_object_get(pause, "predicted"), "doubt")) > 0);
     json_decref(reply);
 }
 
@@ -325,6 +355,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         SOURCE(the_answer_to_migrate_comes_right_behind_setup),
         SOURCE(passes_are_told_the_first_before_active_and_the_last_before_completed),
+        SOURCE(the_pause_and_its_prediction_are_the_sums_of_their_parts),
         SOURCE(cancelling_is_told_before_it_is_answered),
         SOURCE(a_migration_goes_on_when_the_client_that_began_it_vanishes),
         SOURCE(the_monitor_ends_a_migration_that_was_begun_through_it),
