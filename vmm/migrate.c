@@ -148,6 +148,8 @@ static int add_all(struct migrate *migrate, struct vmig_error *err)
         rc = vmig_migration_add_ram(m, &machine->memory.blocks[i], err);
     if (rc == 0 && machine->options.control)
         rc = vmig_migration_set_control(m, machine->options.control, err);
+    if (rc == 0 && machine->options.history)
+        rc = vmig_migration_set_history(m, machine->options.history, err);
     if (rc == 0)
         rc = dirty_add(&machine->dirty, m, &machine->vcpus, &machine->memory, err);
     if (rc == 0)

@@ -45,6 +45,8 @@ static const struct argp_option table[] = {
     { "qmp", TEXT(qmp), "unix:PATH", 0, "A monitor, through which a migration is asked for", 0 },
     { "control", TEXT(control), "PATH", 0,
       "Where `vfio-migrate resolve` settles a hand-over that hangs", 0 },
+    { "history", TEXT(history), "PATH", 0,
+      "Remember in this file what pauses were made of, to predict the next one", 0 },
     { "only-migratable", FLAG(only_migratable), NULL, 0, "Refuse whatever could not move", 0 },
     { "compat", TEXT(compat), "VERSION", 0, "Move only what that machine version had, such as 8.1",
       0 },

@@ -34,7 +34,7 @@ struct options {
     uint64_t memory_bytes;
     bool huge_pages;
     enum dirty_how dirty;
-    const char *incoming, *qmp, *control, *compat;
+    const char *incoming, *qmp, *control, *history, *compat;
     bool only_migratable;
     unsigned num_devices;
     struct device_option devices[DEVICES_MAX];

@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: BSD-3-Clause
 # Vocabulary of the tests of vfio-vmm, on top of that of tests/rig. VFIO_VMM is the program.
-. "$(dirname "${BASH_SOURCE[0]}")/../rig/lib.sh"
+vmm_tests=$(dirname "${BASH_SOURCE[0]}")
+. "$vmm_tests/../rig/lib.sh"
 
 patience=240 # guests are slow where a KVM is emulated, and machines can be busy
 
@@ -102,11 +103,16 @@ target() {
     wait_for grep -q 'listening on' "$scratch/$name.err" || return
     address=$(sed -n 's/.*listening on //p' "$scratch/$name.err")
 }
+# send NAME ADDRESS STATUS: it moves, or fails, as expected. The machine says itself what became of it: asking it
+# again and again would take time from it where processors are emulated.
+endings() { grep -c '^vfio-vmm: migration \(completed\|failed\|cancelled\)$' "$scratch/$1.err"; }
+more_endings() { [ "$(endings "$1")" -gt "$2" ]; }
 status_is() { qmp "$1" query-migrate | grep -q "\"status\":\"\\($2\\)\""; }
-# send NAME ADDRESS STATUS: it moves, or fails, as expected.
 send() {
-    qmp "$1" "migrate-set-parameters downtime-limit=100000" >/dev/null &&
-        qmp "$1" "migrate uri=$2" >/dev/null && wait_for status_is "$1" 'completed\|failed\|cancelled' && status_is "$1" "$3" && return
+    local before
+    before=$(endings "$1")
+    "$VFIO_MIGRATE" monitor -c "migrate-set-parameters downtime-limit=100000" -c "migrate uri=$2" "$scratch/$1.qmp" >/dev/null &&
+        wait_for more_endings "$1" "$before" && grep '^vfio-vmm: migration' "$scratch/$1.err" | tail -n 1 | grep -q " $3\$" && return
     echo "the migration of $1 did not become $3:"
     qmp "$1" query-migrate
     cat "$scratch/$1.err"
@@ -133,3 +139,5 @@ good() {
 }
 # gone NAME: the guest left, the machine is told to end.
 gone() { qmp "$1" quit >/dev/null && ends "$1" 0; }
+# pauses_predicted MOVES LEAST: see pauses.py; what it says is in $scratch/pauses.
+pauses_predicted() { /usr/bin/python3 "$vmm_tests/pauses.py" "$scratch" "$1" "$2" >"$scratch/pauses" || { cat "$scratch/pauses" && return 1; }; }

@@ -76,19 +76,25 @@ two_devices() {
 }
 check "with two devices" two_devices
 
-# Six machines, two devices: the guest goes to and fro between them.
+# Six machines, two devices: the guest goes to and fro between them, each pause predicted from those before.
 to_and_fro() {
-    local places=(one two) hop names=(f0)
-    machine f0 "${guest[@]}" "${same[@]}" --device "vfio-user:$scratch/one,id=nic"
+    local places=(one two) hop names=(f0) history=(--history "$scratch/history")
+    machine f0 "${guest[@]}" "${same[@]}" "${history[@]}" --device "vfio-user:$scratch/one,id=nic"
     goes_on f0 || return
     for hop in 1 2 3 4 5; do
-        target "f$hop" "${same[@]}" --device "vfio-user:$scratch/${places[$((hop % 2))]},id=nic" &&
-            send "f$((hop - 1))" "$address" completed && goes_on "f$hop" && gone "f$((hop - 1))" || return
+        target "f$hop" "${same[@]}" "${history[@]}" --device "vfio-user:$scratch/${places[$((hop % 2))]},id=nic" &&
+            send "f$((hop - 1))" "$address" completed && goes_on "f$hop" &&
+            qmp "f$((hop - 1))" query-migrate >"$scratch/move$hop" && gone "f$((hop - 1))" || return
         names+=("f$hop")
     done
     good f5 && reported "${names[@]}"
 }
+while sleep 0.1; do echo "$EPOCHREALTIME tick here"; done >"$scratch/clock.times" &
+clock=$!
 check "to and fro, five times" to_and_fro
+kill $clock && wait $clock
+check "pauses are no longer than predicted" pauses_predicted 5 2
+sed 's/^/# /' "$scratch/pauses"
 
 crossing() {
     machine g1 "${guest[@]}" "${same[@]}" --device "vfio-user:$scratch/one,id=nic" &&
