@@ -13,8 +13,9 @@
 #include "lib/memory/holes.h"
 #include "lib/memory/zero.h"
 
-/* Between two questions whether to go on: about 10 ms of clearing, less of anything else. */
-#define CLEAR_BYTES (UINT64_C(64) << 20)
+/* Cleared at a time: 30 to 100 us. */
+#define CLEAR_PAGES 256
+/* Between two questions whether to go on. */
 #define VISITS_UNASKED 256
 
 #define NAME_BYTES_MAX 255 /* the stream has one byte for its length */
@@ -41,6 +42,7 @@ void ram_drop_last(struct ram *ram)
     free((char *)block->desc.name);
     free(block->dirty);
     free(block->touched);
+    free(block->stale);
     free(block->suspect);
     *block = (struct ram_block) { 0 };
 }
@@ -186,6 +188,12 @@ int ram_mark_populated(struct ram *ram, struct vmig_error *err)
     return ret;
 }
 
+static int no_bitmap(const struct ram_block *block, struct vmig_error *err)
+{
+    return error_set(err, ENOMEM, VMIG_STAGE_SETUP, NULL, NULL,
+                     "RAM block \"%.64s\": no memory for its bitmap", block->desc.name);
+}
+
 int ram_mark_touched(struct ram *ram, struct vmig_error *err)
 {
     for (unsigned i = 0; i < ram->num_blocks; i++) {
@@ -194,8 +202,7 @@ int ram_mark_touched(struct ram *ram, struct vmig_error *err)
         if (!block->touched)
             block->touched = bitmap_new(block->pages);
         if (!block->touched)
-            return error_set(err, ENOMEM, VMIG_STAGE_SETUP, NULL, NULL,
-                             "RAM block \"%.64s\": no memory for its bitmap", block->desc.name);
+            return no_bitmap(block, err);
         int ret = mark_block(ram, block, block->touched, err);
         if (ret < 0)
             return ret;
@@ -239,6 +246,8 @@ int ram_load_zero(struct ram_block *block, uint64_t offset, uint64_t length, str
                          block->desc.name, offset, length, block->desc.size_bytes);
     uint64_t page = offset / RAM_PAGE_SIZE, end = page + length / RAM_PAGE_SIZE;
 
+    if (block->stale)
+        bitmap_clear_range(block->stale, page, end - page);
     if (!block->touched) { /* nothing is known about what is there */
         clear_pages(block, page, end);
         return 0;
@@ -254,24 +263,44 @@ int ram_load_zero(struct ram_block *block, uint64_t offset, uint64_t length, str
     }
 }
 
-static int clear_block(const struct ram *ram, struct ram_block *block, struct vmig_error *err)
+int ram_begin_load(struct ram *ram, struct vmig_error *err)
 {
-    uint64_t size = block->desc.size_bytes;
-    int ret = 0;
+    int ret = ram_mark_touched(ram, err);
 
-    for (uint64_t at = 0; !ret && at < size; at += CLEAR_BYTES) {
-        ret = ram_may_go_on(ram, err);
-        if (!ret)
-            ret = ram_load_zero(block, at, size - at < CLEAR_BYTES ? size - at : CLEAR_BYTES, err);
+    for (unsigned i = 0; !ret && i < ram->num_blocks; i++) {
+        struct ram_block *block = &ram->blocks[i];
+
+        if (!block->stale)
+            block->stale = bitmap_new(block->pages);
+        if (!block->stale)
+            return no_bitmap(block, err);
+        memcpy(block->stale, block->touched, bitmap_words(block->pages) * sizeof(uint64_t));
     }
     return ret;
 }
 
-int ram_clear(struct ram *ram, struct vmig_error *err)
+void ram_arrives(struct ram_block *block, uint64_t page, uint64_t pages)
 {
-    int ret = ram_mark_touched(ram, err);
+    bitmap_set_range(block->touched, page, pages);
+    if (block->stale)
+        bitmap_clear_range(block->stale, page, pages);
+}
 
-    for (unsigned i = 0; !ret && i < ram->num_blocks; i++)
-        ret = clear_block(ram, &ram->blocks[i], err);
-    return ret;
+bool ram_clear_stale(struct ram *ram, struct ram_cursor *cursor)
+{
+    for (; cursor->block < ram->num_blocks; cursor->block++, cursor->page = 0) {
+        struct ram_block *block = &ram->blocks[cursor->block];
+        uint64_t page =
+            block->stale ? bitmap_next_set(block->stale, block->pages, cursor->page) : block->pages;
+
+        if (page == block->pages)
+            continue;
+        uint64_t limit = block->pages - page < CLEAR_PAGES ? block->pages : page + CLEAR_PAGES;
+        cursor->page = bitmap_next_clear(block->stale, limit, page);
+        clear_pages(block, page, cursor->page);
+        bitmap_clear_range(block->touched, page, cursor->page - page);
+        bitmap_clear_range(block->stale, page, cursor->page - page);
+        return true;
+    }
+    return false;
 }

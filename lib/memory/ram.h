@@ -21,6 +21,7 @@ struct ram_block {
     uint64_t
         *dirty; /* one bit a page: must still be sent; only the RAM worker reads and writes it */
     uint64_t *touched; /* target: pages that hold something else than zero as far as we know */
+    uint64_t *stale;   /* target: of these, what was there before and nothing came for yet */
     /* with ram-digest (suspect.h), or NULL; target: these did not arrive as sent; source: the target
      * says so, they are to be sent again */
     uint64_t *suspect;
@@ -33,6 +34,12 @@ struct ram {
     void *opaque;
     unsigned num_blocks;
     struct ram_block blocks[RAM_BLOCKS_MAX];
+};
+
+/* Where something stands that goes over all memory; starts zeroed. */
+struct ram_cursor {
+    unsigned block;
+    uint64_t page;
 };
 
 struct ram *ram_new(void);
@@ -58,9 +65,15 @@ int ram_mark_populated(struct ram *ram, struct vmig_error *err);
 bool ram_known_zero(const struct ram_block *block, uint64_t offset, uint64_t length);
 /* Target, at the start: set touched from what is populated already (as ram_mark_populated). */
 int ram_mark_touched(struct ram *ram, struct vmig_error *err);
-/* Target, at the start: ram_mark_touched(), then make all of it read as zero and so known to be.
- * The source does not send its holes, so what an earlier attempt left here must go. */
-int ram_clear(struct ram *ram, struct vmig_error *err);
+/* Target, at the start: ram_mark_touched(), and all of that is stale. The source does not send its
+ * holes, so what an earlier attempt left here must go: but not before the first round has come, which
+ * replaces most of it, or all. */
+int ram_begin_load(struct ram *ram, struct vmig_error *err);
+/* Target: something comes for these pages. */
+void ram_arrives(struct ram_block *block, uint64_t page, uint64_t pages);
+/* Target: make the next stale pages at or after the cursor read as zero, and so known to be; 1 MiB at
+ * most. False when there are none left. */
+bool ram_clear_stale(struct ram *ram, struct ram_cursor *cursor);
 /* Target: make [offset, offset + length) read as zero (skips known zero pages, clears others)
  * and note it. Memory is never discarded: devices may have it pinned. */
 int ram_load_zero(struct ram_block *block, uint64_t offset, uint64_t length,
@@ -75,11 +88,7 @@ struct ram_extent {
 /* Take the next dirty extent at or after the cursor out of the bitmaps: finds dirty pages, clears
  * their bits, and tells zero pages from others by reading them (early exit at the first non-zero
  * word; 256-bit wide where the CPU can). At most @max_bytes. False when nothing is left in
- * [cursor, end of the last block). The cursor {block index, page} starts zeroed. */
-struct ram_cursor {
-    unsigned block;
-    uint64_t page;
-};
+ * [cursor, end of the last block). */
 bool ram_next_extent(struct ram *ram, struct ram_cursor *cursor, uint64_t max_bytes,
                      struct ram_extent *ret);
 

@@ -163,7 +163,7 @@ static int on_ram(struct lane *lane, const struct wire_packet *packet, const uin
         total += iov[i].iov_len;
         runs += ram_runs(e.pages);
         LOCK_SCOPE(&lane->migration->ram_lock);
-        bitmap_set_range(block->touched, e.offset_bytes / RAM_PAGE_SIZE, e.pages);
+        ram_arrives(block, e.offset_bytes / RAM_PAGE_SIZE, e.pages);
     }
     if (total != packet->length)
         return broken(lane, "a packet whose length is not the sum of its extents", err);

@@ -53,7 +53,7 @@ static int on_ram_page(struct target *t, const struct qemu_section *s, struct pa
         atomic_fetch_add(&t->m->counters.zero_pages, 1);
         return ram_load_zero(t->block, item->offset, RAM_PAGE_SIZE, err);
     }
-    bitmap_set(t->block->touched, item->offset / RAM_PAGE_SIZE);
+    ram_arrives(t->block, item->offset / RAM_PAGE_SIZE, 1);
     t->reader.digest = NULL; /* of the stream, that is: pages change while they are sent */
     reader_bytes(&t->reader, (char *)t->block->desc.vaddr + item->offset, RAM_PAGE_SIZE);
     t->reader.digest = t->m->heard;

@@ -245,6 +245,23 @@ static int tell_suspects(struct vmig_migration *m, struct vmig_error *err)
     return count ? main_return(m, WIRE_RP_SUSPECT, content, count * WIRE_EXTENT_BYTES, err) : 0;
 }
 
+/* After the first round what nothing came for is a hole at the source. A lane that brings some of it
+ * all the same, written since, says so under the same lock before it lands. */
+static int clear_stale(struct target *t, struct vmig_error *err)
+{
+    struct vmig_migration *m = t->m;
+    struct ram_cursor cursor = { 0 };
+    bool more = !t->cleared;
+    int rc = 0;
+    while (rc == 0 && more) {
+        rc = run_check(m, err);
+        LOCK_SCOPE(&m->ram_lock);
+        more = ram_clear_stale(m->ram, &cursor);
+    }
+    t->cleared = rc == 0;
+    return rc;
+}
+
 /* All of a round is in memory and in the devices before it is acknowledged: then the source's
  * measurement is of the whole way. */
 static int on_round(struct target *t, const uint8_t *data, uint32_t length, struct vmig_error *err)
@@ -253,6 +270,8 @@ static int on_round(struct target *t, const uint8_t *data, uint32_t length, stru
     uint32_t round =
         (uint32_t)data[0] << 24 | (uint32_t)data[1] << 16 | (uint32_t)data[2] << 8 | data[3];
     int rc = lanes_wait_barrier(m, round, err);
+    if (rc == 0)
+        rc = clear_stale(t, err);
     for (unsigned i = 0; rc == 0 && i < m->num_participants; i++) {
         struct participant *p = m->participants[i];
         if (p->ops->load)
@@ -548,6 +567,8 @@ static int check_all(struct target *t, struct vmig_error *err)
                          "the stream ended at offset %" PRIu64 " without any state",
                          t->reader.offset);
     int rc = check_ended(m, err);
+    if (rc == 0) /* of a stream without rounds */
+        rc = clear_stale(t, err);
     if (rc == 0)
         rc = crew_wait(m, STEP_LOAD, err);
     if (rc == 0)

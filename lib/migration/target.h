@@ -14,6 +14,7 @@ struct target {
     bool return_path, greeted, ready, manifest_seen, run_state_seen;
     /* Something has begun that the source sends in one piece: it does not pause in the middle. */
     bool inside, stalled;
+    bool cleared;            /* what was in memory before and is not the source's */
     struct ram_block *block; /* of the RAM item before, across sections */
     char only_id[256];       /* what the stream calls the only device here */
     struct manifest manifest;

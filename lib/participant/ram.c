@@ -25,6 +25,10 @@
 /* Read before it is asked whether to go on: a few ms. */
 #define UNASKED_BYTES (UINT64_C(32) << 20)
 
+/* Zeros that are told together. The target makes sure of them, which takes as long as finding them: so it
+ * does while the next are found. */
+#define ZERO_BYTES_MAX (UINT64_C(16) << 20)
+
 struct ram_participant {
     struct vmig_migration *m;
     unsigned num_trackers;
@@ -277,8 +281,8 @@ static int send_batch(struct ram_participant *r, struct participant *p, struct v
 static int add_extent(struct ram_participant *r, struct participant *p,
                       const struct ram_extent *extent, struct vmig_error *err)
 {
-    bool full = r->num_batch == WIRE_EXTENTS_MAX ||
-                (!extent->zero && r->batch_bytes + extent->length_bytes > WIRE_RAM_BYTES_MAX);
+    uint64_t most = extent->zero ? ZERO_BYTES_MAX : WIRE_RAM_BYTES_MAX;
+    bool full = r->num_batch == WIRE_EXTENTS_MAX || r->batch_bytes + extent->length_bytes > most;
     int rc = 0;
     if (r->num_batch && (full || r->batch[0].zero != extent->zero))
         rc = send_batch(r, p, err);
@@ -352,7 +356,7 @@ static int ram_load_setup(void *opaque, struct vmig_error *err)
 {
     struct ram_participant *r = opaque;
     int rc = r->m->ram_digest ? suspect_start(r->m->ram, err) : 0;
-    return rc < 0 ? rc : ram_clear(r->m->ram, err);
+    return rc < 0 ? rc : ram_begin_load(r->m->ram, err);
 }
 
 const struct vmig_participant_ops participant_ram_ops = {

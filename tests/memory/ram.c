@@ -285,23 +285,55 @@ static void zeros_are_loaded_also_where_nothing_is_known(void **state)
     region_free(&region);
 }
 
+static void clear_all_stale(struct ram *ram)
+{
+    struct ram_cursor cursor = { 0 };
+
+    while (ram_clear_stale(ram, &cursor))
+        ;
+}
+
 /* The source's holes are not sent: what an earlier attempt left must not shine through. */
-static void a_cleared_target_is_zero_everywhere_and_holes_stay_holes(void **state)
+static void what_nothing_came_for_is_cleared_and_holes_stay_holes(void **state)
 {
     (void)state;
     for (int kind = REGION_ANONYMOUS; kind <= REGION_SHARED; kind++) {
-        struct region region = region_new(kind, 256);
+        struct region region = region_new(kind, 1024);
 
-        for (uint64_t page = 100; page < 110; page++)
+        for (uint64_t page = 100; page < 500; page++)
             region_write(&region, page);
-        ok(ram_clear(region.ram, &err));
+        ok(ram_begin_load(region.ram, &err));
+        assert_int_equal(region.memory[300 * RAM_PAGE_SIZE + 300], 1);
+        clear_all_stale(region.ram);
         assert_true(ram_known_zero(region.block, 0, region.bytes));
         if (kind != REGION_SHARED)
-            assert_int_equal(region_populated(&region), 10);
-        for (uint64_t page = 100; page < 110; page++)
+            assert_int_equal(region_populated(&region), 400);
+        for (uint64_t page = 100; page < 500; page++)
             assert_int_equal(region.memory[page * RAM_PAGE_SIZE + page], 0);
         region_free(&region);
     }
+}
+
+static void what_came_is_left_alone(void **state)
+{
+    struct region region = region_new(REGION_MEMFD, 64);
+
+    (void)state;
+    for (uint64_t page = 10; page < 20; page++)
+        region_write(&region, page);
+    ok(ram_begin_load(region.ram, &err));
+    ram_arrives(region.block, 13, 2);
+    ok(ram_load_zero(region.block, 16 * RAM_PAGE_SIZE, RAM_PAGE_SIZE, &err));
+    region_write(&region, 16); /* as if it came after the zeros */
+    ram_arrives(region.block, 16, 1);
+    clear_all_stale(region.ram);
+    for (uint64_t page = 10; page < 20; page++) {
+        bool came = page == 13 || page == 14 || page == 16;
+
+        assert_int_equal(region.memory[page * RAM_PAGE_SIZE + page] != 0, came);
+        assert_int_equal(ram_known_zero(region.block, page * RAM_PAGE_SIZE, RAM_PAGE_SIZE), !came);
+    }
+    region_free(&region);
 }
 
 /* ---- cancelled on the way ---- */
@@ -333,30 +365,6 @@ static void looking_for_populated_pages_ends_when_cancelled(void **state)
         assert_int_equal(ram_dirty_pages(region.ram), 4096);
         region_free(&region);
     }
-}
-
-/* Somebody cancels as soon as the first page was cleared. */
-static int until_cleared(void *opaque, struct vmig_error *err)
-{
-    const struct region *region = opaque;
-
-    (void)err;
-    return region->memory[0] ? 0 : -ECANCELED;
-}
-
-static void clearing_ends_when_cancelled(void **state)
-{
-    uint64_t pages = (UINT64_C(200) << 20) / RAM_PAGE_SIZE;
-    struct region region = region_new(REGION_ANONYMOUS, pages);
-    uint8_t *last = region.memory + (pages - 1) * RAM_PAGE_SIZE;
-
-    (void)state;
-    region.memory[0] = *last = 1;
-    region.ram->may_go_on = until_cleared;
-    region.ram->opaque = &region;
-    assert_int_equal(ram_clear(region.ram, NULL), -ECANCELED);
-    assert_int_equal(*last, 1);
-    region_free(&region);
 }
 
 static void zeros_outside_of_the_block_are_refused(void **state)
@@ -396,9 +404,9 @@ int main(void)
         cmocka_unit_test(untouched_memory_is_known_to_be_zero),
         cmocka_unit_test(loading_zeros_clears_what_was_touched_and_touches_no_hole),
         cmocka_unit_test(zeros_are_loaded_also_where_nothing_is_known),
-        cmocka_unit_test(a_cleared_target_is_zero_everywhere_and_holes_stay_holes),
+        cmocka_unit_test(what_nothing_came_for_is_cleared_and_holes_stay_holes),
+        cmocka_unit_test(what_came_is_left_alone),
         cmocka_unit_test(looking_for_populated_pages_ends_when_cancelled),
-        cmocka_unit_test(clearing_ends_when_cancelled),
         cmocka_unit_test(zeros_outside_of_the_block_are_refused),
     };
     return cmocka_run_group_tests_name("ram", tests, NULL, NULL);

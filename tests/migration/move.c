@@ -116,6 +116,24 @@ static void memory_moves_over_four_data_channels(void **state)
 }
 
 /* A file is written while the source stands still at the end, and read by a target later. */
+/* What was never written at the source does not come, but reads as zero there all the same. */
+static void what_was_in_memory_before_is_gone(void **state)
+{
+    static const struct world_plan plans[] = {
+        { .channels = 2 }, { .lone_main = true }, { .link = WORLD_FD }, { .link = WORLD_FILE }
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(plans) / sizeof(plans[0]); i++) {
+        struct world w;
+        world_open(&w, &plans[i]);
+        const struct vmig_ram_block *block = &w.target->m->ram->blocks[0].desc;
+        memset(block->vaddr, 0x5a, block->size_bytes);
+        world_move(&w);
+        world_moved(&w);
+        world_close(&w);
+    }
+}
+
 static void workload_moves_through_a_file(void **state)
 {
     (void)state;
@@ -516,6 +534,7 @@ int main(void)
         cmocka_unit_test(two_devices_move_over_a_descriptor),
         cmocka_unit_test(eight_devices_move_over_a_descriptor),
         cmocka_unit_test(memory_moves_over_four_data_channels),
+        cmocka_unit_test(what_was_in_memory_before_is_gone),
         cmocka_unit_test(workload_moves_through_a_file),
         cmocka_unit_test(mtty_moves),
         cmocka_unit_test(pds_moves_with_everything_inside_the_pause),
