@@ -37,6 +37,7 @@ struct channel {
     int child;     /* exec: its pid, or -1 */
     int cancel_fd; /* borrowed: ends waits on pipes, which cannot be shut down; or -1 */
     bool nonblocking;
+    bool low_water;   /* a long read sleeps until there is much */
     bool torn;        /* a write was given up in the middle: what follows would make no sense */
     char *final_path; /* file, writing: rename to this at channel_commit() */
     char *temporary_path;
