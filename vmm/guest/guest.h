@@ -80,6 +80,7 @@ struct options {     /* the table in options.c has the defaults */
     uint64_t dma;   /* pages a second that each device writes to its slots */
     uint64_t intx;  /* 1: devices use INTx instead of MSI-X */
     uint64_t mask;  /* 1: interrupts are masked and unmasked without rest */
+    uint64_t idle;  /* 1: after its beginning it does nothing */
 };
 void options_parse(const char *text, struct options *ret);
 

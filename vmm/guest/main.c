@@ -93,6 +93,8 @@ void guest_main(const struct guest_params *params, unsigned index)
             __builtin_ia32_pause();
     }
     clock_begin(index);
+    while (options.idle)
+        __asm__ volatile("hlt");
     for (uint64_t step = 1;; step++) {
         memory_step(index);
         clock_step(index);

@@ -16,6 +16,7 @@ static const struct option {
     { "dma", offsetof(struct options, dma), 1000, 0, ~0ull },
     { "intx", offsetof(struct options, intx), 0, 0, 1 },
     { "mask", offsetof(struct options, mask), 0, 0, 1 },
+    { "idle", offsetof(struct options, idle), 0, 0, 1 },
 };
 
 static uint64_t *member(struct options *options, const struct option *option)
