@@ -138,7 +138,7 @@ static void read_words(struct side *side)
     if (used == sizeof(side->words) - 1)
         used = 0; /* no line is that long */
     ssize_t n = read(side->err, side->words + used, sizeof(side->words) - 1 - used);
-    if (n <= 0 && errno != EINTR) {
+    if (n == 0 || (n < 0 && errno != EINTR)) {
         close(side->err);
         side->err = 0;
     }

@@ -483,6 +483,7 @@ int cmd_demo(int argc, char **argv)
     struct sigaction action = { .sa_handler = on_signal };
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGHUP, &action, NULL);
     int rc = set_stage(&d);
     bool moving = rc == 0;
     if (rc == 0)

@@ -15,7 +15,7 @@
 
 #define BUS_RANGES_MAX 256
 
-/* @length_bytes: 1, 2, 4 or 8; the access lies inside the range that was claimed. */
+/* @length_bytes: 1 to 8, for KVM cuts accesses at pages; the access lies inside the range that was claimed. */
 struct bus_ops {
     void (*read)(void *opaque, uint64_t offset, void *data, unsigned length_bytes);
     void (*write)(void *opaque, uint64_t offset, const void *data, unsigned length_bytes);

@@ -232,6 +232,10 @@ int cpuid_of_host(struct kvm *kvm, struct cpuid_table *ret, struct vmig_error *e
     ret->count = CPUID_ENTRIES_MAX;
     int rc =
         kvm_ask(kvm->fd, KVM_GET_SUPPORTED_CPUID, ret, "asking for the processor's features", err);
+    if (rc >= 0) { /* the state of a guest's own guests is not moved */
+        cpuid_remove(ret, "vmx");
+        cpuid_remove(ret, "svm");
+    }
     return rc < 0 ? rc : 0;
 }
 

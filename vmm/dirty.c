@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -23,25 +24,37 @@ static void note_locked(struct dirty *dirty, const struct kvm_dirty_gfn *page)
         }
 }
 
+/* The kernel stops in the middle when a signal is pending. One for a vCPU is no reason to. */
+static int give_back_locked(struct dirty *dirty, struct vmig_error *err)
+{
+    sigset_t kick, before;
+    int rc = 1;
+    sigemptyset(&kick);
+    sigaddset(&kick, VCPU_KICK);
+    pthread_sigmask(SIG_BLOCK, &kick, &before);
+    while (dirty->owed && rc > 0) {
+        rc = kvm_ask(dirty->vcpus->kvm->vm, KVM_RESET_DIRTY_RINGS, NULL, "emptying the dirty rings",
+                     err);
+        dirty->owed -= rc < 0 ? 0 : (unsigned)rc < dirty->owed ? (unsigned)rc : dirty->owed;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return rc < 0 ? rc : 0;
+}
+
 /* Take all entries out of all rings. Only after the kernel has them back it tells of the next writes to these
  * pages, so a bit is set before that, and handed on after it. */
 static int empty_rings_locked(struct dirty *dirty, struct vmig_error *err)
 {
     struct vcpus *vcpus = dirty->vcpus;
-    bool any = false;
     for (unsigned i = 0; i < vcpus->count; i++)
-        for (;; dirty->next[i]++) {
+        for (;; dirty->next[i]++, dirty->owed++) {
             struct kvm_dirty_gfn *page = &vcpus->list[i].ring[dirty->next[i] % DIRTY_RING_ENTRIES];
             if (!(__atomic_load_n(&page->flags, __ATOMIC_ACQUIRE) & KVM_DIRTY_GFN_F_DIRTY))
                 break;
             note_locked(dirty, page);
             __atomic_store_n(&page->flags, KVM_DIRTY_GFN_F_RESET, __ATOMIC_RELEASE);
-            any = true;
         }
-    int rc =
-        any ? kvm_ask(vcpus->kvm->vm, KVM_RESET_DIRTY_RINGS, NULL, "emptying the dirty rings", err)
-            : 0;
-    return rc < 0 ? rc : 0;
+    return give_back_locked(dirty, err);
 }
 
 static void on_ring_full(void *opaque)

@@ -23,6 +23,7 @@ struct dirty {
     uint64_t *bits[2];        /* of each block, while it runs */
     bool any[2];              /* of its bits are set; rings only */
     unsigned next[VCPUS_MAX]; /* of each ring's entries */
+    unsigned owed;            /* entries that the kernel has yet to take back */
 };
 
 int dirty_add(struct dirty *dirty, struct vmig_migration *migration, struct vcpus *vcpus,

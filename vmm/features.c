@@ -33,6 +33,7 @@ struct features {
     bool sent;
     uint8_t received[sizeof(uint32_t) + VMIG_OFFERS_BYTES_MAX]; /* a length, and as much */
     size_t received_bytes;
+    bool taken; /* it came, whole, and the vCPUs have it */
 };
 
 /* ---- on the wire ---- */
@@ -152,6 +153,7 @@ static int load_setup(void *opaque, struct vmig_error *err)
     struct features *f = opaque;
     (void)err;
     f->received_bytes = 0;
+    f->taken = false;
     return 0;
 }
 
@@ -167,6 +169,7 @@ static int take_over(struct features *f, const void *bytes, size_t length, struc
                      "setting the TSC's rate", err);
     if (rc >= 0)
         f->shown = *theirs;
+    f->taken = rc >= 0;
     free(theirs);
     return rc < 0 ? rc : 0;
 }
@@ -189,8 +192,7 @@ static int load(void *opaque, const void *buf, size_t length_bytes, struct vmig_
 static int load_complete(void *opaque, struct vmig_error *err)
 {
     const struct features *f = opaque;
-    return f->received_bytes ? 0
-                             : vmm_fail(err, EINVAL, NULL, "the processors' features did not come");
+    return f->taken ? 0 : vmm_fail(err, EINVAL, NULL, "the processors' features did not come");
 }
 
 int features_add(struct features **ret, struct vmig_migration *migration, struct vcpus *vcpus,

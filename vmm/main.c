@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "vmm/machine.h"
 
@@ -14,6 +15,16 @@ static int exit_code_of(int rc, const struct vmig_error *err)
     return !strcmp(err->reason, "no-kvm") ? VMM_NO_KVM : VMM_FAILED;
 }
 
+/* A device may have thousands of interrupt vectors, with an eventfd each. */
+static void allow_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 int main(int argc, char **argv)
 {
     struct options options;
@@ -21,6 +32,7 @@ int main(int argc, char **argv)
     char text[700];
     struct machine *machine = malloc(sizeof(*machine));
     options_parse(argc, argv, &options);
+    allow_descriptors();
     if (!machine)
         return VMM_FAILED;
     int rc = machine_new(machine, &options, &err);

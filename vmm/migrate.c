@@ -31,17 +31,22 @@ struct migrate {
 static int on_stop(void *opaque, struct vmig_error *err)
 {
     struct migrate *migrate = opaque;
-    (void)err;
-    vcpus_stop(&migrate->machine->vcpus);
+    struct vcpus *vcpus = &migrate->machine->vcpus;
+    vcpus_stop(vcpus);
+    if (vcpus->end != GUEST_RUNS) /* that is no state, and would not arrive */
+        return vmm_fail(err, ESHUTDOWN, "guest-ended", "the guest ended: %s", vcpus->end_text);
+    int rc = state_stop_clock(migrate->state, err);
     for (unsigned i = 0; i < migrate->machine->num_devices; i++)
         vfio_hold(&migrate->machine->devices[i]);
-    return 0;
+    return rc;
 }
 
 static int on_start(void *opaque, struct vmig_error *err)
 {
     struct migrate *migrate = opaque;
-    (void)err;
+    int rc = state_start_clock(migrate->state, &migrate->machine->vcpus, err);
+    if (rc < 0)
+        return rc;
     for (unsigned i = 0; i < migrate->machine->num_devices; i++)
         vfio_release(&migrate->machine->devices[i]);
     serial_listen(&migrate->machine->serial);

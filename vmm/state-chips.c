@@ -35,33 +35,55 @@ static int set_chip(const struct chips_state *state, unsigned id, const void *fr
 static int save(void *opaque, struct vmig_error *err)
 {
     struct chips_state *state = opaque;
-    struct kvm_clock_data clock;
-    int rc = kvm_ask(state->kvm->vm, KVM_GET_CLOCK, &clock, "reading the guest's clock", err);
+    int rc = 0;
     for (unsigned i = 0; rc >= 0 && i < 2; i++)
         rc = get_chip(state, KVM_IRQCHIP_PIC_MASTER + i, state->pic[i], sizeof(state->pic[i]), err);
     if (rc >= 0)
         rc = get_chip(state, KVM_IRQCHIP_IOAPIC, &state->ioapic, sizeof(state->ioapic), err);
-    if (rc >= 0)
-        rc = kvm_ask(state->kvm->vm, KVM_GET_PIT2, &state->pit, "reading the PIT", err);
-    state->clock_ns = clock.clock;
     return rc < 0 ? rc : 0;
 }
 
-/* The guest's clock goes on from where it stood: what passed meanwhile is no time of the guest's. */
 static int load(void *opaque, uint32_t version, struct vmig_error *err)
 {
     struct chips_state *state = opaque;
-    struct kvm_clock_data clock = { .clock = state->clock_ns };
     (void)version;
     int rc = 0;
     for (unsigned i = 0; rc >= 0 && i < 2; i++)
         rc = set_chip(state, KVM_IRQCHIP_PIC_MASTER + i, state->pic[i], sizeof(state->pic[i]), err);
     if (rc >= 0)
         rc = set_chip(state, KVM_IRQCHIP_IOAPIC, &state->ioapic, sizeof(state->ioapic), err);
-    if (rc >= 0)
-        rc = kvm_ask(state->kvm->vm, KVM_SET_PIT2, &state->pit, "setting the PIT", err);
-    if (rc >= 0)
-        rc = kvm_ask(state->kvm->vm, KVM_SET_CLOCK, &clock, "setting the guest's clock", err);
+    return rc < 0 ? rc : 0;
+}
+
+static int save_pit(void *opaque, struct vmig_error *err)
+{
+    struct chips_state *state = opaque;
+    int rc = kvm_ask(state->kvm->vm, KVM_GET_PIT2, &state->pit, "reading the PIT", err);
+    return rc < 0 ? rc : 0;
+}
+
+static int load_pit(void *opaque, uint32_t version, struct vmig_error *err)
+{
+    struct chips_state *state = opaque;
+    (void)version;
+    int rc = kvm_ask(state->kvm->vm, KVM_SET_PIT2, &state->pit, "setting the PIT", err);
+    return rc < 0 ? rc : 0;
+}
+
+/* ---- the clock ---- */
+
+int chips_stop_clock(struct chips_state *state, struct vmig_error *err)
+{
+    struct kvm_clock_data clock;
+    int rc = kvm_ask(state->kvm->vm, KVM_GET_CLOCK, &clock, "reading the guest's clock", err);
+    state->clock_ns = clock.clock;
+    return rc < 0 ? rc : 0;
+}
+
+int chips_start_clock(struct chips_state *state, struct vmig_error *err)
+{
+    struct kvm_clock_data clock = { .clock = state->clock_ns };
+    int rc = kvm_ask(state->kvm->vm, KVM_SET_CLOCK, &clock, "setting the guest's clock", err);
     return rc < 0 ? rc : 0;
 }
 
@@ -85,16 +107,14 @@ static const struct vmig_vmstate_field channel[] = {
 static const struct vmig_vmstate ioapic_table = STATE_TABLE(ioapic),
                                  channel_table = STATE_TABLE(channel);
 #define T struct chips_state
-static const struct vmig_vmstate_field chips[] = {
-    VMIG_VMSTATE_BUFFER(pic[0], T),
-    VMIG_VMSTATE_BUFFER(pic[1], T),
-    VMIG_VMSTATE_STRUCT(ioapic, T, &ioapic_table),
+static const struct vmig_vmstate_field chips[] = { VMIG_VMSTATE_BUFFER(pic[0], T),
+                                                   VMIG_VMSTATE_BUFFER(pic[1], T),
+                                                   VMIG_VMSTATE_STRUCT(ioapic, T, &ioapic_table),
+                                                   U64(clock_ns), VMIG_VMSTATE_END() };
+static const struct vmig_vmstate_field pit[] = {
     VMIG_VMSTATE_STRUCT(pit.channels[0], T, &channel_table),
     VMIG_VMSTATE_STRUCT(pit.channels[1], T, &channel_table),
-    VMIG_VMSTATE_STRUCT(pit.channels[2], T, &channel_table),
-    U32(pit.flags),
-    U64(clock_ns),
-    VMIG_VMSTATE_END()
+    VMIG_VMSTATE_STRUCT(pit.channels[2], T, &channel_table), U32(pit.flags), VMIG_VMSTATE_END()
 };
 #undef T
 /* Before the processors: what is pending there depends on it. */
@@ -105,6 +125,13 @@ const struct vmig_vmstate chips_vmstate = { .name = "chips",
                                             .fields = chips,
                                             .pre_save = save,
                                             .post_load = load };
+/* It ticks as soon as it is set: after the processors, whose state a tick is part of. */
+const struct vmig_vmstate pit_vmstate = { .name = "pit",
+                                          .version = 1,
+                                          .minimum_version = 1,
+                                          .fields = pit,
+                                          .pre_save = save_pit,
+                                          .post_load = load_pit };
 
 struct chips_state *chips_state_new(struct kvm *kvm)
 {

@@ -14,7 +14,7 @@
 #include "vmm/fail.h"
 #include "vmm/state.h"
 
-#define MSRS_MAX 512
+#define MSRS_MAX 768
 #define MSR_TSC 0x10
 
 struct cpu_state {
@@ -48,11 +48,12 @@ struct part {
     const char *name;
 };
 
-/* Everything but the MSRs. */
+/* Everything but the MSRs. The run state first: asking for it carries out an INIT or SIPI that is pending, which
+ * changes all the rest. */
 static const struct part gets[] = {
-    PART(KVM_GET_REGS, regs),          PART(KVM_GET_SREGS, sregs), PART(KVM_GET_DEBUGREGS, debug),
-    PART(KVM_GET_VCPU_EVENTS, events), PART(KVM_GET_MP_STATE, mp), PART(KVM_GET_XCRS, xcrs),
-    PART(KVM_GET_XSAVE, xsave),        PART(KVM_GET_LAPIC, lapic),
+    PART(KVM_GET_MP_STATE, mp),     PART(KVM_GET_REGS, regs),   PART(KVM_GET_SREGS, sregs),
+    PART(KVM_GET_DEBUGREGS, debug), PART(KVM_GET_XCRS, xcrs),   PART(KVM_GET_VCPU_EVENTS, events),
+    PART(KVM_GET_XSAVE, xsave),     PART(KVM_GET_LAPIC, lapic),
 };
 static const struct part sets_before_msrs[] = {
     PART(KVM_SET_SREGS, sregs),
@@ -119,17 +120,30 @@ static bool ask_tsc_offset(const struct cpu_state *state, unsigned long request,
     return ioctl(state->vcpu->fd, request, &attr) == 0;
 }
 
+/* What KVM keeps and does not list: memory types and machine checks. The one that switches memory types on is last. */
+static const struct {
+    uint32_t first, last;
+} unlisted_msrs[] = { { 0x200, 0x20f }, { 0x250, 0x250 }, { 0x258, 0x259 },
+                      { 0x268, 0x26f }, { 0x400, 0x47f }, { 0x2ff, 0x2ff } };
+
+static void save_msr(struct cpu_state *state, uint32_t index)
+{
+    if (state->num_msrs < MSRS_MAX && get_msr(state, index, &state->msr_value[state->num_msrs]))
+        state->msr_index[state->num_msrs++] = index;
+}
+
 static int save(void *opaque, struct vmig_error *err)
 {
     struct cpu_state *state = opaque;
     state->has_tsc_offset = ask_tsc_offset(state, KVM_GET_DEVICE_ATTR, &state->tsc_offset);
+    int rc = ask_parts(state, gets, COUNT(gets), err);
     state->num_msrs = 0;
-    for (uint32_t i = 0; i < state->list->nmsrs; i++) {
-        uint32_t index = state->list->indices[i];
-        if (get_msr(state, index, &state->msr_value[state->num_msrs]))
-            state->msr_index[state->num_msrs++] = index;
-    }
-    return ask_parts(state, gets, COUNT(gets), err);
+    for (uint32_t i = 0; i < state->list->nmsrs; i++)
+        save_msr(state, state->list->indices[i]);
+    for (size_t i = 0; i < COUNT(unlisted_msrs); i++)
+        for (uint32_t n = unlisted_msrs[i].first; n <= unlisted_msrs[i].last; n++)
+            save_msr(state, n);
+    return rc;
 }
 
 /* The first vCPU's TSC goes on from what it was; the others keep their distance from it, however long it takes until
@@ -155,8 +169,6 @@ static int load(void *opaque, uint32_t version, struct vmig_error *err)
             rc = set_msr(state, state->msr_index[i], state->msr_value[i], err);
     if (rc == 0)
         rc = ask_parts(state, sets_after_msrs, COUNT(sets_after_msrs), err);
-    ioctl(state->vcpu->fd, KVM_KVMCLOCK_CTRL,
-          0); /* it stood still: no watchdog needs to know; if it has one */
     return rc;
 }
 

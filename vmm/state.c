@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 
 #include "vmm/fail.h"
 #include "vmm/machine.h"
@@ -40,6 +41,7 @@ int state_new(struct state **ret, struct vmig_migration *migration, struct machi
         void *opaque;
     } parts[] = {
         { "chips", &chips_vmstate, state->chips },
+        { "pit", &pit_vmstate, state->chips },
         { "serial", &serial_vmstate, &machine->serial },
         { "pci", &pci_vmstate, &machine->pci },
         { "power", &power_vmstate, &machine->power },
@@ -52,6 +54,18 @@ int state_new(struct state **ret, struct vmig_migration *migration, struct machi
         rc = vmig_migration_add_vmstate(migration, parts[i].name, 0, parts[i].table,
                                         parts[i].opaque, err);
     return rc;
+}
+
+int state_stop_clock(struct state *state, struct vmig_error *err)
+{
+    return chips_stop_clock(state->chips, err);
+}
+
+int state_start_clock(struct state *state, struct vcpus *vcpus, struct vmig_error *err)
+{
+    for (unsigned i = 0; i < vcpus->count; i++)
+        ioctl(vcpus->list[i].fd, KVM_KVMCLOCK_CTRL, 0); /* for a guest's watchdog, if it has one */
+    return chips_start_clock(state->chips, err);
 }
 
 void state_free(struct state *state)

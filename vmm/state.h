@@ -18,6 +18,9 @@ struct state;
 /* Add all of it to @migration; the vCPUs stand still whenever it is saved or loaded. */
 int state_new(struct state **ret, struct vmig_migration *migration, struct machine *machine,
               struct vmig_error *err);
+/* The guest's clock stands still while the vCPUs do, and goes on from there, here or at the target. */
+int state_stop_clock(struct state *state, struct vmig_error *err);
+int state_start_clock(struct state *state, struct vcpus *vcpus, struct vmig_error *err);
 /* After the migration was freed. NULL is fine. */
 void state_free(struct state *state);
 
@@ -40,10 +43,13 @@ extern const struct vmig_vmstate cpu_vmstate;
 /* @first: of vCPU 0; NULL when it is. */
 struct cpu_state *cpu_state_new(struct vcpu *vcpu, const struct cpu_state *first,
                                 struct vmig_error *err);
-/* Interrupt controllers, PIT and clock (state-chips.c). */
+/* Interrupt controllers and clock, which come before the processors, and the PIT, which comes after them
+ * (state-chips.c). */
 struct chips_state;
-extern const struct vmig_vmstate chips_vmstate;
+extern const struct vmig_vmstate chips_vmstate, pit_vmstate;
 struct chips_state *chips_state_new(struct kvm *kvm);
+int chips_stop_clock(struct chips_state *chips, struct vmig_error *err);
+int chips_start_clock(struct chips_state *chips, struct vmig_error *err);
 /* A processor's features, which are compared before anything else goes over (features.c). */
 struct features;
 int features_add(struct features **ret, struct vmig_migration *migration, struct vcpus *vcpus,

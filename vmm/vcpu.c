@@ -11,7 +11,6 @@
 #include "vmm/fail.h"
 #include "vmm/vcpu.h"
 
-#define KICK SIGUSR1
 #define PAGE_BYTES 4096
 #define RING_BYTES (DIRTY_RING_ENTRIES * sizeof(struct kvm_dirty_gfn))
 
@@ -22,7 +21,7 @@ static void kick_all_locked(struct vcpus *vcpus)
     for (unsigned i = 0; i < vcpus->count; i++) {
         __atomic_store_n(&vcpus->list[i].run->immediate_exit, 1, __ATOMIC_RELAXED);
         if (vcpus->list[i].has_thread)
-            pthread_kill(vcpus->list[i].thread, KICK);
+            pthread_kill(vcpus->list[i].thread, VCPU_KICK);
     }
 }
 
@@ -47,10 +46,12 @@ static unsigned threads_locked(const struct vcpus *vcpus)
 void vcpus_stop(struct vcpus *vcpus)
 {
     pthread_mutex_lock(&vcpus->lock);
-    vcpus->running = false;
-    kick_all_locked(vcpus);
-    while (vcpus->parked < threads_locked(vcpus))
-        pthread_cond_wait(&vcpus->changed, &vcpus->lock);
+    while (vcpus->running || vcpus->parked < threads_locked(vcpus)) {
+        vcpus->running = false; /* somebody may have started them while we waited */
+        kick_all_locked(vcpus);
+        if (vcpus->parked < threads_locked(vcpus))
+            pthread_cond_wait(&vcpus->changed, &vcpus->lock);
+    }
     pthread_mutex_unlock(&vcpus->lock);
 }
 
@@ -214,7 +215,7 @@ int vcpus_new(struct vcpus *vcpus, struct kvm *kvm, unsigned count, struct bus *
                               .ended_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
     pthread_mutex_init(&vcpus->lock, NULL);
     pthread_cond_init(&vcpus->changed, NULL);
-    if (vcpus->ended_fd < 0 || sigaction(KICK, &kick, NULL))
+    if (vcpus->ended_fd < 0 || sigaction(VCPU_KICK, &kick, NULL))
         return vmm_fail(err, errno, NULL, "making vCPUs: %m");
     int rc = 0;
     for (unsigned i = 0; rc == 0 && i < count; i++)

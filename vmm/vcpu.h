@@ -19,6 +19,7 @@
 #include "vmm/kvm.h"
 
 #define VCPUS_MAX 8
+#define VCPU_KICK SIGUSR1 /* gets a vCPU out of the guest */
 
 /* Why the guest does not go on. */
 enum guest_end {

@@ -3,8 +3,11 @@
  * BARs. What the device lets map becomes a memory slot, and the guest reaches it without an exit; the rest,
  * and the pages of the MSI-X table, are read and written for it.
  */
+#include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
+#include "vmm/fail.h"
 #include "vmm/vfio.h"
 
 #define PAGE 4096ull
@@ -144,6 +147,9 @@ static int make_bar(struct vfio_device *device, unsigned index, struct vmig_erro
     vfio_config_emulate(device, offset, 0, ~0u, 0, 4);
     if (rc < 0 || !region.size_bytes)
         return rc;
+    if (region.size_bytes > MMIO64_END)
+        return vmm_fail(err, ENOSPC, NULL, "no room for a BAR of %" PRIu64 " bytes",
+                        region.size_bytes);
     bar->io = type & TYPE_IO;
     bar->is64 = !bar->io && (type & TYPE_64) && index + 1 < VFIO_BARS;
     bar->size_bytes = power_of_two(region.size_bytes, bar->io ? 4 : 16);

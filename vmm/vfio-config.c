@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <stdio.h>
 #include <string.h>
 
 #include "vmm/vfio.h"
@@ -132,12 +133,14 @@ static bool write_emulated_locked(struct vfio_device *device, unsigned offset, c
 static void config_write(void *opaque, unsigned offset, const void *data, unsigned length_bytes)
 {
     struct vfio_device *device = opaque;
+    struct vmig_error err = { 0 };
     pthread_mutex_lock(&device->lock);
     if (write_emulated_locked(device, offset, data, length_bytes))
         vmig_device_region_write(device->device, VMIG_REGION_CONFIG, offset, data, length_bytes,
                                  NULL);
     vfio_bars_update_locked(device);
-    vfio_irqs_update_locked(device);
+    if (vfio_irqs_update_locked(device, &err) < 0)
+        fprintf(stderr, "vfio-vmm: the guest does not get all interrupts: %s\n", err.text);
     pthread_mutex_unlock(&device->lock);
 }
 

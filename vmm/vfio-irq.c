@@ -77,12 +77,18 @@ static void msix_off_locked(struct vfio_device *device)
     }
 }
 
-static void msix_on_locked(struct vfio_device *device)
+static int msix_on_locked(struct vfio_device *device, struct vmig_error *err)
 {
-    int fds[CONTROL_COUNT + 1];
-    for (unsigned n = 0; n < device->msix.count; n++)
+    int fds[CONTROL_COUNT + 1], rc = 0;
+    for (unsigned n = 0; rc == 0 && n < device->msix.count; n++) {
         fds[n] = device->msix.vectors[n].eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    vmig_device_set_irqs(device->device, VMIG_IRQ_MSIX, 0, device->msix.count, fds, NULL);
+        if (fds[n] < 0)
+            rc = vmm_fail(err, errno, NULL, "%s: an eventfd for interrupt vector %u: %m",
+                          vmig_device_id(device->device), n);
+    }
+    return rc < 0 ? rc
+                  : vmig_device_set_irqs(device->device, VMIG_IRQ_MSIX, 0, device->msix.count, fds,
+                                         err);
 }
 
 /* In the table: its offset in it. */
@@ -183,8 +189,9 @@ static enum vfio_irq_mode wanted_mode(const struct vfio_device *device)
                                                                               : VFIO_IRQ_NONE;
 }
 
-void vfio_irqs_update_locked(struct vfio_device *device)
+int vfio_irqs_update_locked(struct vfio_device *device, struct vmig_error *err)
 {
+    int rc = 0;
     enum vfio_irq_mode mode = wanted_mode(device), before = device->irq_mode;
     device->irq_mode = mode;
     if (before != mode && before == VFIO_IRQ_INTX)
@@ -193,11 +200,12 @@ void vfio_irqs_update_locked(struct vfio_device *device)
         msix_off_locked(device);
     attach_intx_locked(device);
     if (before != mode && mode == VFIO_IRQ_INTX)
-        vmig_device_set_irqs(device->device, VMIG_IRQ_INTX, 0, 1, &device->intx_fd, NULL);
+        rc = vmig_device_set_irqs(device->device, VMIG_IRQ_INTX, 0, 1, &device->intx_fd, err);
     if (before != mode && mode == VFIO_IRQ_MSIX)
-        msix_on_locked(device);
+        rc = msix_on_locked(device, err);
     if (mode == VFIO_IRQ_MSIX)
         update_vectors_locked(device, 0, device->msix.count);
+    return rc;
 }
 
 /* ---- life ---- */
@@ -242,9 +250,7 @@ int vfio_irqs_new(struct vfio_device *device, struct vmig_error *err)
     if (device->intx_fd < 0 || device->resample_fd < 0)
         return vmm_fail(err, errno, NULL, "making eventfds: %m");
     rc = loop_watch(device->place.loop, device->resample_fd, POLLIN, on_resample, device, err);
-    if (rc >= 0)
-        vfio_irqs_update_locked(device); /* the guest does not run yet */
-    return rc < 0 ? rc : 0;
+    return rc < 0 ? rc : vfio_irqs_update_locked(device, err); /* the guest does not run yet */
 }
 
 void vfio_irqs_done(struct vfio_device *device)

@@ -32,7 +32,6 @@ static int save_view(void *opaque, struct vmig_pci_state *state, struct vmig_err
 static int load_view(void *opaque, const struct vmig_pci_state *state, struct vmig_error *err)
 {
     struct vfio_device *device = opaque;
-    (void)err;
     pthread_mutex_lock(&device->lock);
     for (uint32_t i = 0; i < state->config_bytes; i++)
         device->config[i] = (uint8_t)((device->config[i] & ~device->writable[i]) |
@@ -40,11 +39,11 @@ static int load_view(void *opaque, const struct vmig_pci_state *state, struct vm
     memcpy(&device->command, state->config + VFIO_COMMAND, sizeof(device->command));
     memcpy(device->msix.table, state->msix_table, device->msix.count * VFIO_MSIX_ENTRY_BYTES);
     vfio_bars_update_locked(device);
-    vfio_irqs_update_locked(device);
+    int rc = vfio_irqs_update_locked(device, err);
     pthread_mutex_unlock(&device->lock);
     if (device->ramfb)
         ramfb_set(device->ramfb, state->has_ramfb ? &state->ramfb : NULL);
-    return 0;
+    return rc;
 }
 
 const struct vmig_pci_ops vfio_view_ops = { .size = sizeof(vfio_view_ops),
@@ -97,7 +96,7 @@ void vfio_hold(struct vfio_device *device)
 {
     pthread_mutex_lock(&device->lock);
     device->held = true;
-    vfio_irqs_update_locked(device);
+    vfio_irqs_update_locked(device, NULL);
     pthread_mutex_unlock(&device->lock);
 }
 
@@ -114,6 +113,6 @@ void vfio_release(struct vfio_device *device)
      * somebody has looked: have the guest look. */
     if (held && device->irq_mode == VFIO_IRQ_INTX)
         eventfd_write(device->intx_fd, 1);
-    vfio_irqs_update_locked(device);
+    vfio_irqs_update_locked(device, NULL);
     pthread_mutex_unlock(&device->lock);
 }

@@ -121,7 +121,7 @@ void vfio_bars_update_locked(struct vfio_device *device);
 int vfio_irqs_new(struct vfio_device *device, struct vmig_error *err);
 void vfio_irqs_done(struct vfio_device *device);
 /* Config space says something else about what kind is used, or of masks. */
-void vfio_irqs_update_locked(struct vfio_device *device);
+int vfio_irqs_update_locked(struct vfio_device *device, struct vmig_error *err);
 /* Is this access of BAR @bar one of the MSI-X table or pending bits? Then it is carried out. */
 bool vfio_msix_read(struct vfio_device *device, unsigned bar, uint64_t offset, void *data,
                     unsigned length_bytes);

@@ -61,6 +61,7 @@ nobody_reads() {
     # A writer that never blocks, and a reader that never reads: the ring fills, and then SIGTERM still ends it.
     "$VFIO_VMM" --guest pattern --append "report=1 pages=1 lanes=1" <>"$scratch/pipe" >"$scratch/pipe" 2>/dev/null 3<"$scratch/pipe" &
     local pid=$!
+    wait_for grep -q '^SigBlk:.*4002$' "/proc/$pid/status" || return # it will hear of SIGINT and SIGTERM
     sleep 0.5
     kill -TERM $pid
     wait $pid
