@@ -1,10 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
-# A Linux guest with a kernel VFIO device is moved live between two processes, ten times: see
-# tests/vmm/linux-guest.c for what it does meanwhile.
+# A Linux guest with a kernel VFIO device is moved live between two processes, ten times, to and fro
+# between two devices; then stopped, moved and continued; then into a file and from it: see tests/vmm/linux-guest.c
+# for what it does meanwhile. What its pauses were made of is remembered from move to move, and predicted.
 . "$(dirname "$0")/../vmm/lib.sh"
 requires_kvm
-hops=${VMM_HOPS:-10}
+moves=10
 
 initrd <<'END'
 echo 4 >/proc/sys/vm/nr_hugepages
@@ -16,43 +17,80 @@ END
 add_to_initrd "$RIG_BUILD/../vmm/vmm-linux-guest" linux-guest
 
 devices=("$(module default)" "$(module default)")
-same=(--memory 192M)
+same=(--cpus 1 --memory 192M --history "$scratch/history")
 guest=(--kernel "$RIG_BZIMAGE" --initrd "$scratch/initrd" --append "console=ttyS0 quiet panic=-1 no_timer_check")
+last=0
 
 # The consoles of all processes, one after the other: each line of the guest's once, and in order.
 ticks() {
     cat "$@" | tr -d '\r' | awk '/^tick / { if ($2 != ++n) { print "tick " $2 " comes as number " n; bad = 1 } }
         END { print n " ticks"; exit bad }'
 }
-tick_count() { grep -c '^tick ' "$scratch/$1.out"; }
-ticked_more() { [ "$(tick_count "$1")" -gt "$2" ]; }
-ticks_on() { wait_for ticked_more "$1" "$(tick_count "$1")"; }
+tick_count() { grep -c "^tick " "$scratch/$1.out" || true; } # none is no failure
+# Interrupts that the guest has seen, as its last whole line has it.
+told() { sed -n 's/^tick .* told \([0-9]*\) device-wrong .*/\1/p' "$scratch/$1.out" | tail -n 1; }
+drives_more() { [ "$(told "$1")" -gt "$2" ] 2>/dev/null; }
 
-outputs=("$scratch/v0.out")
+# When lines of a machine's console come.
+note_times() {
+    tail -n +1 -f --pid="$(pid_of "$1")" "$scratch/$1.out" 2>/dev/null |
+        while IFS= read -r line; do echo "$EPOCHREALTIME $line"; done >"$scratch/$1.times" &
+}
 begins() {
-    machine v0 "${guest[@]}" "${same[@]}" --device "${devices[0]},id=nic"
-    wait_for said v0 "tick 3 "
+    machine v0 "${guest[@]}" "${same[@]}" --device "${devices[0]},id=nic" && note_times v0 && wait_for said v0 "tick 3 "
 }
-check "the guest boots and drives its device" begins
-one_hop() { # NUMBER
-    target "v$1" "${same[@]}" --device "${devices[$(($1 % 2))]},id=nic" && send "v$(($1 - 1))" "$address" completed &&
-        ticks_on "v$1" || return
-    qmp "v$(($1 - 1))" query-migrate | sed 's/.*"downtime":/downtime /; s/^/# hop '"$1"': /' >&3
-    gone "v$(($1 - 1))"
+
+# The next place is v$last, with the other device.
+next() { # ADDRESS-TO-COME-FROM
+    last=$((last + 1))
+    machine "v$last" "${same[@]}" --device "${devices[$((last % 2))]},id=nic" --incoming "$1" && note_times "v$last"
 }
-exec 3>&1
-for hop in $(seq "$hops"); do
-    check "it moves, number $hop" one_hop "$hop"
-    outputs+=("$scratch/v$hop.out")
-done
+listens() {
+    wait_for grep -q 'listening on' "$scratch/v$last.err" && address=$(sed -n 's/.*listening on //p' "$scratch/v$last.err")
+}
+leaves() { kill "$(pid_of "$1")" && ends "$1" 0; }
+one_move() {
+    local from=v$last before
+    before=$(told "$from")
+    next tcp:127.0.0.1:0 && listens && send "$from" "$address" completed && wait_for drives_more "v$last" "$before" || return
+    qmp "$from" query-migrate >"$scratch/move$last"
+    leaves "$from"
+}
+stands_still() {
+    local before
+    qmp "$1" query-status | grep -q '"paused"' && before=$(tick_count "$1") && sleep 0.5 && [ "$(tick_count "$1")" = "$before" ]
+}
+one_stopped() {
+    local from=v$last before
+    qmp "$from" stop >/dev/null && stands_still "$from" && before=$(told "$from") || return
+    next tcp:127.0.0.1:0 && listens && send "$from" "$address" completed && wait_for grep -q 'migration completed' "$scratch/v$last.err" &&
+        stands_still "v$last" && qmp "v$last" cont >/dev/null && wait_for drives_more "v$last" "$before" && leaves "$from"
+}
+one_file() {
+    local from=v$last before
+    send "$from" "file:$scratch/snapshot" completed && leaves "$from" && before=$(told "$from") &&
+        next "file:$scratch/snapshot" && wait_for drives_more "v$last" "$before"
+}
 comes_to_its_end() {
-    type_to "v$hops" $'q\n'
-    ends "v$hops" 0 && said "v$hops" "end: good" && return
-    tail -n 5 "$scratch/v$hops.out"
+    type_to "v$last" $'q\n'
+    ends "v$last" 0 && said "v$last" "end: good" && return
+    tail -n 5 "$scratch/v$last.out"
     return 1
 }
+all_ticks() {
+    local outputs=() n
+    for n in $(seq 0 "$last"); do outputs+=("$scratch/v$n.out"); done
+    ticks "${outputs[@]}"
+}
+
+check "the guest boots and drives its device" begins
+for move in $(seq "$moves"); do check "it moves, number $move" one_move; done
+check "stopped by its monitor it moves as well, and is continued there" one_stopped
+check "into a file, and from there" one_file
 check "every checksum is right, every interrupt came, time never went back" comes_to_its_end
-check "no line of its console is lost, none came twice" ticks "${outputs[@]}"
-echo "# $(tail -n 4 "$scratch/v$hops.out" | grep '^tick' | tail -n 1)"
+check "no line of its console is lost, none came twice" all_ticks
+tail -n 3 "$scratch/v$last.out" | tr -d '\r' | sed 's/^/# /'
+check "pauses are no longer than predicted" pauses_predicted "$moves" $((moves * 4 / 5))
+sed 's/^/# /' "$scratch/pauses"
 mdev_remove "${devices[@]}"
 finish
