@@ -68,6 +68,8 @@ struct exception exceptions[] = {
     { BOTH, "*parameters*", ".reply.return.all-dirty", ONLY_OURS, "of our engine", 0 },
     { BOTH, "*parameters*", ".reply.return.ram-digest", ONLY_OURS, "of our engine", 0 },
     { BOTH, "*parameters*", ".reply.return.quiesce-notice", ONLY_OURS, "of our engine", 0 },
+    /* ---- statistics ---- */
+    { BOTH, "*", ".reply.return.pause", ONLY_OURS, "predicted, and part by part", 0 },
     /* ---- a URI that makes no sense ---- */
     { RECORDED, "33 migrate", ".events", OTHER_VALUE,
       "refused before anything happens, as by QEMU 8.2", 0 },
