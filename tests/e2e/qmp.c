@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tests/e2e/process.h"
@@ -287,14 +288,14 @@ static void open_terminal(struct terminal *t, const char *path)
     }
 }
 
-/* Read until that is on the screen; what came before it is forgotten. */
-static void await_screen(struct terminal *t, const char *text)
+/* Read until that is on the screen; what came before it is forgotten. False: nothing came for so long. */
+static bool look_for(struct terminal *t, const char *text, int patience_ms)
 {
     char *found;
     while (!(found = strstr(t->seen, text))) {
         struct pollfd p = { .fd = t->fd, .events = POLLIN };
-        if (poll(&p, 1, 60000) != 1)
-            fail_msg("\"%s\" does not come after \"%s\"", text, t->seen);
+        if (poll(&p, 1, patience_ms) != 1)
+            return false;
         ssize_t n = read(t->fd, t->seen + t->length, sizeof(t->seen) - 1 - t->length);
         if (n <= 0)
             fail_msg("the end, while \"%s\" was waited for: \"%s\"", text, t->seen);
@@ -304,6 +305,13 @@ static void await_screen(struct terminal *t, const char *text)
     size_t gone = (size_t)(found - t->seen) + strlen(text);
     t->length -= gone;
     memmove(t->seen, t->seen + gone, t->length + 1);
+    return true;
+}
+
+static void await_screen(struct terminal *t, const char *text)
+{
+    if (!look_for(t, text, 60000))
+        fail_msg("\"%s\" does not come after \"%s\"", text, t->seen);
 }
 
 static void type(struct terminal *t, const char *text)
@@ -311,11 +319,35 @@ static void type(struct terminal *t, const char *text)
     assert_int_equal(write(t->fd, text, strlen(text)), strlen(text));
 }
 
+/* Behind a prompt, which is there a moment before the line editor takes the terminal: what is typed in between
+ * is lost, as one would see, and type again. */
+static void type_for(struct terminal *t, const char *text, const char *wanted)
+{
+    unsigned tries = 60;
+    do
+        type(t, text);
+    while (!look_for(t, wanted, 1000) && --tries);
+    assert_true(tries);
+}
+
+static int type_the_end(struct terminal *t)
+{
+    int status;
+    for (unsigned tries = 0; tries < 6000; tries++) {
+        if (tries % 100 == 0)
+            type(t, "\x04");
+        if (waitpid(t->pid, &status, WNOHANG) == t->pid)
+            return status;
+        nanosleep(&(struct timespec) { .tv_nsec = 10000000 }, NULL);
+    }
+    fail_msg("^D does not end it");
+    return -1;
+}
+
 static void on_a_terminal_there_are_completion_history_and_events_while_one_types(void **state)
 {
     (void)state;
     static struct terminal t;
-    int status;
     start_source();
     open_terminal(&t, at("source.qmp"));
     await_screen(&t, "(vfio-migrate) ");
@@ -332,18 +364,13 @@ static void on_a_terminal_there_are_completion_history_and_events_while_one_type
     await_screen(&t, "setup");
     await_screen(&t, "(vfio-migrate) "); /* the line is drawn again */
     type(&t, "\x03"); /* the terminal may take away what is printed at that moment */
-    type(&t, "query-version\n");
-    await_screen(&t, "package: vfio-migrate");
+    type_for(&t, "query-version\n", "package: vfio-migrate");
     await_screen(&t, "(vfio-migrate) ");
-    type(&t, "\x1b[A\n"); /* what was typed last */
-    await_screen(&t, "package: vfio-migrate");
+    type_for(&t, "\x1b[A\n", "package: vfio-migrate"); /* what was typed last */
     await_screen(&t, "(vfio-migrate) ");
-    type(&t, "no-such\n");
-    await_screen(&t, "has not been found");
+    type_for(&t, "no-such\n", "has not been found");
     await_screen(&t, "(vfio-migrate) ");
-    type(&t, "\x04");
-    assert_int_equal(waitpid(t.pid, &status, 0), t.pid);
-    assert_int_equal(status, 0);
+    assert_int_equal(type_the_end(&t), 0);
     close(t.fd);
     assert_int_equal(access(at("vfio-migrate/monitor-history"), F_OK), 0);
 }

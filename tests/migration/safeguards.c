@@ -27,12 +27,13 @@ static uint64_t steps(struct party *side)
     return atomic_load(&h->thread[0].steps) + atomic_load(&h->thread[1].steps);
 }
 
-/* Before the workload is stopped: pages enough are written that no round will see again. */
+/* Before the workload is stopped: pages enough are written that no round will see again, many more than the last round
+ * still had to send. */
 static void write_more(struct party *side, enum vmig_stage stage)
 {
     if (stage != VMIG_STAGE_QUIESCE)
         return;
-    for (uint64_t had = steps(side); steps(side) < had + 40;)
+    for (uint64_t had = steps(side); steps(side) < had + 400;)
         nanosleep(&(struct timespec) { .tv_nsec = 1000000 }, NULL);
 }
 
