@@ -129,11 +129,14 @@ static void open_device(struct device *d, const char *address)
                                        .index = VFIO_PCI_CONFIG_REGION_INDEX };
     struct vfio_region_info bar = { .argsz = sizeof(bar), .index = REFDEV_BAR_REGISTERS };
     uint16_t command = 6; /* memory, bus master */
-    struct {
-        struct vfio_irq_set head;
+    struct {              /* struct vfio_irq_set with one eventfd */
+        uint32_t argsz, flags, index, start, count;
         int32_t fd;
-    } irq = { { sizeof(irq), VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
-                VFIO_PCI_MSIX_IRQ_INDEX, REFDEV_VECTOR_COPY, 1 },
+    } irq = { sizeof(irq),
+              VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
+              VFIO_PCI_MSIX_IRQ_INDEX,
+              REFDEV_VECTOR_COPY,
+              1,
               d->interrupt };
     if (ioctl(fd, VFIO_DEVICE_GET_REGION_INFO, &config) ||
         ioctl(fd, VFIO_DEVICE_GET_REGION_INFO, &bar) ||
