@@ -21,10 +21,17 @@ same=(--cpus 1 --memory 192M --history "$scratch/history")
 guest=(--kernel "$RIG_BZIMAGE" --initrd "$scratch/initrd" --append "console=ttyS0 quiet panic=-1 no_timer_check")
 last=0
 
-# The consoles of all processes, one after the other: each line of the guest's once, and in order.
+# The consoles of all processes, one after the other: each line of the guest's whole, once, and in order.
 ticks() {
-    cat "$@" | tr -d '\r' | awk '/^tick / { if ($2 != ++n) { print "tick " $2 " comes as number " n; bad = 1 } }
-        END { print n " ticks"; exit bad }'
+    cat "$@" | tr -d '\r' | /usr/bin/python3 -c 'import sys
+lines = sys.stdin.buffer.read().split(b"\n")
+first = next(i for i, line in enumerate(lines) if line.startswith(b"tick 1 "))
+end = next(i for i, line in enumerate(lines) if i > first and b"q" in line) # that was typed, and none of theirs
+for number, line in enumerate(lines[first:end], 1):
+    text, _, total = line.rpartition(b" sum ")
+    if not text.startswith(b"tick %d " % number) or total != b"%d" % sum(text):
+        sys.exit(f"line {number} is {line}")
+print(end - first, "ticks")'
 }
 tick_count() { grep -c "^tick " "$scratch/$1.out" || true; } # none is no failure
 # Interrupts that the guest has seen, as its last whole line has it.
