@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "lib/digest.h"
 #include "lib/error.h"
@@ -13,11 +15,15 @@ int target_damaged(struct target *t, const struct qemu_section *s, struct vmig_e
                    const char *what)
 {
     int rc = t->reader.error ? t->reader.error : -EPROTO;
+    char why[100] = "";
+    if (rc == -ENODATA)
+        snprintf(why, sizeof(why), " (the stream is cut short)");
+    else if (rc != -EPROTO && rc != -EBADMSG)
+        snprintf(why, sizeof(why), " (reading failed: %s)", strerror(-rc));
     return error_set(err, rc, t->m->stage, NULL, "bad-stream",
                      "section \"%s\" at offset %" PRIu64 ", at byte %" PRIu64
                      ": %s%s; nothing was started, send or save again",
-                     s->idstr, s->offset, t->reader.offset, what,
-                     t->reader.error == -ENODATA ? " (the stream is cut short)" : "");
+                     s->idstr, s->offset, t->reader.offset, what, why);
 }
 
 /* ---- memory ---- */
