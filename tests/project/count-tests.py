@@ -42,14 +42,37 @@ case("a program without TAP counts as one test", "1 passed, 1 failed, 0 skipped"
 case("a log without a test is a failure", "0 passed, 1 failed, 0 skipped")
 
 
+WORDS = [
+    ("a failed test is shown with its own remarks",
+     {"result": "FAIL", "returncode": 1,
+      "stdout": "1..3\nok 1 - a\nnot ok 2 - b\n# here\n#   and there\nok 3 - c\n# elsewhere\n"},
+     ["FAILED: x/t: b", "    here", "    and there"]),
+    ("a program that ended early is shown with the end of its errors",
+     {"result": "ERROR", "returncode": 125, "stdout": "1..2\nok 1 - a\n",
+      "stderr": "".join("line %d\n" % n for n in range(20))},
+     ["FAILED: x/t: test 2 of 2 (did not run: exit status 125)"] +
+     ["    line %d" % n for n in range(12, 20)]),
+]
+
+
+def run(path):
+    return subprocess.run([COUNT, "x=" + path], stdout=subprocess.PIPE, text=True, check=False)
+
+
 def count(path):
-    run = subprocess.run([COUNT, "x=" + path], stdout=subprocess.PIPE, text=True, check=False)
-    return run.stdout.splitlines()[-1], run.returncode
+    ran = run(path)
+    return ran.stdout.splitlines()[-1], ran.returncode
+
+
+def write_log(path, tests):
+    with open(path, "w", encoding="utf-8") as log:
+        for test in tests:
+            log.write(json.dumps(dict({"name": "p:s / t"}, **test)) + "\n")
 
 
 def main():
     wrong = 0
-    print("1..%d" % (len(CASES) + 1))
+    print("1..%d" % (len(CASES) + len(WORDS) + 1))
     with tempfile.TemporaryDirectory() as folder:
         os.mkdir(os.path.join(folder, "meson-info"))
         os.mkdir(os.path.join(folder, "meson-logs"))
@@ -59,9 +82,7 @@ def main():
             json.dump([{"name": "t", "protocol": "tap"}, {"name": "plain", "protocol": "exitcode"}],
                       known)
         for number, (sentence, last_line, tests, status) in enumerate(CASES, 1):
-            with open(path, "w", encoding="utf-8") as log:
-                for test in tests:
-                    log.write(json.dumps(dict({"name": "p:s / t"}, **test)) + "\n")
+            write_log(path, tests)
             got = count(path)
             good = got == (last_line, status)
             print("%s %d - %s" % ("ok" if good else "not ok", number, sentence))
@@ -72,6 +93,13 @@ def main():
         wrong += not good
         print("%s %d - a log that is not there is a failure" %
               ("ok" if good else "not ok", len(CASES) + 1))
+        for number, (sentence, test, words) in enumerate(WORDS, len(CASES) + 2):
+            write_log(path, [test])
+            got = run(path).stdout.splitlines()[:-1]
+            wrong += got != words
+            print("%s %d - %s" % ("ok" if got == words else "not ok", number, sentence))
+            if got != words:
+                print("# got %s" % (got,))
     return 1 if wrong else 0
 
 
