@@ -9,15 +9,6 @@
 #include "vmm/memory.h"
 #include "vmm/vcpu.h"
 
-/* What is where below 1 MiB. */
-#define BOOT_GDT 0x6000
-#define BOOT_TABLES 0x9000  /* six pages */
-#define BOOT_PARAMS 0x10000 /* Linux's "zero page" */
-#define BOOT_COMMAND_LINE 0x20000
-#define BOOT_COMMAND_LINE_BYTES 4096
-#define BOOT_ACPI 0xe0000
-#define BOOT_ACPI_BYTES 0x10000
-
 struct boot_entry {
     uint64_t ip, sp, rdi, rsi;
 };

@@ -14,8 +14,6 @@
 #include "vmm/bus.h"
 #include "vmm/memory.h"
 
-#define FW_CFG_PORT 0x510 /* selector, data; from 0x514 the address of a request */
-#define FW_CFG_PORT_COUNT 12
 #define FW_CFG_FILES_MAX 1
 #define FW_CFG_ITEMS_MAX 8
 

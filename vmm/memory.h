@@ -1,15 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Guest memory, and where everything is in the guest's address space.
- *
- *   0             memory, up to 3 GiB
- *   3 GiB         window for 32-bit BARs
- *   3.5 GiB       ECAM: config space of PCI bus 0
- *   near 4 GiB    IOAPIC, LAPIC, and what KVM wants for itself
- *   4 GiB         the rest of memory
- *   32 GiB        window for 64-bit BARs
- *
- * One memfd is behind all of it, so that a vfio-user device's server can map it, too.
+ * Guest memory. One memfd is behind all of it, so that a vfio-user device's server can map it, too.
  */
 #ifndef VMM_MEMORY_H
 #define VMM_MEMORY_H
@@ -18,19 +9,10 @@
 #include <vfio-migrate/migration.h>
 
 #include "vmm/kvm.h"
+#include "vmm/layout.h"
 
 #define MEMORY_MIN (UINT64_C(16) << 20)
 #define MEMORY_MAX (UINT64_C(16) << 30)
-#define MEMORY_LOW_END UINT64_C(0xc0000000)
-#define MMIO32_BASE UINT64_C(0xc0000000)
-#define MMIO32_END UINT64_C(0xe0000000)
-#define ECAM_BASE UINT64_C(0xe0000000)
-#define ECAM_BYTES (UINT64_C(1) << 20) /* one bus */
-#define IOAPIC_BASE UINT64_C(0xfec00000)
-#define LAPIC_BASE UINT64_C(0xfee00000)
-#define MEMORY_HIGH_BASE UINT64_C(0x100000000)
-#define MMIO64_BASE UINT64_C(0x800000000)
-#define MMIO64_END UINT64_C(0x1000000000)
 
 struct memory {
     int fd;

@@ -4,14 +4,11 @@
 #include <string.h>
 
 #include "vmm/fail.h"
-#include "vmm/memory.h"
 #include "vmm/pci.h"
 
 #define ADDRESS_PORT 0xcf8
 #define DATA_PORT 0xcfc
 #define ADDRESS_ENABLE (1u << 31)
-#define FIRST_LINE 16u
-#define LINES 8u
 
 static const struct pci_slot *slot_at(const struct pci *pci, unsigned bus, unsigned slot_function)
 {
@@ -100,9 +97,7 @@ int pci_new(struct pci *pci, struct bus *ports, struct bus *mmio, struct vmig_er
     static const struct bus_ops address = { address_read, address_write },
                                 data = { data_read, data_write };
     static const struct pci_ops bridge = { bridge_read, NULL };
-    *pci = (struct pci) { .next_mmio32 = MMIO32_BASE,
-                          .next_mmio64 = MMIO64_BASE,
-                          .next_io = PCI_IO_BASE };
+    *pci = (struct pci) { 0 };
     pci_add(pci, &bridge, NULL, NULL);
     int rc = bus_claim(mmio, ECAM_BASE, ECAM_BYTES, &ecam, pci, err);
     if (rc == 0)
@@ -121,22 +116,27 @@ int pci_add(struct pci *pci, const struct pci_ops *ops, void *opaque, struct vmi
     return vmm_fail(err, ENOSPC, NULL, "all %u PCI slots are in use", PCI_SLOTS);
 }
 
+static const struct {
+    uint64_t base, size_bytes;
+} windows[] = { [PCI_IO] = { PCI_IO_BASE, PCI_IO_BYTES },
+                [PCI_MMIO32] = { MMIO32_BASE, MMIO32_BYTES },
+                [PCI_MMIO64] = { MMIO64_BASE, MMIO64_BYTES } };
+
+bool pci_is_in(enum pci_window window, uint64_t address, uint64_t size_bytes)
+{
+    uint64_t offset = address - windows[window].base, room = windows[window].size_bytes;
+    return offset < room && size_bytes <= room - offset;
+}
+
 int pci_allocate(struct pci *pci, enum pci_window window, uint64_t size_bytes, uint64_t *ret,
                  struct vmig_error *err)
 {
-    static const uint64_t ends[] = { PCI_IO_END, MMIO32_END, MMIO64_END };
-    uint64_t *next[] = { &pci->next_io, &pci->next_mmio32, &pci->next_mmio64 };
-    uint64_t base = (*next[window] + size_bytes - 1) & ~(size_bytes - 1);
-    if (base > ends[window] || size_bytes > ends[window] - base)
+    uint64_t offset = (pci->used_bytes[window] + size_bytes - 1) & ~(size_bytes - 1);
+    *ret = windows[window].base + offset;
+    if (!pci_is_in(window, *ret, size_bytes))
         return vmm_fail(err, ENOSPC, NULL, "no room for a BAR of %" PRIu64 " bytes", size_bytes);
-    *next[window] = base + size_bytes;
-    *ret = base;
+    pci->used_bytes[window] = offset + size_bytes;
     return 0;
-}
-
-unsigned pci_line(unsigned slot)
-{
-    return FIRST_LINE + slot % LINES;
 }
 
 static const struct vmig_vmstate_field fields[] = { VMIG_VMSTATE_UINT32(address, struct pci),

@@ -11,11 +11,10 @@
 #include <vfio-migrate/vmstate.h>
 
 #include "vmm/bus.h"
+#include "vmm/layout.h"
 
 #define PCI_SLOTS 32u
 #define PCI_CONFIG_BYTES 4096u
-#define PCI_IO_BASE 0xc000u
-#define PCI_IO_END 0x10000u
 
 /* Config space of one function; @offset is below PCI_CONFIG_BYTES, the access does not cross a dword. */
 struct pci_ops {
@@ -23,13 +22,15 @@ struct pci_ops {
     void (*write)(void *opaque, unsigned offset, const void *data, unsigned length_bytes);
 };
 
+enum pci_window { PCI_IO, PCI_MMIO32, PCI_MMIO64, PCI_WINDOWS };
+
 struct pci {
     uint32_t address; /* what was written to 0xcf8 */
     struct pci_slot {
         const struct pci_ops *ops;
         void *opaque;
     } slots[PCI_SLOTS];
-    uint64_t next_mmio32, next_mmio64, next_io;
+    uint64_t used_bytes[PCI_WINDOWS];
 };
 
 int pci_new(struct pci *pci, struct bus *ports, struct bus *mmio, struct vmig_error *err);
@@ -38,11 +39,8 @@ int pci_add(struct pci *pci, const struct pci_ops *ops, void *opaque, struct vmi
 
 extern const struct vmig_vmstate pci_vmstate; /* of struct pci */
 
-enum pci_window { PCI_IO, PCI_MMIO32, PCI_MMIO64 };
+bool pci_is_in(enum pci_window window, uint64_t address, uint64_t size_bytes);
 /* @size_bytes of a window, aligned to that: a power of two. */
 int pci_allocate(struct pci *pci, enum pci_window window, uint64_t size_bytes, uint64_t *ret,
                  struct vmig_error *err);
-/* The interrupt line that INTA of @slot is wired to: one of eight of the IOAPIC that nobody else has. */
-unsigned pci_line(unsigned slot);
-
 #endif

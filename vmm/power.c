@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <string.h>
 
+#include "vmm/layout.h"
 #include "vmm/power.h"
 
 #define SLEEP_ENABLE (1u << 13)

@@ -10,12 +10,6 @@
 
 #include "vmm/vcpu.h"
 
-#define POWER_PM1_EVENT 0x600   /* 4 bytes: status, enable */
-#define POWER_PM1_CONTROL 0x604 /* 2 bytes */
-#define POWER_RESET 0xcf9
-#define POWER_RESET_VALUE 6
-#define POWER_S5 5 /* sleep type "off" */
-
 struct power {
     struct vcpus *vcpus;
     uint16_t enable; /* events that the guest wants to hear of; none ever happens */

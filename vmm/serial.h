@@ -10,8 +10,6 @@
 #include "vmm/console.h"
 #include "vmm/kvm.h"
 
-#define SERIAL_PORT 0x3f8
-#define SERIAL_IRQ 4
 #define SERIAL_FIFO_BYTES 16
 
 struct serial {

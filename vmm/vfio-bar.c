@@ -96,11 +96,6 @@ static void move(struct vfio_bar *bar, uint64_t address)
         map_areas(bar);
 }
 
-static bool fits(const struct vfio_bar *bar, uint64_t address, uint64_t base, uint64_t end, bool io)
-{
-    return bar->io == io && address >= base && address < end && bar->size_bytes <= end - address;
-}
-
 /* Where config space says that it is; 0 when it is switched off or all ones were written to learn its size.
  * An address outside of the machine's windows is of no use to the guest, but could cover memory. */
 static uint64_t wanted(const struct vfio_device *device, const struct vfio_bar *bar)
@@ -112,11 +107,10 @@ static uint64_t wanted(const struct vfio_device *device, const struct vfio_bar *
         address |= (uint64_t)vfio_config_get(device, offset + 4, 4) << 32;
     if (!(device->command & (bar->io ? VFIO_COMMAND_IO : VFIO_COMMAND_MEMORY)))
         return 0;
-    return fits(bar, address, PCI_IO_BASE, PCI_IO_END, true) ||
-                   fits(bar, address, MMIO32_BASE, MMIO32_END, false) ||
-                   fits(bar, address, MMIO64_BASE, MMIO64_END, false)
-               ? address
-               : 0;
+    bool in_window = bar->io ? pci_is_in(PCI_IO, address, bar->size_bytes)
+                             : pci_is_in(PCI_MMIO32, address, bar->size_bytes) ||
+                                   pci_is_in(PCI_MMIO64, address, bar->size_bytes);
+    return in_window ? address : 0;
 }
 
 void vfio_bars_update_locked(struct vfio_device *device)
@@ -147,7 +141,7 @@ static int make_bar(struct vfio_device *device, unsigned index, struct vmig_erro
     vfio_config_emulate(device, offset, 0, ~0u, 0, 4);
     if (rc < 0 || !region.size_bytes)
         return rc;
-    if (region.size_bytes > MMIO64_END)
+    if (region.size_bytes > MMIO64_BYTES)
         return vmm_fail(err, ENOSPC, NULL, "no room for a BAR of %" PRIu64 " bytes",
                         region.size_bytes);
     bar->io = type & TYPE_IO;

@@ -81,7 +81,7 @@ int vfio_config_new(struct vfio_device *device, struct vmig_error *err)
     device->command = (uint16_t)vfio_config_get(device, VFIO_COMMAND, 2);
     vfio_config_emulate(device, HEADER_TYPE, 0, MULTI_FUNCTION, 0, 1);
     vfio_config_emulate(device, ROM_BAR, 0, ~0u, 0, 4);
-    vfio_config_emulate(device, INTERRUPT_LINE, device->has_intx ? pci_line(device->slot) : 0, 0xff,
+    vfio_config_emulate(device, INTERRUPT_LINE, device->has_intx ? PCI_LINE(device->slot) : 0, 0xff,
                         0xff, 1);
     vfio_config_emulate(device, INTERRUPT_PIN, device->has_intx, 0xff, 0,
                         1); /* a function has INTA */

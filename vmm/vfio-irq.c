@@ -162,10 +162,10 @@ static void attach_intx_locked(struct vfio_device *device)
 {
     bool attach = device->irq_mode == VFIO_IRQ_INTX && !device->held;
     if (attach && !device->intx_attached)
-        irq_attach(device->place.kvm, pci_line(device->slot), device->intx_fd, device->resample_fd,
+        irq_attach(device->place.kvm, PCI_LINE(device->slot), device->intx_fd, device->resample_fd,
                    NULL);
     if (!attach && device->intx_attached)
-        irq_detach(device->place.kvm, pci_line(device->slot), device->intx_fd);
+        irq_detach(device->place.kvm, PCI_LINE(device->slot), device->intx_fd);
     device->intx_attached = attach;
 }
 

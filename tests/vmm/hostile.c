@@ -196,9 +196,10 @@ int kvm_map(struct kvm *kvm, uint64_t address, uint64_t size_bytes, void *vaddr,
     (void)vaddr;
     (void)err;
     assert_int_equal((address | size_bytes) % PAGE, 0);
-    assert_true(
-        (address >= MMIO32_BASE && address < MMIO32_END && size_bytes <= MMIO32_END - address) ||
-        (address >= MMIO64_BASE && address < MMIO64_END && size_bytes <= MMIO64_END - address));
+    assert_true((address >= MMIO32_BASE && address <= MMIO32_LAST &&
+                 size_bytes <= MMIO32_LAST + 1 - address) ||
+                (address >= MMIO64_BASE && address <= MMIO64_LAST &&
+                 size_bytes <= MMIO64_LAST + 1 - address));
     for (*ret_slot = 0; slots[*ret_slot]; ++*ret_slot)
         assert_true(*ret_slot + 1 < KVM_SLOTS);
     slots[*ret_slot] = address;
@@ -395,7 +396,7 @@ static uint64_t some_value(uint64_t *seed)
                                        MMIO32_BASE,
                                        MMIO64_BASE,
                                        MMIO64_BASE >> 32,
-                                       MMIO32_END - 0x1000,
+                                       MMIO32_LAST - 0xfff,
                                        0x80000000,
                                        6,
                                        0xc000,
@@ -533,13 +534,13 @@ static void a_bar_ends_inside_its_window(void **state)
 {
     struct machine *m = *state;
     set_config(m, 4, 7, 2);
-    set_config(m, 0x10, MMIO32_END - 0x1000, 4);
-    assert_int_equal(m->device.bars[0].address, MMIO32_END - 0x1000);
-    set_config(m, 0x10, MMIO32_END, 4);
+    set_config(m, 0x10, MMIO32_LAST - 0xfff, 4);
+    assert_int_equal(m->device.bars[0].address, MMIO32_LAST - 0xfff);
+    set_config(m, 0x10, MMIO32_LAST + 1, 4);
     assert_int_equal(m->device.bars[0].address, 0);
-    set_config(m, 0x24, PCI_IO_END - 0x20, 4);
-    assert_int_equal(m->device.bars[5].address, PCI_IO_END - 0x20);
-    set_config(m, 0x24, PCI_IO_END, 4);
+    set_config(m, 0x24, PCI_IO_LAST - 0x1f, 4);
+    assert_int_equal(m->device.bars[5].address, PCI_IO_LAST - 0x1f);
+    set_config(m, 0x24, PCI_IO_LAST + 1, 4);
     assert_int_equal(m->device.bars[5].address, 0);
 }
 
