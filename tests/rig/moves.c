@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "refdev/registers.h"
 #include "tests/migration/witness.h"
 #include "tests/rig/devices.h"
 #include "tests/rig/instance.h"
@@ -384,11 +385,14 @@ static int forget_some(struct tracker **tracker)
     return tracker_forgetful_new(*tracker, 5, tracker);
 }
 
+/* Before the device is stopped it writes more pages than its last round still had to send. */
 static void write_more(struct party *side, enum vmig_stage stage)
 {
-    (void)side;
-    if (stage == VMIG_STAGE_QUIESCE)
-        nanosleep(&(struct timespec) { .tv_nsec = 100000000 }, NULL);
+    if (stage != VMIG_STAGE_QUIESCE)
+        return;
+    uint64_t had = party_register(side, 0, REFDEV_REG_DMA_STEPS);
+    while (party_register(side, 0, REFDEV_REG_DMA_STEPS) < had + 400)
+        nanosleep(&(struct timespec) { .tv_nsec = 10000000 }, NULL);
 }
 
 /* Or the moves that lost nothing would prove nothing. */
