@@ -49,6 +49,29 @@ double median(double *values, int count)
     return percentile(values, count, 0.5);
 }
 
+const char *bench_option(int argc, char **argv, const char *name)
+{
+    const char *value = NULL;
+    for (int i = 1; i + 1 < argc; i += 2)
+        if (strcmp(argv[i], name) == 0)
+            value = argv[i + 1];
+    return value;
+}
+
+void bench_read_plan(int argc, char **argv, const char *size_option, uint64_t mib_min,
+                     struct bench_plan *plan)
+{
+    const char *size = bench_option(argc, argv, size_option);
+    const char *repeat = bench_option(argc, argv, "--repeat");
+    plan->only = bench_option(argc, argv, "--only");
+    if (size)
+        plan->mib = strtoull(size, NULL, 0);
+    if (repeat)
+        plan->repeat = atoi(repeat);
+    if (plan->repeat < 1 || plan->repeat > REPEAT_MAX || plan->mib < mib_min)
+        exit(2);
+}
+
 bool bench_is_wanted(const char *only, const char *name)
 {
     return !only || strcmp(only, name) == 0;

@@ -20,7 +20,18 @@ void must(int rc, const struct vmig_error *err);
 double percentile(double *values, int count, double part);
 double median(double *values, int count);
 
-/* With --only NAME that one alone. */
+/* What NAME VALUE on the command line says; NULL: nothing. */
+const char *bench_option(int argc, char **argv, const char *name);
+
+/* What most of them are told: a size, how often, and with --only NAME that one alone. */
+struct bench_plan {
+    uint64_t mib; /* --ram, --state ... */
+    int repeat;   /* 1 to REPEAT_MAX */
+    const char *only;
+};
+/* @plan has what holds where nothing is said. Ends the program with 2 when a number is out of range. */
+void bench_read_plan(int argc, char **argv, const char *size_option, uint64_t mib_min,
+                     struct bench_plan *plan);
 bool bench_is_wanted(const char *only, const char *name);
 
 /* One JSON object: rates in GiB/s, the median of their ratios, its spread. Sorts all three. */

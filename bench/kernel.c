@@ -202,31 +202,20 @@ static void run_live(uint64_t bytes, int repeat)
 
 int main(int argc, char **argv)
 {
-    uint64_t mib = 512;
-    int repeat = 3;
-    const char *only = NULL;
-    for (int i = 1; i + 1 < argc; i += 2) {
-        if (strcmp(argv[i], "--state") == 0)
-            mib = strtoull(argv[i + 1], NULL, 0);
-        else if (strcmp(argv[i], "--repeat") == 0)
-            repeat = atoi(argv[i + 1]);
-        else if (strcmp(argv[i], "--only") == 0)
-            only = argv[i + 1];
-    }
-    if (repeat < 1 || repeat > REPEAT_MAX || mib < 1)
-        return 2;
+    struct bench_plan plan = { .mib = 512, .repeat = 3 };
+    bench_read_plan(argc, argv, "--state", 1, &plan);
     if (access(TYPE, F_OK) != 0) {
         fprintf(stderr,
                 "vfio_migrate_refdev.ko is not loaded: scripts/rig/run -- PROGRAM runs this\n");
         return 77;
     }
-    create(SOURCE, mib * MIB);
-    if (bench_is_wanted(only, "kernel-save"))
-        run_save("kernel-save", false, mib * MIB, repeat);
-    if (bench_is_wanted(only, "kernel-save-file"))
-        run_save("kernel-save-file", true, mib * MIB, repeat);
-    if (bench_is_wanted(only, "kernel-live"))
-        run_live(mib * MIB, repeat);
+    create(SOURCE, plan.mib * MIB);
+    if (bench_is_wanted(plan.only, "kernel-save"))
+        run_save("kernel-save", false, plan.mib * MIB, plan.repeat);
+    if (bench_is_wanted(plan.only, "kernel-save-file"))
+        run_save("kernel-save-file", true, plan.mib * MIB, plan.repeat);
+    if (bench_is_wanted(plan.only, "kernel-live"))
+        run_live(plan.mib * MIB, plan.repeat);
     write_attribute(SOURCE, "remove", "1");
     return 0;
 }

@@ -163,30 +163,19 @@ static void run_state(const char *name, double (*measure)(void *arg), uint64_t b
 
 int main(int argc, char **argv)
 {
-    uint64_t mib = 1024;
-    int repeat = 3;
-    const char *only = NULL;
-    for (int i = 1; i + 1 < argc; i += 2) {
-        if (strcmp(argv[i], "--ram") == 0)
-            mib = strtoull(argv[i + 1], NULL, 0);
-        else if (strcmp(argv[i], "--repeat") == 0)
-            repeat = atoi(argv[i + 1]);
-        else if (strcmp(argv[i], "--only") == 0)
-            only = argv[i + 1];
-    }
-    if (repeat < 1 || repeat > REPEAT_MAX || mib < 1)
-        return 2;
-    if (bench_is_wanted(only, "ram-incompressible"))
-        run_ram("ram-incompressible", RANDOM, mib * MIB, repeat, 0.7);
-    if (bench_is_wanted(only, "ram-digest"))
-        run_digest("ram-digest", mib * MIB, repeat, 0.7);
-    if (bench_is_wanted(only, "ram-zeros"))
-        run_ram("ram-zeros", ZEROS, mib * MIB, repeat, 0.7);
-    if (bench_is_wanted(only, "ram-never-touched"))
-        run_ram("ram-never-touched", UNTOUCHED, 16 * mib * MIB, repeat, 40);
-    if (bench_is_wanted(only, "device-state-read"))
-        run_state("device-state-read", client_rate, mib / 2 * MIB, repeat);
-    if (bench_is_wanted(only, "device-state-live"))
-        run_state("device-state-live", live_rate, mib / 2 * MIB, repeat);
+    struct bench_plan plan = { .mib = 1024, .repeat = 3 };
+    bench_read_plan(argc, argv, "--ram", 1, &plan);
+    if (bench_is_wanted(plan.only, "ram-incompressible"))
+        run_ram("ram-incompressible", RANDOM, plan.mib * MIB, plan.repeat, 0.7);
+    if (bench_is_wanted(plan.only, "ram-digest"))
+        run_digest("ram-digest", plan.mib * MIB, plan.repeat, 0.7);
+    if (bench_is_wanted(plan.only, "ram-zeros"))
+        run_ram("ram-zeros", ZEROS, plan.mib * MIB, plan.repeat, 0.7);
+    if (bench_is_wanted(plan.only, "ram-never-touched"))
+        run_ram("ram-never-touched", UNTOUCHED, 16 * plan.mib * MIB, plan.repeat, 40);
+    if (bench_is_wanted(plan.only, "device-state-read"))
+        run_state("device-state-read", client_rate, plan.mib / 2 * MIB, plan.repeat);
+    if (bench_is_wanted(plan.only, "device-state-live"))
+        run_state("device-state-live", live_rate, plan.mib / 2 * MIB, plan.repeat);
     return 0;
 }

@@ -162,27 +162,18 @@ static const struct setting settings[] = {
 
 int main(int argc, char **argv)
 {
-    uint64_t mib = 1024;
-    int repeat = 5;
-    const char *only = NULL;
-    for (int i = 1; i + 1 < argc; i += 2) {
-        if (strcmp(argv[i], "--ram") == 0)
-            mib = strtoull(argv[i + 1], NULL, 0);
-        else if (strcmp(argv[i], "--repeat") == 0)
-            repeat = atoi(argv[i + 1]);
-        else if (strcmp(argv[i], "--only") == 0)
-            only = argv[i + 1];
-        else if (strcmp(argv[i], "--vmm") == 0)
-            kinds[OURS].program = argv[i + 1];
-        else if (strcmp(argv[i], "--qemu") == 0)
-            kinds[THEIRS].program = argv[i + 1];
-    }
-    if (repeat < 1 || repeat > REPEAT_MAX || mib < 64)
-        return 2;
-    if (bench_is_wanted(only, "qemu-raw-loopback"))
-        run_raw(mib * MIB, repeat);
+    struct bench_plan plan = { .mib = 1024, .repeat = 5 };
+    bench_read_plan(argc, argv, "--ram", 64, &plan);
+    const char *vmm = bench_option(argc, argv, "--vmm");
+    const char *qemu = bench_option(argc, argv, "--qemu");
+    if (vmm)
+        kinds[OURS].program = vmm;
+    if (qemu)
+        kinds[THEIRS].program = qemu;
+    if (bench_is_wanted(plan.only, "qemu-raw-loopback"))
+        run_raw(plan.mib * MIB, plan.repeat);
     for (unsigned i = 0; i < sizeof(settings) / sizeof(settings[0]); i++)
-        if (bench_is_wanted(only, settings[i].name))
-            run(&settings[i], mib * MIB, repeat);
+        if (bench_is_wanted(plan.only, settings[i].name))
+            run(&settings[i], plan.mib * MIB, plan.repeat);
     return 0;
 }

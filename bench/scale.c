@@ -210,22 +210,11 @@ static const struct {
 
 int main(int argc, char **argv)
 {
-    uint64_t largest_mib = 1024;
-    int repeat = 1;
-    const char *only = NULL;
-    for (int i = 1; i + 1 < argc; i += 2) {
-        if (strcmp(argv[i], "--largest") == 0)
-            largest_mib = strtoull(argv[i + 1], NULL, 0);
-        else if (strcmp(argv[i], "--repeat") == 0)
-            repeat = atoi(argv[i + 1]);
-        else if (strcmp(argv[i], "--only") == 0)
-            only = argv[i + 1];
-    }
-    if (repeat < 1 || repeat > REPEAT_MAX || largest_mib < 1)
-        return 2;
+    struct bench_plan plan = { .mib = 1024, .repeat = 1 };
+    bench_read_plan(argc, argv, "--largest", 1, &plan);
     setvbuf(stdout, NULL, _IOLBF, 0);
     for (size_t i = 0; i < sizeof(benches) / sizeof(benches[0]); i++)
-        if (!only || strcmp(only, benches[i].name) == 0)
-            benches[i].run(largest_mib, repeat);
+        if (bench_is_wanted(plan.only, benches[i].name))
+            benches[i].run(plan.mib, plan.repeat);
     return 0;
 }
