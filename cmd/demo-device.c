@@ -85,7 +85,6 @@ static int await_server(struct demo *d, unsigned index)
                               : demo_failed(d, "device %u could not be started", index);
 }
 
-#define ARGS_MAX (20 + 2 * WORKLOAD_DEVICES_MAX + 2 * ENDPOINT_TRACES_MAX)
 char *demo_device_address(struct demo *d, bool source, unsigned index, char *store)
 {
     int fd = d->device_fds[source ? index : d->num_devices + index];

@@ -329,10 +329,10 @@ static int start_machine(struct demo *d, bool source)
         n++;
     argv[n++] = source ? "--guest" : "--incoming";
     argv[n++] = source ? "pattern" : "tcp:127.0.0.1:0";
-    argv[n++] = source ? "--append" : NULL;
-    argv[n++] = guest;
-    if (!source)
-        n -= 2;
+    if (source) {
+        argv[n++] = "--append";
+        argv[n++] = guest;
+    }
     pid_t pid = demo_fork(d, &side->process, &side->err);
     if (pid != 0)
         return pid < 0 ? -1 : 0;
@@ -445,10 +445,7 @@ static int take_failure(struct demo *d, json_t *statistics)
 {
     json_t *error = json_object_get(statistics, "error");
     const char *status = demo_text(statistics, "status"), *text = demo_text(error, "text");
-    demo_failed(d, "at the source: %s", text[0] ? text : status);
-    d->error.stage = demo_stage(demo_text(error, "stage"));
-    snprintf(d->error.reason, sizeof(d->error.reason), "%s", demo_text(error, "reason"));
-    snprintf(d->error.device, sizeof(d->error.device), "%s", demo_text(error, "device"));
+    demo_failed_as(d, "source", text[0] ? text : status, error);
     if (strcmp(status, "unresolved") == 0)
         d->error.code = -EUCLEAN;
     if (strcmp(status, "cancelled") == 0)

@@ -101,10 +101,7 @@ static int take_failure(struct demo *d, const char *who, json_t *event)
 {
     json_t *error = json_object_get(event, "error");
     const char *message = demo_text(error, "message");
-    demo_failed(d, "at the %s: %s", who, message[0] ? message : "failed");
-    d->error.stage = demo_stage(demo_text(error, "stage"));
-    snprintf(d->error.reason, sizeof(d->error.reason), "%s", demo_text(error, "reason"));
-    snprintf(d->error.device, sizeof(d->error.device), "%s", demo_text(error, "device"));
+    demo_failed_as(d, who, message[0] ? message : "failed", error);
     d->exit_code = (enum cmd_exit)json_integer_value(json_object_get(event, "exit"));
     return -1;
 }

@@ -68,6 +68,15 @@ int demo_failed(struct demo *d, const char *format, ...)
     return -1;
 }
 
+int demo_failed_as(struct demo *d, const char *who, const char *text, json_t *error)
+{
+    demo_failed(d, "at the %s: %s", who, text);
+    d->error.stage = demo_stage(demo_text(error, "stage"));
+    snprintf(d->error.reason, sizeof(d->error.reason), "%s", demo_text(error, "reason"));
+    snprintf(d->error.device, sizeof(d->error.device), "%s", demo_text(error, "device"));
+    return -1;
+}
+
 int demo_cancelled(struct demo *d)
 {
     demo_failed(d, "cancelled; all processes of the demo have ended");

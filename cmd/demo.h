@@ -72,6 +72,8 @@ struct demo {
 
 /* The first failure counts. Returns -1. */
 int demo_failed(struct demo *d, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* What a side says of its own failure: @error has stage, reason and device. Returns -1. */
+int demo_failed_as(struct demo *d, const char *who, const char *text, json_t *error);
 int demo_cancelled(struct demo *d);
 /* Was there a ^C? */
 bool demo_interrupted(void);
