@@ -10,7 +10,7 @@
 
 static size_t words_of(const struct vmig_ram_block *block)
 {
-    return (size_t)((block->size_bytes / 4096 + 63) / 64);
+    return (size_t)((block->size_bytes / PAGE_BYTES + 63) / 64);
 }
 
 /* ---- the rings ---- */
@@ -98,7 +98,7 @@ static int read_log_locked(struct dirty *dirty, unsigned i, uint64_t *bitmap,
 static void take_written(const struct memory *memory, const struct vmig_ram_block *block,
                          uint64_t *bitmap)
 {
-    uint64_t *written = memory->written + block->fd_offset / 4096 / 64;
+    uint64_t *written = memory->written + block->fd_offset / PAGE_BYTES / 64;
     for (size_t n = 0; n < words_of(block); n++)
         if (__atomic_load_n(&written[n], __ATOMIC_RELAXED))
             bitmap[n] |= __atomic_exchange_n(&written[n], 0, __ATOMIC_ACQUIRE);

@@ -12,7 +12,8 @@
 #include <stdint.h>
 #include <vfio-migrate/error.h>
 
-#define KVM_SLOTS 128 /* memory and mapped parts of BARs; every KVM has at least that many */
+#define PAGE_BYTES 4096ull /* of guests, and of what KVM counts */
+#define KVM_SLOTS 128      /* memory and mapped parts of BARs; every KVM has at least that many */
 
 /* How the kernel tells what vCPUs write; a VM has one or the other, as long as it lives. */
 enum dirty_how {

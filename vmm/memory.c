@@ -26,7 +26,7 @@ int memory_new(struct memory *memory, uint64_t size_bytes, bool huge_pages, stru
     unsigned huge = huge_pages ? MFD_HUGETLB | HUGE_2M : 0;
     *memory = (struct memory) { .fd = memfd_create("guest-memory", MFD_CLOEXEC | huge),
                                 .size_bytes = size_bytes,
-                                .written = calloc(size_bytes / 4096 / 64, sizeof(uint64_t)) };
+                                .written = calloc(size_bytes / PAGE_BYTES / 64, sizeof(uint64_t)) };
     if (!memory->written)
         return vmm_fail(err, ENOMEM, NULL, "out of memory");
     if (memory->fd < 0 || ftruncate(memory->fd, (off_t)size_bytes))
@@ -91,6 +91,7 @@ void *memory_low(const struct memory *memory, uint32_t address)
 void memory_wrote(struct memory *memory, const void *at, uint64_t length_bytes)
 {
     uint64_t offset = (uint64_t)((const uint8_t *)at - memory->base);
-    for (uint64_t page = offset / 4096; page <= (offset + length_bytes - 1) / 4096; page++)
+    for (uint64_t page = offset / PAGE_BYTES; page <= (offset + length_bytes - 1) / PAGE_BYTES;
+         page++)
         __atomic_fetch_or(&memory->written[page / 64], UINT64_C(1) << page % 64, __ATOMIC_RELEASE);
 }

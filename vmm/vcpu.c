@@ -11,7 +11,6 @@
 #include "vmm/fail.h"
 #include "vmm/vcpu.h"
 
-#define PAGE_BYTES 4096
 #define RING_BYTES (DIRTY_RING_ENTRIES * sizeof(struct kvm_dirty_gfn))
 
 /* ---- stopping and starting ---- */
@@ -46,11 +45,12 @@ static unsigned threads_locked(const struct vcpus *vcpus)
 void vcpus_stop(struct vcpus *vcpus)
 {
     pthread_mutex_lock(&vcpus->lock);
-    while (vcpus->running || vcpus->parked < threads_locked(vcpus)) {
-        vcpus->running = false; /* somebody may have started them while we waited */
+    for (;;) { /* somebody may start them while we wait */
+        vcpus->running = false;
         kick_all_locked(vcpus);
-        if (vcpus->parked < threads_locked(vcpus))
-            pthread_cond_wait(&vcpus->changed, &vcpus->lock);
+        if (vcpus->parked == threads_locked(vcpus))
+            break;
+        pthread_cond_wait(&vcpus->changed, &vcpus->lock);
     }
     pthread_mutex_unlock(&vcpus->lock);
 }

@@ -10,7 +10,6 @@
 #include "vmm/fail.h"
 #include "vmm/vfio.h"
 
-#define PAGE 4096ull
 #define TYPE_IO 1u
 #define TYPE_64 4u
 #define TYPE_MASK_IO 3u
@@ -44,7 +43,7 @@ static void bar_write(void *opaque, uint64_t offset, const void *data, unsigned 
 static void map_part(struct vfio_bar *bar, uint8_t *from, uint64_t start, uint64_t end)
 {
     uint64_t address = bar->address + start;
-    if (start >= end || (address | start | end) % PAGE || bar->num_slots == VFIO_BAR_SLOTS)
+    if (start >= end || (address | start | end) % PAGE_BYTES || bar->num_slots == VFIO_BAR_SLOTS)
         return;
     if (kvm_map(bar->owner->place.kvm, address, end - start, from, &bar->slots[bar->num_slots],
                 NULL) == 0)
@@ -59,9 +58,9 @@ static void map_areas(struct vfio_bar *bar)
     if (vmig_device_region_info(bar->owner->device, bar->index, &region, NULL))
         return;
     if (msix->count && msix->table_bar == bar->index) {
-        hole = msix->table_offset & ~(PAGE - 1);
-        hole_end =
-            (msix->table_offset + msix->count * VFIO_MSIX_ENTRY_BYTES + PAGE - 1) & ~(PAGE - 1);
+        hole = msix->table_offset & ~(PAGE_BYTES - 1);
+        hole_end = (msix->table_offset + msix->count * VFIO_MSIX_ENTRY_BYTES + PAGE_BYTES - 1) &
+                   ~(PAGE_BYTES - 1);
     }
     for (unsigned i = 0; i < region.num_areas; i++) {
         uint64_t start = region.areas[i].offset_bytes, end = start + region.areas[i].size_bytes;
