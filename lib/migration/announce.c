@@ -54,7 +54,10 @@ int announce_sent(struct participant *p, struct vmig_error *err)
         return 0;
     p->initial_due = false;
     TRACE(migration_initial_sent, p->id, p->initial_sent);
-    return p->migration->switchover_ack ? p->migration->carrier->initial_sent(p, err) : 0;
+    if (!p->migration->switchover_ack)
+        return 0;
+    int rc = crew_enter_channel(p, err);
+    return rc < 0 ? rc : crew_leave_channel(p, p->migration->carrier->initial_sent(p, err));
 }
 
 const struct participant *announce_due(const struct vmig_migration *m)
@@ -144,12 +147,25 @@ static int acknowledge_number(struct participant *p, uint32_t number, struct vmi
     return rc;
 }
 
+/* A device may take its time before all that it was given has arrived. */
+static int flush(struct participant *p, struct vmig_error *err)
+{
+    if (!p->device)
+        return 0;
+    crew_asks(p, p->id, "taking its initial data");
+    int rc = vmig_device_data_flush(p->device, err);
+    crew_answered(p);
+    return rc;
+}
+
 int announce_loaded(struct participant *p, struct vmig_error *err)
 {
     struct vmig_migration *m = p->migration;
     uint32_t number;
     bool all;
-    int rc = p->device ? vmig_device_data_flush(p->device, err) : 0;
+    int rc = flush(p, err);
+    if (rc == 0)
+        rc = crew_enter_channel(p, err);
     if (rc < 0)
         return rc;
     {
@@ -159,6 +175,8 @@ int announce_loaded(struct participant *p, struct vmig_error *err)
     }
     TRACE(loadvm_approve_switchover, p->id, number);
     if (m->numbered_acks)
-        return acknowledge_number(p, number, err);
-    return all ? main_return(m, QEMU_RP_SWITCHOVER_ACK, NULL, 0, err) : 0;
+        rc = acknowledge_number(p, number, err);
+    else if (all)
+        rc = main_return(m, QEMU_RP_SWITCHOVER_ACK, NULL, 0, err);
+    return crew_leave_channel(p, rc);
 }

@@ -80,8 +80,8 @@ static int call_complete(struct participant *p, struct vmig_error *err)
     p->switched = true;
     int rc = p->ops->complete(p->opaque, &p->writer, err);
     if (rc == 0)
-        rc = run_check(p->migration, err); /* abandoned meanwhile, it finds no channel any more */
-    return rc < 0 ? rc : p->migration->carrier->end(p, err);
+        rc = crew_enter_channel(p, err);
+    return rc < 0 ? rc : crew_leave_channel(p, p->migration->carrier->end(p, err));
 }
 
 static bool has_load(const struct participant *p)
@@ -249,6 +249,33 @@ void crew_answered(struct participant *p)
     atomic_store(&p->asks, NULL);
 }
 
+int crew_enter_channel(struct participant *p, struct vmig_error *err)
+{
+    int rc = run_check(p->migration, err);
+    if (rc < 0)
+        return rc;
+    LOCK_SCOPE(&p->migration->lock);
+    if (p->lost)
+        return error_set(err, ECANCELED, VMIG_STAGE_NONE, p->id, NULL, "it was abandoned");
+    p->at_channel = true;
+    return 0;
+}
+
+int crew_leave_channel(struct participant *p, int rc)
+{
+    LOCK_SCOPE(&p->migration->lock);
+    p->at_channel = false;
+    return rc;
+}
+
+/* False: it came back in this moment, and channels come back by themselves once the run is over. */
+static bool give_up(struct participant *p)
+{
+    LOCK_SCOPE(&p->migration->lock);
+    p->lost = !p->at_channel;
+    return p->lost;
+}
+
 /* For how long it has been waiting for data or a size; 0 when it is not. */
 static uint64_t asking_ns(struct participant *p, uint64_t now)
 {
@@ -278,12 +305,12 @@ static int hung(const struct participant *p, const char *what, double ms, enum v
                      what, ms);
 }
 
+/* Whom give_up() gave up. */
 static int abandon(struct vmig_migration *m, struct participant *p, enum step step, double ms,
                    struct vmig_error *err)
 {
     const char *asks = atomic_load(&p->asks);
     TRACE(migration_step_abandon, p->id, steps[step].name, (uint64_t)(ms * 1e3));
-    p->lost = true;
     p->health = VMIG_HEALTH_LOST;
     p->step_rc = -ETIMEDOUT;
     migration_ref(m);
@@ -422,7 +449,7 @@ static bool take_one(struct vmig_migration *m, struct crew_wait *w, struct parti
     struct vmig_error mine = { 0 };
     bool idle = is_idle(p);
     uint64_t overdue = idle ? 0 : overdue_ns(p, w, clock_ns());
-    if (!idle && overdue <= limit_ns(m))
+    if (!idle && (overdue <= limit_ns(m) || !give_up(p)))
         return false;
     int rc = idle ? take_result(p, w->step, &mine)
                   : abandon(m, p, w->step, (double)overdue / 1e6, &mine);

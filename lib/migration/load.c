@@ -81,8 +81,8 @@ static int load_one(struct participant *p, const struct inbox_item *item, struct
     int rc = p->ops->load(p->opaque, item->buf, item->length_bytes, err);
     p->loading_ms = p->loading_ms + clock_ms_since(start);
     if (rc == 0)
-        rc = run_check(p->migration, err); /* abandoned meanwhile, it finds no channel any more */
-    return rc < 0 ? rc : give_credit(p, item->length_bytes, err);
+        rc = crew_enter_channel(p, err);
+    return rc < 0 ? rc : crew_leave_channel(p, give_credit(p, item->length_bytes, err));
 }
 
 int load_run(struct participant *p, struct vmig_error *err)

@@ -125,7 +125,8 @@ struct participant {
     unsigned warned;            /* DEVICE; the warnings (bits of enum obstacle) that were told */
     struct tracking tracking;   /* DEVICE; source: RAM's worker chooses, in setup */
     struct worker *worker;
-    bool lost;                        /* its worker was abandoned */
+    bool lost;       /* its worker was abandoned; written with the lock held, as is: */
+    bool at_channel; /* its worker is between crew_enter_channel() and crew_leave_channel() */
     struct participant *next_retired; /* of those that were removed and are lost */
     enum vmig_health health;          /* RESET, LOST: its state is gone; crew_health() knows all */
     /* What its worker asks a device for at the moment, and which: whoever waits can name it. NULL:
@@ -368,6 +369,11 @@ struct participant *crew_worst(struct vmig_migration *m);
 /* Worker: from here on @p asks @id for @what (static string, as in "its data"); answered. */
 void crew_asks(struct participant *p, const char *id, const char *what);
 void crew_answered(struct participant *p);
+/* Around whatever a worker does with a channel. A device may have kept it so long that it was abandoned, and the
+ * channels with it: then it gets what ended the run, also when that is long over. Meanwhile it is not abandoned.
+ * crew_leave_channel() returns @rc. */
+int crew_enter_channel(struct participant *p, struct vmig_error *err);
+int crew_leave_channel(struct participant *p, int rc);
 /* Who waits for workers calls this once in a while: it says who is slow, and a worker whose device
  * hangs in data ends the run. */
 void crew_watch(struct vmig_migration *m);

@@ -8,13 +8,13 @@
 static int put_chunk(struct participant *p, const void *buf, size_t length, struct vmig_error *err)
 {
     struct vmig_migration *m = p->migration;
-    int rc = run_check(m, err);
+    int rc = throttle_wait(m, length, err);
     if (rc == 0)
-        rc = throttle_wait(m, length, err);
+        rc = crew_enter_channel(p, err);
     if (rc < 0)
         return rc;
     digest_update(p->digest, buf, length);
-    rc = m->carrier->data(p, buf, length, err);
+    rc = crew_leave_channel(p, m->carrier->data(p, buf, length, err));
     if (rc == 0)
         p->data_bytes += length;
     return rc;

@@ -259,11 +259,11 @@ static int send_batch(struct ram_participant *r, struct participant *p, struct v
     if (!r->num_batch)
         return 0;
     bool zero = r->batch[0].zero;
-    int rc = run_check(r->m, err);
-    if (rc == 0 && !zero)
-        rc = throttle_wait(r->m, r->batch_bytes, err);
+    int rc = zero ? 0 : throttle_wait(r->m, r->batch_bytes, err);
     if (rc == 0)
-        rc = r->m->carrier->ram(p, r->batch, r->num_batch, err);
+        rc = crew_enter_channel(p, err);
+    if (rc == 0)
+        rc = crew_leave_channel(p, r->m->carrier->ram(p, r->batch, r->num_batch, err));
     if (rc < 0)
         return rc;
     uint64_t pages = r->batch_bytes / RAM_PAGE_SIZE;

@@ -70,6 +70,7 @@ static const struct hang {
     { WITNESS_SET_STATE, VMIG_STATE_RESUMING, POINT_SETUP, SIDE_TARGET, false },
     { WITNESS_WRITE, 0, POINT_ROUNDS, SIDE_TARGET, false },
     { WITNESS_WRITE, 0, POINT_COMPLETE, SIDE_TARGET, true },
+    { WITNESS_FLUSH, 0, POINT_ROUNDS, SIDE_TARGET, false },
     { WITNESS_SET_STATE, VMIG_STATE_STOP, POINT_COMPLETE, SIDE_TARGET, false },
     { WITNESS_SET_STATE, VMIG_STATE_RUNNING, POINT_STARTED, SIDE_TARGET, false },
 };
@@ -112,9 +113,8 @@ static void expect(struct world *w, const struct hang *row)
 }
 
 /* All at a time, since all do nothing but wait for the same deadline. */
-static void device_that_hangs_is_lost_and_all_others_recover(void **state)
+static void hang_all(bool well)
 {
-    (void)state;
     static struct world worlds[ROWS];
     for (size_t i = 0; i < ROWS; i++)
         begin(&worlds[i], &rows[i]);
@@ -127,10 +127,23 @@ static void device_that_hangs_is_lost_and_all_others_recover(void **state)
     for (size_t i = 0; i < ROWS; i++)
         world_close(&worlds[i]);
     assert_int_equal(witness_hung(), ROWS);
-    witness_release();
+    witness_release(well);
     while (threads() > threads_before)
         nap();
     witness_done();
+}
+
+static void device_that_hangs_is_lost_and_all_others_recover(void **state)
+{
+    (void)state;
+    hang_all(false);
+}
+
+/* What it gives or takes then belongs to a migration that is over. */
+static void device_that_comes_back_at_last_finds_no_channel_any_more(void **state)
+{
+    (void)state;
+    hang_all(true);
 }
 
 /* Logs are read for RAM, by RAM's worker: that goes on, and so do the other devices' logs. */
@@ -169,7 +182,7 @@ static void log_that_hangs_names_its_device_and_the_others_end_cleanly(void **st
     x(vmig_device_dma_log_start(other, &range, 1, &pgsize, &err));
     x(vmig_device_dma_log_stop(other, &err));
     world_close(&w);
-    witness_release();
+    witness_release(false);
     while (threads() > threads_before)
         nap();
     witness_done();
@@ -179,6 +192,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(device_that_hangs_is_lost_and_all_others_recover),
+        cmocka_unit_test(device_that_comes_back_at_last_finds_no_channel_any_more),
         cmocka_unit_test(log_that_hangs_names_its_device_and_the_others_end_cleanly),
     };
     count_threads_before();

@@ -156,7 +156,7 @@ static void device_that_hangs_in_prepare_changes_nothing_else(void **state)
     begin_alone(&w);
     world_join(&w);
     expect_recovered(&w, &o);
-    witness_release();
+    witness_release(false);
     world_close(&w);
     witness_done();
 }

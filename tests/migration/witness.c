@@ -27,7 +27,7 @@ static struct {
     pthread_cond_t changed;
     struct witness all[WITNESSES_MAX];
     unsigned count, hung;
-    bool released;
+    bool released, well;
     struct {
         struct party *side;
         struct witness_step step;
@@ -49,7 +49,7 @@ static const struct backend_ops *inner(void *self)
     return find_locked(self)->inner;
 }
 
-/* -EIO when it was its turn to hang and that is over. */
+/* 0: go on. When it was its turn to hang and that is over: -EIO, or 1, as if it had been done. */
 static int pass(void *self, enum witness_call call, enum vmig_state state)
 {
     LOCK_SCOPE(&w.lock);
@@ -62,7 +62,13 @@ static int pass(void *self, enum witness_call call, enum vmig_state state)
         pthread_cond_wait(&w.changed, &w.lock);
     w.hung--;
     pthread_cond_broadcast(&w.changed);
-    return -EIO;
+    bool asks = call == WITNESS_GET_STATE || call == WITNESS_RESET;
+    return w.well && !asks ? 1 : -EIO;
+}
+
+static int done(int rc)
+{
+    return rc < 0 ? rc : 0;
 }
 
 static void note(void *self, enum vmig_state state, bool end)
@@ -92,8 +98,8 @@ static bool refuses(void *self, enum vmig_state state)
 static int on_set_state(void *self, enum vmig_state target, struct vmig_error *err)
 {
     int rc = pass(self, WITNESS_SET_STATE, target);
-    if (rc < 0)
-        return rc;
+    if (rc != 0)
+        return done(rc);
     note(self, target, false);
     rc = refuses(self, target) ? -EPERM : inner(self)->set_state(self, target, err);
     note(self, target, true);
@@ -113,6 +119,8 @@ static int on_get_state(void *self, enum vmig_state *ret, struct vmig_error *err
 static ssize_t on_data_read(void *self, void *buf, size_t size, struct vmig_error *err)
 {
     int rc = pass(self, WITNESS_READ, 0);
+    if (rc > 0)
+        return -ENOMSG; /* it has nothing more now */
     if (rc == 0 && in_error(self))
         rc = -EIO;
     return rc < 0 ? rc : inner(self)->data_read(self, buf, size, err);
@@ -121,27 +129,33 @@ static ssize_t on_data_read(void *self, void *buf, size_t size, struct vmig_erro
 static int on_data_write(void *self, const void *buf, size_t length, struct vmig_error *err)
 {
     int rc = pass(self, WITNESS_WRITE, 0);
-    return rc < 0 ? rc : inner(self)->data_write(self, buf, length, err);
+    return rc != 0 ? done(rc) : inner(self)->data_write(self, buf, length, err);
+}
+
+static int on_data_flush(void *self, struct vmig_error *err)
+{
+    int rc = pass(self, WITNESS_FLUSH, 0);
+    return rc != 0 ? done(rc) : inner(self)->data_flush(self, err);
 }
 
 static int on_log_start(void *self, const struct vmig_dma_range *ranges, unsigned num_ranges,
                         uint64_t *pgsize, struct vmig_error *err)
 {
     int rc = pass(self, WITNESS_LOG_START, 0);
-    return rc < 0 ? rc : inner(self)->dma_log_start(self, ranges, num_ranges, pgsize, err);
+    return rc != 0 ? done(rc) : inner(self)->dma_log_start(self, ranges, num_ranges, pgsize, err);
 }
 
 static int on_log_stop(void *self, struct vmig_error *err)
 {
     int rc = pass(self, WITNESS_LOG_STOP, 0);
-    return rc < 0 ? rc : inner(self)->dma_log_stop(self, err);
+    return rc != 0 ? done(rc) : inner(self)->dma_log_stop(self, err);
 }
 
 static int on_log_report(void *self, uint64_t iova, uint64_t size, uint64_t pgsize,
                          uint64_t *bitmap, struct vmig_error *err)
 {
     int rc = pass(self, WITNESS_LOG_REPORT, 0);
-    return rc < 0 ? rc : inner(self)->dma_log_report(self, iova, size, pgsize, bitmap, err);
+    return rc != 0 ? done(rc) : inner(self)->dma_log_report(self, iova, size, pgsize, bitmap, err);
 }
 
 static int on_reset(void *self, struct vmig_error *err)
@@ -172,6 +186,7 @@ void witness_side(struct party *side)
         it->ops.set_state = on_set_state;
         it->ops.get_state = on_get_state;
         it->ops.data_read = on_data_read;
+        it->ops.data_flush = on_data_flush;
         it->ops.data_write = on_data_write;
         it->ops.dma_log_start = on_log_start;
         it->ops.dma_log_stop = on_log_stop;
@@ -214,9 +229,10 @@ unsigned witness_hung(void)
     return w.hung;
 }
 
-void witness_release(void)
+void witness_release(bool well)
 {
     LOCK_SCOPE(&w.lock);
+    w.well = well;
     w.released = true;
     pthread_cond_broadcast(&w.changed);
     while (w.hung)

@@ -14,6 +14,7 @@ enum witness_call {
     WITNESS_SET_STATE, /* .state says which */
     WITNESS_READ,
     WITNESS_WRITE,
+    WITNESS_FLUSH,
     WITNESS_LOG_START,
     WITNESS_LOG_REPORT,
     WITNESS_LOG_STOP,
@@ -35,9 +36,10 @@ void witness_hang(struct party *side, unsigned device, enum witness_call call,
 void witness_refuse(struct party *side, unsigned device, enum vmig_state state);
 /* The device goes to ERROR by itself; a reset leads out. */
 void witness_error(struct party *side, unsigned device);
-/* How often something hung; let all of it go on (it fails with EIO). */
+/* How often something hung; let all of it go on: it fails with EIO, or is done when @well (nothing is there to read,
+ * what was written is taken), which the questions for a state or a reset never are. */
 unsigned witness_hung(void);
-void witness_release(void);
+void witness_release(bool well);
 /* What happened since witness_side(), in order. Borrowed. */
 const struct witness_step *witness_steps(struct party *side, unsigned *ret_count);
 /* Did every request of @side for @first that began end before one for @second began? */
