@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "lib/cleanup.h"
+#include "lib/thread.h"
 #include "tests/migration/world.h"
 
 static atomic_uint handled;
@@ -92,11 +93,33 @@ static void nor_does_one_on_a_link_without_data_channels(void **state)
     nobody_takes_a_signal(&(struct world_plan) { .devices = 1, .lone_main = true });
 }
 
+static void *divide_by_nothing(void *opaque)
+{
+    (void)opaque;
+    raise(SIGFPE); /* to itself, as the processor does */
+    return NULL;
+}
+
+/* Blocked, it would end the program without its handler. */
+static void what_a_thread_does_to_itself_reaches_the_programs_handler(void **state)
+{
+    (void)state;
+    pthread_t thread;
+    struct sigaction action = { .sa_handler = count }, old;
+    assert_int_equal(sigaction(SIGFPE, &action, &old), 0);
+    atomic_store(&handled, 0);
+    assert_int_equal(thread_start(&thread, divide_by_nothing, NULL), 0);
+    pthread_join(thread, NULL);
+    assert_int_equal(atomic_load(&handled), 1);
+    sigaction(SIGFPE, &old, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_thread_of_a_migration_takes_a_signal_of_the_program),
         cmocka_unit_test(nor_does_one_on_a_link_without_data_channels),
+        cmocka_unit_test(what_a_thread_does_to_itself_reaches_the_programs_handler),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

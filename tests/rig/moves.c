@@ -358,7 +358,7 @@ static void a_device_that_fails_leaves_all_at_the_source(void **state)
 
 /* ---- a device that hangs ---- */
 
-#define PATIENCE_MS 1500
+#define PATIENCE_MS 2500
 
 static void a_device_that_hangs_is_lost_when_its_time_is_up(void **state)
 {
