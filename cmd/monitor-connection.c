@@ -61,19 +61,22 @@ static json_t *take_line(struct connection *c)
     return json;
 }
 
-/* The next one. NULL: the end, or @interrupted. */
-static json_t *wait_line(struct connection *c, const volatile int *interrupted,
+/* The next one. NULL: the end, or @interruption. */
+static json_t *wait_line(struct connection *c, const struct interruption *interruption,
                          struct vmig_error *err)
 {
     json_t *line;
     bool there = true;
     while (!(line = take_line(c)) && there) {
-        struct pollfd p = { .fd = c->fd, .events = POLLIN };
-        if (interrupted && *interrupted) {
+        struct pollfd p[2] = { { .fd = c->fd, .events = POLLIN },
+                               { .fd = interruption ? interruption->fd : -1, .events = POLLIN } };
+        if (poll(p, 2, -1) < 0)
+            continue;
+        if (p[1].revents && interruption->came(interruption->opaque)) {
             error_set(err, EINTR, VMIG_STAGE_NONE, NULL, NULL, "interrupted");
             return NULL;
         }
-        if (poll(&p, 1, 100) > 0)
+        if (p[0].revents)
             there = receive(c);
     }
     if (!line)
@@ -112,15 +115,15 @@ static void pass_on(struct connection *c, json_t *take_line)
     json_decref(take_line);
 }
 
-json_t *connection_call(struct connection *c, json_t *command, const volatile int *interrupted,
-                        struct vmig_error *err)
+json_t *connection_call(struct connection *c, json_t *command,
+                        const struct interruption *interruption, struct vmig_error *err)
 {
     json_t *line;
     if (!json_object_get(command, "id"))
         json_object_set_new(command, "id", json_integer(++c->last_id));
     if (say(c, command, err) < 0)
         return NULL;
-    while ((line = wait_line(c, interrupted, err))) {
+    while ((line = wait_line(c, interruption, err))) {
         if (is_answer(line, json_object_get(command, "id")))
             return line;
         pass_on(c, line);

@@ -8,6 +8,13 @@
 #include <stddef.h>
 #include <vfio-migrate/error.h>
 
+/* What may end the wait for an answer: asked whenever @fd is readable. */
+struct interruption {
+    int fd;
+    bool (*came)(void *opaque);
+    void *opaque;
+};
+
 struct connection {
     int fd;
     char *buf;
@@ -22,10 +29,10 @@ struct connection {
 int connection_open(struct connection *c, const char *path, struct vmig_error *err);
 void connection_close(struct connection *c);
 /* Send @command, an object, with an id unless it has one. What it returned ("return" or "error" in the
- * line), a new reference. NULL: the connection ended, or @interrupted became true (then err->code is
- * -EINTR, and the answer comes as others do). */
-json_t *connection_call(struct connection *c, json_t *command, const volatile int *interrupted,
-                        struct vmig_error *err);
+ * line), a new reference. NULL: the connection ended, or @interruption (or NULL) came (then err->code
+ * is -EINTR, and the answer comes as others do). */
+json_t *connection_call(struct connection *c, json_t *command,
+                        const struct interruption *interruption, struct vmig_error *err);
 /* What has come goes to on_other. False: the connection has ended. */
 bool connection_poll(struct connection *c);
 

@@ -36,26 +36,12 @@ static char *prompt(EditLine *line)
 
 /* ---- reading a character, and what comes meanwhile ---- */
 
-static void drop_line(EditLine *line)
-{
-    const LineInfo *info = el_line(line);
-    size_t length = (size_t)(info->lastchar - info->buffer);
-    el_cursor(line, (int)(info->lastchar - info->cursor));
-    el_deletestr(line, (int)length);
-    fputs("^C\n", stdout);
-    fflush(stdout);
-    el_set(line, EL_REFRESH);
-}
-
 /* One character in the terminal's encoding. */
-static int read_character(wchar_t *ret)
+static int read_character(struct typed *typed, wchar_t *ret)
 {
     mbstate_t state = { 0 };
     char byte;
-    for (;;) {
-        ssize_t n = read(STDIN_FILENO, &byte, 1);
-        if (n <= 0)
-            return n == 0 ? 0 : -1;
+    while (typed_next(typed, &byte)) {
         size_t used = mbrtowc(ret, &byte, 1, &state);
         if (used != (size_t)-2) {
             if (used == (size_t)-1)
@@ -63,34 +49,42 @@ static int read_character(wchar_t *ret)
             return 1;
         }
     }
+    return 0;
 }
-
-/* A signal that came just before poll() would otherwise wait for the next key. */
-#define LOOK_AGAIN_MS 200
 
 static int get_character(EditLine *line, wchar_t *ret)
 {
     struct edit *e;
-    int seen = 0;
     el_get(line, EL_CLIENTDATA, &e);
-    seen = *e->interrupted;
-    for (;;) {
+    while (!e->typed.length) {
         struct pollfd p[2] = { { .fd = STDIN_FILENO, .events = POLLIN },
                                { .fd = e->connection->fd, .events = POLLIN } };
-        int n = poll(p, 2, LOOK_AGAIN_MS);
-        if (*e->interrupted != seen) {
-            seen = *e->interrupted;
-            drop_line(line);
-        }
-        if (n <= 0)
+        if (poll(p, 2, -1) < 0) { /* stopped and continued: something else stands on the screen */
+            el_set(line, EL_REFRESH);
             continue;
+        }
         if (p[1].revents && !connection_poll(e->connection)) {
             e->ended = true;
             return 0;
         }
         if (p[0].revents)
-            return read_character(ret);
+            break;
     }
+    return read_character(&e->typed, ret);
+}
+
+/* ^C: the line stays on the screen, marked, and ends. */
+static unsigned char drop_line(EditLine *line, int key)
+{
+    struct edit *e;
+    const LineInfo *info = el_line(line);
+    (void)key;
+    el_get(line, EL_CLIENTDATA, &e);
+    e->dropped = true;
+    el_cursor(line, (int)(info->lastchar - info->cursor));
+    el_insertstr(line, "^C");
+    el_push(line, "\n");
+    return CC_REFRESH;
 }
 
 /* ---- completion ---- */
@@ -181,9 +175,31 @@ static void open_history(struct edit *e)
     history(e->history, &event, H_LOAD, e->history_path);
 }
 
+/* Between two lines the library goes to another mode (-x) than while it reads one (-d): in both a key is to mean the same. */
+static void take_terminal(EditLine *line)
+{
+    el_set(line, EL_SETTY, "-d", "intr=", NULL);
+    el_set(line, EL_SETTY, "-x", "intr=", "-icanon", "-echo", "-iexten", "+inlcr", NULL);
+    terminal_ours();
+}
+
+static void bind_keys(EditLine *line)
+{
+    el_set(line, EL_EDITOR, "emacs");
+    el_set(line, EL_ADDFN, "complete", "complete commands and arguments", complete);
+    el_set(line, EL_ADDFN, "drop", "drop the line", drop_line);
+    el_set(line, EL_BIND, "^I", "complete", NULL);
+    el_source(line, NULL); /* ~/.editrc, as everywhere */
+    /* what the kernel makes of a ^D before the first prompt, and where the next key would be inserted */
+    el_set(line, EL_BIND, "^@", "ed-ignore", NULL);
+    el_set(line, EL_BIND, "^C", "drop", NULL);
+    el_set(line, EL_BIND, "-a", "^C", "drop", NULL); /* vi's command mode */
+}
+
 int edit_open(struct edit *e, struct vmig_error *err)
 {
     setlocale(LC_CTYPE, "");
+    terminal_found();
     e->line = el_init("vfio-migrate", stdin, stdout, stderr);
     e->history = history_init();
     if (!e->line || !e->history)
@@ -192,12 +208,10 @@ int edit_open(struct edit *e, struct vmig_error *err)
     open_history(e);
     el_set(e->line, EL_CLIENTDATA, e);
     el_set(e->line, EL_PROMPT, prompt);
-    el_set(e->line, EL_EDITOR, "emacs");
     el_set(e->line, EL_HIST, history, e->history);
-    el_set(e->line, EL_ADDFN, "complete", "complete commands and arguments", complete);
-    el_set(e->line, EL_BIND, "^I", "complete", NULL);
     el_set(e->line, EL_GETCFN, get_character);
-    el_source(e->line, NULL); /* ~/.editrc, as everywhere */
+    bind_keys(e->line);
+    take_terminal(e->line);
     return 0;
 }
 
@@ -208,8 +222,12 @@ void edit_close(struct edit *e)
         history(e->history, &event, H_SAVE, e->history_path);
     if (e->history)
         history_end(e->history);
-    if (e->line)
+    if (e->line) {
+        el_set(e->line, EL_EDITMODE, 0); /* or it throws away what was typed for the shell */
         el_end(e->line);
+    }
+    terminal_leave();
+    free(e->typed.bytes);
     e->history = NULL;
     e->line = NULL;
 }
@@ -220,10 +238,13 @@ const char *edit_read(struct edit *e)
     HistEvent event;
     int length;
     e->prompting = true;
+    e->dropped = false;
     const char *text = el_gets(e->line, &length);
     e->prompting = false;
     if (!text || length <= 0 || e->ended)
         return NULL;
+    if (e->dropped)
+        return "";
     if (text[0] != '\n')
         history(e->history, &event, H_ENTER, text);
     free(copy);

@@ -8,6 +8,7 @@
 
 #include "cmd/monitor-command.h"
 #include "cmd/monitor-connection.h"
+#include "cmd/monitor-terminal.h"
 
 struct edit {
     EditLine *line;
@@ -15,15 +16,16 @@ struct edit {
     char history_path[4096]; /* "": kept nowhere */
     struct connection *connection;
     const struct monitor_names *names;
-    const volatile int *interrupted;
+    struct typed typed;
     bool prompting; /* a prompt stands on the terminal */
+    bool dropped;   /* ^C has ended the line */
     bool ended;     /* the connection has */
 };
 
 int edit_open(struct edit *e, struct vmig_error *err);
 void edit_close(struct edit *e);
-/* A line without its newline, valid until the next call; NULL: ^D, or the connection ended. ^C drops
- * what was typed. */
+/* A line without its newline, valid until the next call; NULL: ^D, or the connection ended. ^C
+ * drops what was typed: then it is "". */
 const char *edit_read(struct edit *e);
 /* Before and after something is printed while somebody may be typing. */
 void edit_clear(struct edit *e);

@@ -2,7 +2,6 @@
 /* vfio-migrate monitor PATH: talk to a monitor, from a terminal, a pipe or a script. */
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,22 +18,13 @@ struct monitor {
     const char *path;
     const char *commands[COMMANDS_MAX]; /* -c */
     unsigned num_commands;
-    bool json, pretty;
+    bool json, pretty, interactive;
     struct connection connection;
     struct monitor_names names;
     struct edit edit;
     bool failed; /* a command has */
     bool ended;  /* the connection has */
 };
-
-/* ^C, counted. A handler has nowhere else to say so. */
-static volatile int interrupts;
-
-static void on_interrupt(int number)
-{
-    (void)number;
-    interrupts = interrupts + 1;
-}
 
 /* ---- output ---- */
 
@@ -94,11 +84,17 @@ static void print_answer(struct monitor *m, const json_t *command, const json_t 
 
 /* ---- commands ---- */
 
+static bool came(void *opaque)
+{
+    struct monitor *m = opaque;
+    return typed_ahead(&m->edit.typed);
+}
+
 static void run_json(struct monitor *m, json_t *command)
 {
     struct vmig_error err = { 0 };
-    interrupts = 0;
-    json_t *line = connection_call(&m->connection, command, &interrupts, &err);
+    const struct interruption typing = { .fd = STDIN_FILENO, .came = came, .opaque = m };
+    json_t *line = connection_call(&m->connection, command, m->interactive ? &typing : NULL, &err);
     if (line)
         print_answer(m, command, line);
     else
@@ -184,12 +180,8 @@ static void run_pipe(struct monitor *m)
 static void run_terminal(struct monitor *m)
 {
     struct vmig_error err = { 0 };
-    struct sigaction action = { .sa_handler = on_interrupt };
-    sigaction(SIGINT, &action, NULL);
     ask_names(m);
-    m->edit = (struct edit) { .connection = &m->connection,
-                              .names = &m->names,
-                              .interrupted = &interrupts };
+    m->edit = (struct edit) { .connection = &m->connection, .names = &m->names };
     if (edit_open(&m->edit, &err) < 0)
         print_error(m, "", err.text);
     const char *line = NULL;
@@ -201,11 +193,6 @@ static void run_terminal(struct monitor *m)
         putchar('\n');
     edit_close(&m->edit);
     m->failed = false; /* whoever types has seen it */
-}
-
-static bool is_interactive(const struct monitor *m)
-{
-    return !m->num_commands && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
 }
 
 /* ---- options ---- */
@@ -272,7 +259,8 @@ int cmd_monitor(int argc, char **argv)
         connection_close(&m.connection);
         return cmd_fail("monitor", m.json, CMD_FAILED, &err);
     }
-    if (is_interactive(&m))
+    m.interactive = !m.num_commands && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+    if (m.interactive)
         run_terminal(&m);
     else if (m.num_commands)
         run_given(&m);

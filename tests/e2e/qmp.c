@@ -7,8 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
+#include <termios.h>
 #include <unistd.h>
+#include <utmp.h>
 
 #include "tests/e2e/process.h"
 #include "tests/monitor/talk.h"
@@ -268,50 +269,67 @@ static void a_pipe_gets_an_answer_a_line_and_no_prompt(void **state)
 struct terminal {
     pid_t pid;
     int fd;
+    struct termios found;
     size_t length;
-    char seen[65536];
+    char seen[1 << 20];
 };
+
+static void become_monitor(int inside, const char *path)
+{
+    signal(SIGHUP, SIG_DFL); /* in the background of a script some are ignored */
+    signal(SIGINT, SIG_DFL);
+    login_tty(inside);
+    setenv("TERM", "xterm", 1);
+    setenv("HOME", folder, 1); /* nobody's .editrc */
+    /* libedit never frees the name of a function that was added to it */
+    setenv("LSAN_OPTIONS", "detect_leaks=0", 1);
+    execl(getenv("VFIO_MIGRATE"), "vfio-migrate", "monitor", path, (char *)NULL);
+    _exit(127);
+}
 
 static void open_terminal(struct terminal *t, const char *path)
 {
+    int inside;
     t->length = 0;
     t->seen[0] = '\0';
-    t->pid = forkpty(&t->fd, NULL, NULL, NULL);
+    assert_int_equal(openpty(&t->fd, &inside, NULL, NULL, NULL), 0);
+    assert_int_equal(tcgetattr(inside, &t->found), 0);
+    t->pid = fork();
     assert_true(t->pid >= 0);
     if (t->pid == 0) {
-        setenv("TERM", "xterm", 1);
-        setenv("HOME", folder, 1); /* nobody's .editrc */
-        /* libedit never frees the name of a function that was added to it */
-        setenv("LSAN_OPTIONS", "detect_leaks=0", 1);
-        execl(getenv("VFIO_MIGRATE"), "vfio-migrate", "monitor", path, (char *)NULL);
-        _exit(127);
+        close(t->fd);
+        become_monitor(inside, path);
     }
+    close(inside);
 }
 
-/* Read until that is on the screen; what came before it is forgotten. False: nothing came for so long. */
-static bool look_for(struct terminal *t, const char *text, int patience_ms)
+/* More of what is on the screen. False: the other side closed it. */
+static bool look(struct terminal *t)
+{
+    struct pollfd p = { .fd = t->fd, .events = POLLIN };
+    if (poll(&p, 1, 60000) != 1)
+        fail_msg("nothing comes after \"%s\"", t->seen);
+    ssize_t n = read(t->fd, t->seen + t->length, sizeof(t->seen) - 1 - t->length);
+    t->length += n > 0 ? (size_t)n : 0;
+    t->seen[t->length] = '\0';
+    return n > 0;
+}
+
+/* Until that is on the screen; what came before it is forgotten. */
+static void await_screen(struct terminal *t, const char *text)
 {
     char *found;
-    while (!(found = strstr(t->seen, text))) {
-        struct pollfd p = { .fd = t->fd, .events = POLLIN };
-        if (poll(&p, 1, patience_ms) != 1)
-            return false;
-        ssize_t n = read(t->fd, t->seen + t->length, sizeof(t->seen) - 1 - t->length);
-        if (n <= 0)
+    while (!(found = strstr(t->seen, text)))
+        if (!look(t))
             fail_msg("the end, while \"%s\" was waited for: \"%s\"", text, t->seen);
-        t->length += (size_t)n;
-        t->seen[t->length] = '\0';
-    }
     size_t gone = (size_t)(found - t->seen) + strlen(text);
     t->length -= gone;
     memmove(t->seen, t->seen + gone, t->length + 1);
-    return true;
 }
 
-static void await_screen(struct terminal *t, const char *text)
+static void await_prompt(struct terminal *t)
 {
-    if (!look_for(t, text, 60000))
-        fail_msg("\"%s\" does not come after \"%s\"", text, t->seen);
+    await_screen(t, "(vfio-migrate) ");
 }
 
 static void type(struct terminal *t, const char *text)
@@ -319,29 +337,21 @@ static void type(struct terminal *t, const char *text)
     assert_int_equal(write(t->fd, text, strlen(text)), strlen(text));
 }
 
-/* Behind a prompt, which is there a moment before the line editor takes the terminal: what is typed in between
- * is lost, as one would see, and type again. */
-static void type_for(struct terminal *t, const char *text, const char *wanted)
-{
-    unsigned tries = 60;
-    do
-        type(t, text);
-    while (!look_for(t, wanted, 1000) && --tries);
-    assert_true(tries);
-}
-
-static int type_the_end(struct terminal *t)
+/* How it ended, with the terminal as it was. */
+static int await_end(struct terminal *t)
 {
     int status;
-    for (unsigned tries = 0; tries < 6000; tries++) {
-        if (tries % 100 == 0)
-            type(t, "\x04");
-        if (waitpid(t->pid, &status, WNOHANG) == t->pid)
-            return status;
-        nanosleep(&(struct timespec) { .tv_nsec = 10000000 }, NULL);
-    }
-    fail_msg("^D does not end it");
-    return -1;
+    struct termios now;
+    while (look(t))
+        continue;
+    assert_int_equal(waitpid(t->pid, &status, 0), t->pid);
+    assert_int_equal(tcgetattr(t->fd, &now), 0);
+    assert_int_equal(now.c_iflag, t->found.c_iflag);
+    assert_int_equal(now.c_oflag, t->found.c_oflag);
+    assert_int_equal(now.c_lflag, t->found.c_lflag);
+    assert_memory_equal(now.c_cc, t->found.c_cc, sizeof(now.c_cc));
+    close(t->fd);
+    return status;
 }
 
 static void on_a_terminal_there_are_completion_history_and_events_while_one_types(void **state)
@@ -350,29 +360,114 @@ static void on_a_terminal_there_are_completion_history_and_events_while_one_type
     static struct terminal t;
     start_source();
     open_terminal(&t, at("source.qmp"));
-    await_screen(&t, "(vfio-migrate) ");
+    await_prompt(&t);
     type(&t, "migrate-set-cap\t");
     await_screen(&t, "abilities ");
     type(&t, "ev\t");
     await_screen(&t, "nts=");
     type(&t, "on\n");
     await_screen(&t, "ok");
-    await_screen(&t, "(vfio-migrate) ");
+    await_prompt(&t);
     type(&t, "query-migr"); /* and meanwhile */
     await_screen(&t, "query-migr");
     json_decref(talk_command(&to_source, migrate, NULL));
     await_screen(&t, "setup");
-    await_screen(&t, "(vfio-migrate) "); /* the line is drawn again */
-    type(&t, "\x03"); /* the terminal may take away what is printed at that moment */
-    type_for(&t, "query-version\n", "package: vfio-migrate");
-    await_screen(&t, "(vfio-migrate) ");
-    type_for(&t, "\x1b[A\n", "package: vfio-migrate"); /* what was typed last */
-    await_screen(&t, "(vfio-migrate) ");
-    type_for(&t, "no-such\n", "has not been found");
-    await_screen(&t, "(vfio-migrate) ");
-    assert_int_equal(type_the_end(&t), 0);
-    close(t.fd);
+    await_screen(&t, "query-migr"); /* the line is drawn again */
+    type(&t, "\x03");
+    await_screen(&t, "^C");
+    type(&t, "query-version\n");
+    await_screen(&t, "package: vfio-migrate");
+    type(&t, "\x1b[A\n"); /* what was typed last */
+    await_screen(&t, "package: vfio-migrate");
+    type(&t, "no-such\n");
+    await_screen(&t, "has not been found");
+    type(&t, "\x04");
+    assert_int_equal(await_end(&t), 0);
     assert_int_equal(access(at("vfio-migrate/monitor-history"), F_OK), 0);
+}
+
+/* From when this returns it answers nothing until it is continued. */
+static void hold(const struct process *p)
+{
+    int status;
+    kill(p->pid, SIGSTOP);
+    assert_int_equal(waitpid(p->pid, &status, WUNTRACED), p->pid);
+}
+
+static void what_is_typed_ahead_is_read_in_its_turn(void **state)
+{
+    (void)state;
+    static struct terminal t;
+    start_source();
+    open_terminal(&t, at("source.qmp"));
+    await_prompt(&t);
+    hold(&source);
+    type(&t, "query-version\n");
+    await_screen(&t, "query-version\r\n");
+    type(&t, "no-such\nquery-mig\t-p\t\n\x1b[A\x1b[A\n\x04");
+    kill(source.pid, SIGCONT);
+    await_screen(&t, "package: vfio-migrate");
+    await_screen(&t, "no-such: The command no-such has not been found");
+    await_screen(&t, "downtime-limit: ");
+    await_screen(&t, "no-such: The command no-such has not been found");
+    assert_int_equal(await_end(&t), 0);
+}
+
+static void an_interrupt_ends_the_wait_for_an_answer_which_comes_later(void **state)
+{
+    (void)state;
+    static struct terminal t;
+    start_source();
+    open_terminal(&t, at("source.qmp"));
+    await_prompt(&t);
+    hold(&source);
+    type(&t, "query-version\n");
+    await_screen(&t, "query-version\r\n");
+    type(&t, "\x03");
+    await_screen(&t, "interrupted");
+    await_prompt(&t);
+    type(&t, "half");
+    await_screen(&t, "half");
+    kill(source.pid, SIGCONT);
+    await_screen(&t, "a late answer");
+    await_screen(&t, "half");
+    type(&t, "\x03query-version\n\x04");
+    await_screen(&t, "package: vfio-migrate");
+    assert_int_equal(await_end(&t), 0);
+}
+
+/* More than a terminal holds that nobody looks at, so that it comes in the middle of an answer. */
+static void an_interrupt_while_an_answer_is_printed_is_no_failure(void **state)
+{
+    (void)state;
+    static struct terminal t;
+    start_source();
+    open_terminal(&t, at("source.qmp"));
+    await_prompt(&t);
+    for (unsigned i = 0; i < 200; i++)
+        type(&t, "query-migrate-parameters\n");
+    type(&t, "\x03query-version\n\x04");
+    await_screen(&t, "package: vfio-migrate");
+    assert_int_equal(await_end(&t), 0);
+}
+
+static void a_terminal_is_left_as_it_was_found_by_whatever_ends_the_monitor(void **state)
+{
+    (void)state;
+    static struct terminal t;
+    static const int numbers[] = { SIGTERM, SIGHUP, SIGINT };
+    start_source();
+    for (unsigned i = 0; i < 3; i++) {
+        open_terminal(&t, at("source.qmp"));
+        await_prompt(&t);
+        kill(t.pid, numbers[i]);
+        assert_int_equal(await_end(&t), numbers[i]);
+    }
+    open_terminal(&t, at("source.qmp"));
+    await_prompt(&t);
+    kill_hard(&source);
+    await_screen(&t, "the other side closed the connection");
+    assert_int_equal(await_end(&t), 0);
 }
 
 static void nobody_listens_is_a_failure(void **state)
@@ -396,6 +491,10 @@ int main(void)
         TEST(a_script_runs_commands_and_its_exit_code_tells_whether_all_succeeded),
         TEST(a_pipe_gets_an_answer_a_line_and_no_prompt),
         TEST(on_a_terminal_there_are_completion_history_and_events_while_one_types),
+        TEST(what_is_typed_ahead_is_read_in_its_turn),
+        TEST(an_interrupt_ends_the_wait_for_an_answer_which_comes_later),
+        TEST(an_interrupt_while_an_answer_is_printed_is_no_failure),
+        TEST(a_terminal_is_left_as_it_was_found_by_whatever_ends_the_monitor),
         TEST(nobody_listens_is_a_failure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
