@@ -5,6 +5,7 @@
 
 #include "vmm/bus.h"
 #include "vmm/fail.h"
+#include "vmm/lock.h"
 
 void bus_init(struct bus *bus)
 {
@@ -20,11 +21,10 @@ void bus_done(struct bus *bus)
 int bus_claim(struct bus *bus, uint64_t base, uint64_t size_bytes, const struct bus_ops *ops,
               void *opaque, struct vmig_error *err)
 {
-    pthread_mutex_lock(&bus->lock);
+    LOCK_SCOPE(&bus->lock);
     bool full = bus->num_ranges == BUS_RANGES_MAX;
     if (!full)
         bus->ranges[bus->num_ranges++] = (struct bus_range) { base, size_bytes, ops, opaque };
-    pthread_mutex_unlock(&bus->lock);
     return full ? vmm_fail(err, ENOSPC, NULL, "all %d address ranges are in use", BUS_RANGES_MAX)
                 : 0;
 }
@@ -32,18 +32,17 @@ int bus_claim(struct bus *bus, uint64_t base, uint64_t size_bytes, const struct 
 void bus_release(struct bus *bus, uint64_t base, const void *opaque)
 {
     unsigned kept = 0;
-    pthread_mutex_lock(&bus->lock);
+    LOCK_SCOPE(&bus->lock);
     for (unsigned i = 0; i < bus->num_ranges; i++)
         if (bus->ranges[i].base != base || bus->ranges[i].opaque != opaque)
             bus->ranges[kept++] = bus->ranges[i];
     bus->num_ranges = kept;
-    pthread_mutex_unlock(&bus->lock);
 }
 
 static bool find(struct bus *bus, uint64_t address, unsigned length_bytes, struct bus_range *ret)
 {
     bool found = false;
-    pthread_mutex_lock(&bus->lock);
+    LOCK_SCOPE(&bus->lock);
     for (unsigned i = bus->num_ranges; i-- && !found;) {
         const struct bus_range *range = &bus->ranges[i];
         uint64_t offset = address - range->base;
@@ -52,7 +51,6 @@ static bool find(struct bus *bus, uint64_t address, unsigned length_bytes, struc
         if (found)
             *ret = *range;
     }
-    pthread_mutex_unlock(&bus->lock);
     return found;
 }
 

@@ -7,6 +7,7 @@
 
 #include "vmm/console.h"
 #include "vmm/fail.h"
+#include "vmm/lock.h"
 
 #define PATIENCE_MS 1000 /* with who reads slowly, at the end */
 
@@ -38,10 +39,8 @@ static bool write_some(struct console *console, int timeout_ms)
 
 static bool is_empty(struct console *console)
 {
-    pthread_mutex_lock(&console->lock);
-    bool empty = console->used == 0;
-    pthread_mutex_unlock(&console->lock);
-    return empty;
+    LOCK_SCOPE(&console->lock);
+    return console->used == 0;
 }
 
 static void watch_again(struct console *console)
@@ -159,23 +158,19 @@ void console_close(struct console *console)
 
 bool console_has_room(struct console *console)
 {
-    pthread_mutex_lock(&console->lock);
-    bool room = console->used < CONSOLE_RING_BYTES;
-    pthread_mutex_unlock(&console->lock);
-    return room;
+    LOCK_SCOPE(&console->lock);
+    return console->used < CONSOLE_RING_BYTES;
 }
 
 bool console_put(struct console *console, uint8_t byte)
 {
     if (console->out < 0)
         return true;
-    pthread_mutex_lock(&console->lock);
-    bool room = console->used < CONSOLE_RING_BYTES;
-    if (room)
-        console->ring[(console->head + console->used++) % CONSOLE_RING_BYTES] = byte;
-    bool wake = room && console->used == 1;
-    pthread_mutex_unlock(&console->lock);
-    if (wake)
+    LOCK_SCOPE(&console->lock);
+    if (console->used == CONSOLE_RING_BYTES)
+        return false;
+    console->ring[(console->head + console->used++) % CONSOLE_RING_BYTES] = byte;
+    if (console->used == 1)
         console_wake(console);
-    return room;
+    return true;
 }

@@ -7,6 +7,7 @@
 
 #include "vmm/dirty.h"
 #include "vmm/fail.h"
+#include "vmm/lock.h"
 
 static size_t words_of(const struct vmig_ram_block *block)
 {
@@ -61,9 +62,8 @@ static void on_ring_full(void *opaque)
 {
     struct dirty *dirty = opaque;
     struct vmig_error err = { 0 };
-    pthread_mutex_lock(&dirty->lock);
+    LOCK_SCOPE(&dirty->lock);
     int rc = empty_rings_locked(dirty, &err);
-    pthread_mutex_unlock(&dirty->lock);
     if (rc < 0)
         vcpus_end(dirty->vcpus, GUEST_FAILED, "%s", err.text);
 }
@@ -117,14 +117,13 @@ static void dirty_stop(void *opaque)
     struct dirty *dirty = opaque;
     for (unsigned i = 0; i < dirty->memory->num_blocks; i++)
         kvm_track(dirty->vcpus->kvm, dirty->memory->slots[i], false, NULL);
-    pthread_mutex_lock(&dirty->lock);
+    LOCK_SCOPE(&dirty->lock);
     for (unsigned i = 0; i < dirty->memory->num_blocks; i++) {
         free(dirty->bits[i]);
         dirty->bits[i] = NULL;
     }
     if (has_rings(dirty))
         empty_rings_locked(dirty, NULL);
-    pthread_mutex_unlock(&dirty->lock);
 }
 
 /* Both begin empty when a slot's tracking is switched on. */
@@ -152,12 +151,10 @@ static int dirty_sync(void *opaque, const struct vmig_ram_block *block, uint64_t
 {
     struct dirty *dirty = opaque;
     unsigned i = block->iova == dirty->memory->blocks[0].iova ? 0 : 1;
-    pthread_mutex_lock(&dirty->lock);
-    int rc = has_rings(dirty) ? read_rings_locked(dirty, i, bitmap, err)
-                              : read_log_locked(dirty, i, bitmap, err);
-    pthread_mutex_unlock(&dirty->lock);
+    LOCK_SCOPE(&dirty->lock);
     take_written(dirty->memory, block, bitmap);
-    return rc;
+    return has_rings(dirty) ? read_rings_locked(dirty, i, bitmap, err)
+                            : read_log_locked(dirty, i, bitmap, err);
 }
 
 int dirty_add(struct dirty *dirty, struct vmig_migration *migration, struct vcpus *vcpus,

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "vmm/fw-cfg.h"
+#include "vmm/lock.h"
 
 enum { /* items */
        SIGNATURE = 0x00,
@@ -99,12 +100,11 @@ static void port_read(void *opaque, uint64_t offset, void *data, unsigned length
     struct fw_cfg *f = opaque;
     const struct fw_cfg_item *item;
     memset(data, 0, length_bytes);
-    pthread_mutex_lock(&f->lock);
+    LOCK_SCOPE(&f->lock);
     if (offset >= REQUEST_PORT) /* so a guest knows that it may write there */
         memcpy(data, &"QEMU CFG"[offset - REQUEST_PORT], length_bytes);
     else if (offset == DATA_PORT && length_bytes == 1 && left_of_item(f, &item))
         *(uint8_t *)data = item->bytes[f->offset++];
-    pthread_mutex_unlock(&f->lock);
 }
 
 /* Half of an address each; the lower one begins the request. */
@@ -121,12 +121,11 @@ static void port_write(void *opaque, uint64_t offset, const void *data, unsigned
     struct fw_cfg *f = opaque;
     uint32_t value = 0;
     memcpy(&value, data, length_bytes < sizeof(value) ? length_bytes : sizeof(value));
-    pthread_mutex_lock(&f->lock);
+    LOCK_SCOPE(&f->lock);
     if (offset == SELECTOR_PORT && length_bytes == 2)
         select_item(f, (uint16_t)value);
     else if (offset >= REQUEST_PORT && offset % 4 == 0 && length_bytes == 4)
         address_write_locked(f, offset > REQUEST_PORT, be32toh(value));
-    pthread_mutex_unlock(&f->lock);
 }
 
 /* ---- what there is ---- */

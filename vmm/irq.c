@@ -5,6 +5,7 @@
 
 #include "vmm/fail.h"
 #include "vmm/irq.h"
+#include "vmm/lock.h"
 
 #define PIC_LINES 16u
 #define PIC_HALF 8u
@@ -57,11 +58,10 @@ void irqs_done(struct irqs *irqs)
 
 int irqs_add_messages(struct irqs *irqs, unsigned count, unsigned *ret_gsi, struct vmig_error *err)
 {
-    pthread_mutex_lock(&irqs->lock);
+    LOCK_SCOPE(&irqs->lock);
     bool fits = count <= IRQ_MESSAGES_MAX - irqs->num_messages;
     *ret_gsi = IRQ_LINES + irqs->num_messages;
     irqs->num_messages += fits ? count : 0;
-    pthread_mutex_unlock(&irqs->lock);
     return fits ? 0
                 : vmm_fail(err, ENOSPC, NULL, "more than %u interrupt vectors", IRQ_MESSAGES_MAX);
 }
@@ -72,19 +72,16 @@ bool irqs_set_message(struct irqs *irqs, unsigned gsi, uint64_t address, uint32_
                                            .address_hi = (uint32_t)(address >> 32),
                                            .data = data };
     struct kvm_irq_routing_msi *now = &irqs->messages[gsi - IRQ_LINES];
-    pthread_mutex_lock(&irqs->lock);
+    LOCK_SCOPE(&irqs->lock);
     bool differs = memcmp(now, &message, sizeof(message)) != 0;
     *now = message;
-    pthread_mutex_unlock(&irqs->lock);
     return differs;
 }
 
 int irqs_route(struct irqs *irqs, struct vmig_error *err)
 {
-    pthread_mutex_lock(&irqs->lock);
-    int rc = set_routes_locked(irqs, err);
-    pthread_mutex_unlock(&irqs->lock);
-    return rc;
+    LOCK_SCOPE(&irqs->lock);
+    return set_routes_locked(irqs, err);
 }
 
 int irq_attach(struct kvm *kvm, unsigned gsi, int eventfd, int resample_fd, struct vmig_error *err)

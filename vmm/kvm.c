@@ -8,6 +8,7 @@
 
 #include "vmm/fail.h"
 #include "vmm/kvm.h"
+#include "vmm/lock.h"
 
 /* Three pages that Intel's processors want for real mode; out of the way of all memory and devices. */
 #define IDENTITY_MAP_ADDRESS 0xfffbc000ull
@@ -152,39 +153,31 @@ int kvm_map(struct kvm *kvm, uint64_t address, uint64_t size_bytes, void *vaddr,
             struct vmig_error *err)
 {
     unsigned slot = 0;
-    pthread_mutex_lock(&kvm->lock);
+    LOCK_SCOPE(&kvm->lock);
     while (slot < KVM_SLOTS && kvm->slots[slot].size_bytes)
         slot++;
-    int rc = slot < KVM_SLOTS
-                 ? 0
-                 : vmm_fail(err, ENOSPC, NULL, "all %u memory slots are in use", KVM_SLOTS);
-    if (rc == 0) {
-        kvm->slots[slot] = (struct kvm_slot) { address, size_bytes, vaddr, 0 };
-        rc = set_slot(kvm, slot, err);
-        if (rc < 0)
-            kvm->slots[slot].size_bytes = 0;
-    }
-    pthread_mutex_unlock(&kvm->lock);
-    if (rc == 0)
-        *ret_slot = slot;
+    if (slot == KVM_SLOTS)
+        return vmm_fail(err, ENOSPC, NULL, "all %u memory slots are in use", KVM_SLOTS);
+    kvm->slots[slot] = (struct kvm_slot) { address, size_bytes, vaddr, 0 };
+    int rc = set_slot(kvm, slot, err);
+    if (rc < 0)
+        kvm->slots[slot].size_bytes = 0;
+    *ret_slot = slot;
     return rc;
 }
 
 void kvm_unmap(struct kvm *kvm, unsigned slot)
 {
-    pthread_mutex_lock(&kvm->lock);
+    LOCK_SCOPE(&kvm->lock);
     kvm->slots[slot].size_bytes = 0;
     set_slot(kvm, slot, NULL);
-    pthread_mutex_unlock(&kvm->lock);
 }
 
 int kvm_track(struct kvm *kvm, unsigned slot, bool on, struct vmig_error *err)
 {
-    pthread_mutex_lock(&kvm->lock);
+    LOCK_SCOPE(&kvm->lock);
     kvm->slots[slot].flags = on ? KVM_MEM_LOG_DIRTY_PAGES : 0;
-    int rc = set_slot(kvm, slot, err);
-    pthread_mutex_unlock(&kvm->lock);
-    return rc;
+    return set_slot(kvm, slot, err);
 }
 
 int kvm_read_log(struct kvm *kvm, unsigned slot, uint64_t *ret, struct vmig_error *err)

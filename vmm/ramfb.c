@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "vmm/fail.h"
+#include "vmm/lock.h"
 #include "vmm/ramfb.h"
 
 #define SIDE_MAX 16384u /* pixels, which is more than any display has */
@@ -17,9 +18,8 @@ void ramfb_new(struct ramfb *ramfb, struct fw_cfg *fw_cfg)
 
 void ramfb_get(struct ramfb *ramfb, struct vmig_ramfb *ret)
 {
-    pthread_mutex_lock(&ramfb->fw_cfg->lock);
+    LOCK_SCOPE(&ramfb->fw_cfg->lock);
     struct ramfb_file f = ramfb->file;
-    pthread_mutex_unlock(&ramfb->fw_cfg->lock);
     *ret = (struct vmig_ramfb) { .addr = be64toh(f.addr),
                                  .fourcc = be32toh(f.fourcc),
                                  .flags = be32toh(f.flags),
@@ -31,7 +31,7 @@ void ramfb_get(struct ramfb *ramfb, struct vmig_ramfb *ret)
 void ramfb_set(struct ramfb *ramfb, const struct vmig_ramfb *state)
 {
     ramfb->left_behind = !state;
-    pthread_mutex_lock(&ramfb->fw_cfg->lock);
+    LOCK_SCOPE(&ramfb->fw_cfg->lock);
     if (state)
         ramfb->file = (struct ramfb_file) { .addr = htobe64(state->addr),
                                             .fourcc = htobe32(state->fourcc),
@@ -39,7 +39,6 @@ void ramfb_set(struct ramfb *ramfb, const struct vmig_ramfb *state)
                                             .width = htobe32(state->width),
                                             .height = htobe32(state->height),
                                             .stride_bytes = htobe32(state->stride_bytes) };
-    pthread_mutex_unlock(&ramfb->fw_cfg->lock);
 }
 
 /* ---- what is there to see ---- */

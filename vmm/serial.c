@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "vmm/layout.h"
+#include "vmm/lock.h"
 #include "vmm/serial.h"
 
 enum { DATA = 0, IER = 1, IIR = 2, LCR = 3, MCR = 4, LSR = 5, MSR = 6, SCRATCH = 7 };
@@ -150,21 +151,19 @@ static void write_locked(struct serial *serial, unsigned offset, uint8_t value)
 static void serial_read(void *opaque, uint64_t offset, void *data, unsigned length_bytes)
 {
     struct serial *serial = opaque;
-    pthread_mutex_lock(&serial->lock);
+    LOCK_SCOPE(&serial->lock);
     for (unsigned i = 0; i < length_bytes; i++)
         ((uint8_t *)data)[i] = read_locked(serial, (unsigned)offset + i);
     update_locked(serial);
-    pthread_mutex_unlock(&serial->lock);
 }
 
 static void serial_write(void *opaque, uint64_t offset, const void *data, unsigned length_bytes)
 {
     struct serial *serial = opaque;
-    pthread_mutex_lock(&serial->lock);
+    LOCK_SCOPE(&serial->lock);
     for (unsigned i = 0; i < length_bytes; i++)
         write_locked(serial, (unsigned)offset + i, ((const uint8_t *)data)[i]);
     update_locked(serial);
-    pthread_mutex_unlock(&serial->lock);
 }
 
 static unsigned serial_accepts(void *opaque)
@@ -172,29 +171,25 @@ static unsigned serial_accepts(void *opaque)
     struct serial *serial = opaque;
     if (!serial->listens)
         return 0;
-    pthread_mutex_lock(&serial->lock);
-    unsigned room = SERIAL_FIFO_BYTES - serial->fifo_used;
-    pthread_mutex_unlock(&serial->lock);
-    return room;
+    LOCK_SCOPE(&serial->lock);
+    return SERIAL_FIFO_BYTES - serial->fifo_used;
 }
 
 static void serial_typed(void *opaque, const uint8_t *bytes, unsigned count)
 {
     struct serial *serial = opaque;
-    pthread_mutex_lock(&serial->lock);
+    LOCK_SCOPE(&serial->lock);
     for (unsigned i = 0; i < count; i++)
         receive_locked(serial, bytes[i]);
     update_locked(serial);
-    pthread_mutex_unlock(&serial->lock);
 }
 
 static void serial_room(void *opaque)
 {
     struct serial *serial = opaque;
-    pthread_mutex_lock(&serial->lock);
+    LOCK_SCOPE(&serial->lock);
     serial->thr_interrupt = true;
     update_locked(serial);
-    pthread_mutex_unlock(&serial->lock);
 }
 
 int serial_new(struct serial *serial, struct kvm *kvm, struct console *console, struct bus *ports,
@@ -209,12 +204,11 @@ int serial_new(struct serial *serial, struct kvm *kvm, struct console *console, 
 void serial_listen(struct serial *serial)
 {
     serial->listens = true;
-    pthread_mutex_lock(&serial->lock);
+    LOCK_SCOPE(&serial->lock);
     serial->thr_interrupt =
         true; /* where it came from that may have been told too late to be saved */
     serial->level = pending_locked(serial) != IIR_NONE;
     kvm_irq_line(serial->kvm, SERIAL_IRQ, serial->level); /* nobody has raised it here */
-    pthread_mutex_unlock(&serial->lock);
     console_wake(serial->console);
 }
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "vmm/fail.h"
+#include "vmm/lock.h"
 #include "vmm/vcpu.h"
 
 #define RING_BYTES (DIRTY_RING_ENTRIES * sizeof(struct kvm_dirty_gfn))
@@ -26,12 +27,11 @@ static void kick_all_locked(struct vcpus *vcpus)
 
 void vcpus_start(struct vcpus *vcpus)
 {
-    pthread_mutex_lock(&vcpus->lock);
+    LOCK_SCOPE(&vcpus->lock);
     vcpus->running = vcpus->end == GUEST_RUNS;
     for (unsigned i = 0; vcpus->running && i < vcpus->count; i++)
         __atomic_store_n(&vcpus->list[i].run->immediate_exit, 0, __ATOMIC_RELAXED);
     pthread_cond_broadcast(&vcpus->changed);
-    pthread_mutex_unlock(&vcpus->lock);
 }
 
 static unsigned threads_locked(const struct vcpus *vcpus)
@@ -44,7 +44,7 @@ static unsigned threads_locked(const struct vcpus *vcpus)
 
 void vcpus_stop(struct vcpus *vcpus)
 {
-    pthread_mutex_lock(&vcpus->lock);
+    LOCK_SCOPE(&vcpus->lock);
     for (;;) { /* somebody may start them while we wait */
         vcpus->running = false;
         kick_all_locked(vcpus);
@@ -52,12 +52,11 @@ void vcpus_stop(struct vcpus *vcpus)
             break;
         pthread_cond_wait(&vcpus->changed, &vcpus->lock);
     }
-    pthread_mutex_unlock(&vcpus->lock);
 }
 
 void vcpus_end(struct vcpus *vcpus, enum guest_end end, const char *format, ...)
 {
-    pthread_mutex_lock(&vcpus->lock);
+    LOCK_SCOPE(&vcpus->lock);
     if (vcpus->end == GUEST_RUNS) {
         va_list args;
         va_start(args, format);
@@ -68,29 +67,24 @@ void vcpus_end(struct vcpus *vcpus, enum guest_end end, const char *format, ...)
         kick_all_locked(vcpus);
         eventfd_write(vcpus->ended_fd, 1);
     }
-    pthread_mutex_unlock(&vcpus->lock);
 }
 
 /* Stand still while the vCPUs are to. False: for ever. */
 static bool park(struct vcpus *vcpus)
 {
-    pthread_mutex_lock(&vcpus->lock);
+    LOCK_SCOPE(&vcpus->lock);
     vcpus->parked++;
     pthread_cond_broadcast(&vcpus->changed);
     while (!vcpus->running && !vcpus->quit)
         pthread_cond_wait(&vcpus->changed, &vcpus->lock);
     vcpus->parked--;
-    bool go_on = !vcpus->quit;
-    pthread_mutex_unlock(&vcpus->lock);
-    return go_on;
+    return !vcpus->quit;
 }
 
 static bool is_running(struct vcpus *vcpus)
 {
-    pthread_mutex_lock(&vcpus->lock);
-    bool running = vcpus->running;
-    pthread_mutex_unlock(&vcpus->lock);
-    return running;
+    LOCK_SCOPE(&vcpus->lock);
+    return vcpus->running;
 }
 
 /* ---- running ---- */

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "vmm/lock.h"
 #include "vmm/vfio.h"
 
 #define HEADER_TYPE 0x0e
@@ -103,12 +104,11 @@ static void config_read(void *opaque, unsigned offset, void *data, unsigned leng
         memset(data, 0xff, length_bytes);
         return;
     }
-    pthread_mutex_lock(&device->lock);
+    LOCK_SCOPE(&device->lock);
     for (unsigned i = 0; i < length_bytes; i++) {
         uint8_t mask = device->emulated[offset + i];
         bytes[i] = (uint8_t)((bytes[i] & ~mask) | (device->config[offset + i] & mask));
     }
-    pthread_mutex_unlock(&device->lock);
     memcpy(data, bytes, length_bytes);
 }
 
@@ -134,14 +134,13 @@ static void config_write(void *opaque, unsigned offset, const void *data, unsign
 {
     struct vfio_device *device = opaque;
     struct vmig_error err = { 0 };
-    pthread_mutex_lock(&device->lock);
+    LOCK_SCOPE(&device->lock);
     if (write_emulated_locked(device, offset, data, length_bytes))
         vmig_device_region_write(device->device, VMIG_REGION_CONFIG, offset, data, length_bytes,
                                  NULL);
     vfio_bars_update_locked(device);
     if (vfio_irqs_update_locked(device, &err) < 0)
         fprintf(stderr, "vfio-vmm: the guest does not get all interrupts: %s\n", err.text);
-    pthread_mutex_unlock(&device->lock);
 }
 
 const struct pci_ops vfio_config_ops = { config_read, config_write };

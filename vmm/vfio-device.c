@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "vmm/fail.h"
+#include "vmm/lock.h"
 #include "vmm/vfio.h"
 
 /* The guest's addresses are the device's: no IOMMU is emulated in between. */
@@ -68,7 +69,7 @@ void vfio_failed(struct vfio_device *device, const struct vmig_error *err)
     if (err->code != -ECONNRESET && err->code != -ENODEV && err->code != -EPIPE)
         return; /* a region that does not take this: the guest's business */
     snprintf(text, sizeof(text), "%s is lost: %.200s", id, err->text);
-    pthread_mutex_lock(&device->lock);
+    LOCK_SCOPE(&device->lock);
     if (!device->lost)
         fprintf(stderr, "vfio-vmm: %s; the guest reads ones there, and cannot move any more\n",
                 text);
@@ -78,5 +79,4 @@ void vfio_failed(struct vfio_device *device, const struct vmig_error *err)
         device->lost_blocks =
             vmig_migration_add_blocker(device->migration, "device-lost", id, text,
                                        "shut the guest down and start it anew", NULL, NULL) == 0;
-    pthread_mutex_unlock(&device->lock);
 }

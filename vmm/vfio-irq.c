@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "vmm/fail.h"
+#include "vmm/lock.h"
 #include "vmm/vfio.h"
 
 #define CAPABILITY_MSIX 0x11
@@ -128,14 +129,13 @@ bool vfio_msix_read(struct vfio_device *device, unsigned bar, uint64_t offset, v
     if (!table && !pending)
         return false;
     memset(data, 0, length_bytes);
-    pthread_mutex_lock(&device->lock);
+    LOCK_SCOPE(&device->lock);
     if (table && offset % length_bytes == 0)
         memcpy(data, msix->table + offset, length_bytes);
     for (unsigned bit = 0; pending && bit < 8 * length_bytes; bit++)
         if (8 * offset + bit < msix->count &&
             vfio_msix_is_pending_locked(device, (unsigned)(8 * offset + bit)))
             ((uint8_t *)data)[bit / 8] |= (uint8_t)(1u << bit % 8);
-    pthread_mutex_unlock(&device->lock);
     return true;
 }
 
@@ -148,11 +148,10 @@ bool vfio_msix_write(struct vfio_device *device, unsigned bar, uint64_t offset, 
         return in_pending(msix, bar, &offset);
     if (offset % length_bytes)
         return true;
-    pthread_mutex_lock(&device->lock);
+    LOCK_SCOPE(&device->lock);
     memcpy(msix->table + offset, data, length_bytes);
     unsigned vector = (unsigned)offset / VFIO_MSIX_ENTRY_BYTES;
     update_vectors_locked(device, vector, vector + 1);
-    pthread_mutex_unlock(&device->lock);
     return true;
 }
 

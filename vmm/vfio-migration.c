@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
+#include "vmm/lock.h"
 #include "vmm/vfio.h"
 
 static int save_view(void *opaque, struct vmig_pci_state *state, struct vmig_error *err)
@@ -17,13 +18,12 @@ static int save_view(void *opaque, struct vmig_pci_state *state, struct vmig_err
     struct vfio_device *device = opaque;
     const struct vfio_msix *msix = &device->msix;
     (void)err;
-    pthread_mutex_lock(&device->lock);
+    LOCK_SCOPE(&device->lock);
     for (uint32_t i = 0; i < state->config_bytes; i++)
         state->config[i] = (uint8_t)((state->config[i] & ~device->emulated[i]) |
                                      (device->config[i] & device->emulated[i]));
     memset(state->msix_pending, 0, sizeof(state->msix_pending)); /* see above */
     memcpy(state->msix_table, msix->table, msix->count * VFIO_MSIX_ENTRY_BYTES);
-    pthread_mutex_unlock(&device->lock);
     if (device->ramfb)
         ramfb_get(device->ramfb, &state->ramfb);
     return 0;
@@ -32,7 +32,7 @@ static int save_view(void *opaque, struct vmig_pci_state *state, struct vmig_err
 static int load_view(void *opaque, const struct vmig_pci_state *state, struct vmig_error *err)
 {
     struct vfio_device *device = opaque;
-    pthread_mutex_lock(&device->lock);
+    LOCK_SCOPE(&device->lock);
     for (uint32_t i = 0; i < state->config_bytes; i++)
         device->config[i] = (uint8_t)((device->config[i] & ~device->writable[i]) |
                                       (state->config[i] & device->writable[i]));
@@ -40,7 +40,6 @@ static int load_view(void *opaque, const struct vmig_pci_state *state, struct vm
     memcpy(device->msix.table, state->msix_table, device->msix.count * VFIO_MSIX_ENTRY_BYTES);
     vfio_bars_update_locked(device);
     int rc = vfio_irqs_update_locked(device, err);
-    pthread_mutex_unlock(&device->lock);
     if (device->ramfb)
         ramfb_set(device->ramfb, state->has_ramfb ? &state->ramfb : NULL);
     return rc;
@@ -56,12 +55,11 @@ static int gather_pending(void *opaque, struct vmig_error *err)
 {
     struct vfio_device *device = opaque;
     (void)err;
-    pthread_mutex_lock(&device->lock);
+    LOCK_SCOPE(&device->lock);
     memset(device->pending, 0, sizeof(device->pending));
     for (unsigned n = 0; n < device->msix.count; n++)
         if (vfio_msix_is_pending_locked(device, n))
             device->pending[n / 64] |= UINT64_C(1) << n % 64;
-    pthread_mutex_unlock(&device->lock);
     return 0;
 }
 
@@ -94,15 +92,14 @@ int vfio_add(struct vfio_device *device, struct vmig_migration *migration,
 
 void vfio_hold(struct vfio_device *device)
 {
-    pthread_mutex_lock(&device->lock);
+    LOCK_SCOPE(&device->lock);
     device->held = true;
     vfio_irqs_update_locked(device, NULL);
-    pthread_mutex_unlock(&device->lock);
 }
 
 void vfio_release(struct vfio_device *device)
 {
-    pthread_mutex_lock(&device->lock);
+    LOCK_SCOPE(&device->lock);
     bool held = device->held;
     device->held = false;
     for (unsigned n = 0; held && n < device->msix.count; n++)
@@ -114,5 +111,4 @@ void vfio_release(struct vfio_device *device)
     if (held && device->irq_mode == VFIO_IRQ_INTX)
         eventfd_write(device->intx_fd, 1);
     vfio_irqs_update_locked(device, NULL);
-    pthread_mutex_unlock(&device->lock);
 }
