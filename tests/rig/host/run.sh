@@ -70,7 +70,8 @@ speaks_and_exits() { in_rig 7 -- sh -c 'echo out; echo err >&2; exit 7' && says 
 keeps_arguments() { in_rig 0 -- printf '%s|' 'a b' "it's" '$HOME' '' && says "a b|it's|\$HOME||" ""; }
 host_is_read_only() { in_rig 0 -- sh -c "! touch /var/lib/rig-was-here && touch /tmp/here"; }
 panic_is_told() {
-    in_rig 125 -- sh -c 'echo c >/proc/sysrq-trigger; sleep 100' && grep -q 'Kernel panic' "$err"
+    in_rig 125 -- sh -c 'echo c >/proc/sysrq-trigger; sleep 100' &&
+        tail -n 5 "$err" | grep -q 'it said:.*Kernel panic'
 }
 hang_is_told() { in_rig 124 --timeout 8 -- sleep 100 && grep -q 'no end after 8 s' "$err"; }
 much_output_is_whole() {
