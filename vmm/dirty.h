@@ -23,6 +23,7 @@ struct dirty {
     uint64_t *bits[2];        /* of each block, while it runs */
     bool any[2];              /* of its bits are set; rings only */
     unsigned next[VCPUS_MAX]; /* of each ring's entries */
+    bool lost[VCPUS_MAX];     /* next[] is not known: that ring ran over */
     unsigned owed;            /* entries that the kernel has yet to take back */
 };
 

@@ -54,6 +54,20 @@ void vcpus_stop(struct vcpus *vcpus)
     }
 }
 
+bool vcpus_hold(struct vcpus *vcpus)
+{
+    pthread_mutex_lock(&vcpus->lock);
+    if (!vcpus->running && vcpus->parked == threads_locked(vcpus))
+        return true;
+    pthread_mutex_unlock(&vcpus->lock);
+    return false;
+}
+
+void vcpus_let_go(struct vcpus *vcpus)
+{
+    pthread_mutex_unlock(&vcpus->lock);
+}
+
 void vcpus_end(struct vcpus *vcpus, enum guest_end end, const char *format, ...)
 {
     LOCK_SCOPE(&vcpus->lock);
@@ -124,7 +138,7 @@ static void handle_exit(struct vcpu *vcpu)
     case KVM_EXIT_IRQ_WINDOW_OPEN:
         break;
     case KVM_EXIT_DIRTY_RING_FULL:
-        vcpu->all->ring_full(vcpu->all->ring_opaque);
+        vcpu->all->ring_full(vcpu->all->ring_opaque, vcpu->index);
         break;
     case KVM_EXIT_SHUTDOWN:
         vcpus_end(vcpu->all, GUEST_FAILED, "vCPU %u: triple fault", vcpu->index);

@@ -43,7 +43,7 @@ struct vcpus {
     struct kvm *kvm;
     struct bus *ports, *memory; /* who answers what the guest asks */
     /* A vCPU's ring is full: on its thread; the guest goes on when it is emptied. Before any runs. */
-    void (*ring_full)(void *opaque);
+    void (*ring_full)(void *opaque, unsigned index);
     void *ring_opaque;
     unsigned count;
     struct vcpu list[VCPUS_MAX];
@@ -65,6 +65,10 @@ void vcpus_done(struct vcpus *vcpus);
 /* Any thread but a vCPU's. stop() returns when none is in the guest or in a device any more. */
 void vcpus_start(struct vcpus *vcpus);
 void vcpus_stop(struct vcpus *vcpus);
+
+/* True: all stand still, and cannot be started until let_go(), which has to be soon. False: they run. */
+bool vcpus_hold(struct vcpus *vcpus);
+void vcpus_let_go(struct vcpus *vcpus);
 
 /* The guest does not go on: any thread, a vCPU's too. The first one counts. */
 void vcpus_end(struct vcpus *vcpus, enum guest_end end, const char *format, ...)
