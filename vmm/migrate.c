@@ -56,13 +56,15 @@ static int on_start(void *opaque, struct vmig_error *err)
 
 static void on_event(void *opaque, const struct vmig_event *event)
 {
-    (void)opaque;
+    struct migrate *migrate = opaque;
     if (event->kind == VMIG_EVENT_LISTENING)
         fprintf(stderr, "vfio-vmm: listening on %s\n", event->text);
     else if (event->kind == VMIG_EVENT_WARNING || event->kind == VMIG_EVENT_STATE_LOST)
         fprintf(stderr, "vfio-vmm: %s\n", event->text);
     else if (event->kind == VMIG_EVENT_STATUS)
         fprintf(stderr, "vfio-vmm: migration %s\n", vmig_status_name(event->status));
+    if (event->kind == VMIG_EVENT_STATUS && event->status == VMIG_STATUS_UNRESOLVED)
+        migrate->hangs = true; /* at once: whoever hears of it may ask for the machine's end */
 }
 
 /* What must be settled first, and how. */
@@ -119,7 +121,6 @@ static int settle(struct migrate *migrate, bool incoming, int rc, const struct v
                 vmig_error_message(err, text, sizeof(text)));
     if (rc != -EUCLEAN)
         return rc;
-    migrate->hangs = true;
     rc = vmig_migration_wait_resolved(migrate->migration, &later);
     if (rc == -ECANCELED)
         return rc; /* the machine ends as it is */
