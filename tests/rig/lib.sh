@@ -9,19 +9,30 @@ tap_failures=0
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
-# check NAME COMMAND...: one result. The command's output is shown when it fails.
+# check NAME COMMAND...: one result. When it fails it shows what the tests know besides (evidence), the command's output
+# and, if the command is a function, the step that failed, what that did last if it is one, too, and so on.
 check() {
-    local name=$1
+    local name=$1 check_depth=${#FUNCNAME[@]} check_deepest=0 check_steps=() status=0
     shift
     tap_count=$((tap_count + 1))
-    if "$@" >"$scratch/check" 2>&1; then
+    set -o functrace
+    trap '[ ${#FUNCNAME[@]} -le "$check_depth" ] || check_deepest=${#FUNCNAME[@]} check_steps[${#FUNCNAME[@]}]=$BASH_COMMAND' DEBUG
+    "$@" >"$scratch/check" 2>&1 || status=$?
+    trap - DEBUG
+    set +o functrace
+    if [ "$status" = 0 ]; then
         echo "ok $tap_count - $name"
-    else
-        tap_failures=$((tap_failures + 1))
-        echo "not ok $tap_count - $name"
-        sed 's/^/# /' "$scratch/check"
+        return
     fi
+    tap_failures=$((tap_failures + 1))
+    echo "not ok $tap_count - $name"
+    {
+        evidence
+        cat "$scratch/check"
+        while [ $((++check_depth)) -le "$check_deepest" ]; do echo "in: ${check_steps[check_depth]-}"; done
+    } | sed 's/^/# /'
 }
+evidence() { :; }
 
 finish() {
     echo "1..$tap_count"

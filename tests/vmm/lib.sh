@@ -14,8 +14,14 @@ each_alone() {
         plain_check "$@"
         local pid
         for pid in "${machines[@]}"; do kill -9 "$pid" 2>/dev/null && wait "$pid" 2>/dev/null; done
-        machines=()
+        machines=() started=()
     }
+}
+# Of a failed check: what its machines said last on standard error.
+started=()
+evidence() {
+    local name
+    for name in "${started[@]}"; do tail -n 5 "$scratch/$name.err" | sed "s/^/$name: /"; done
 }
 
 # skip NAME REASON: a check that cannot be made here.
@@ -41,6 +47,7 @@ vmm() {
     "$VFIO_VMM" "$@" <>"$scratch/$name.in" >"$scratch/$name.out" 2>"$scratch/$name.err" &
     eval "pid_$name=$!"
     machines+=("$!")
+    started+=("$name")
 }
 type_to() { printf '%s' "$2" >"$scratch/$1.in"; }
 pid_of() { local pid=pid_$1 && echo "${!pid}"; }
