@@ -268,7 +268,19 @@ int crew_leave_channel(struct participant *p, int rc)
     return rc;
 }
 
-/* False: it came back in this moment, and channels come back by themselves once the run is over. */
+void crew_abort(struct participant *p, const struct vmig_error *err)
+{
+    bool lost;
+    {
+        LOCK_SCOPE(&p->migration->lock);
+        lost = p->lost;
+    }
+    if (!lost)
+        run_abort(p->migration, err);
+}
+
+/* False: it came back in this moment, and channels come back by themselves once the run is over: all but a file on
+ * storage that hangs, which nothing ends. */
 static bool give_up(struct participant *p)
 {
     LOCK_SCOPE(&p->migration->lock);

@@ -107,7 +107,7 @@ int load_run(struct participant *p, struct vmig_error *err)
                       strerror(-rc));
             error_locate(err, p->migration->stage, p->id);
             name_refusal(err);
-            run_abort(p->migration, err);
+            crew_abort(p, err);
         }
         inbox_loaded(&p->inbox);
         if (rc < 0 || item.kind == INBOX_END)

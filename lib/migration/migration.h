@@ -374,6 +374,8 @@ void crew_answered(struct participant *p);
  * crew_leave_channel() returns @rc. */
 int crew_enter_channel(struct participant *p, struct vmig_error *err);
 int crew_leave_channel(struct participant *p, int rc);
+/* Worker: the run is over, unless it is one that this worker was abandoned in: there may be another now. */
+void crew_abort(struct participant *p, const struct vmig_error *err);
 /* Who waits for workers calls this once in a while: it says who is slow, and a worker whose device
  * hangs in data ends the run. */
 void crew_watch(struct vmig_migration *m);

@@ -146,6 +146,31 @@ static void device_that_comes_back_at_last_finds_no_channel_any_more(void **stat
     hang_all(true);
 }
 
+/* The device was taken away, and the same migration is asked for another run. */
+static void device_that_comes_back_at_last_does_not_end_another_run(void **state)
+{
+    (void)state;
+    static const struct hang row = { WITNESS_WRITE, 0, POINT_ROUNDS, SIDE_TARGET, false };
+    struct world w;
+    char address[150];
+    begin(&w, &row);
+    world_join(&w);
+    assert_int_equal(witness_hung(), 1);
+    struct vmig_migration *m = w.target->m;
+    x(vmig_migration_remove_device(m, w.target->devices[1].device, &err));
+    snprintf(address, sizeof(address), "unix:%s/target", w.directory);
+    party_start(w.target, false, address);
+    party_await_listening(w.target, address, sizeof(address));
+    witness_release(true);
+    while (atomic_load(&m->refs) > 1) /* what hung lets go of it last */
+        nap();
+    vmig_migration_cancel(m);
+    assert_int_equal(party_join(w.target), -ECANCELED);
+    assert_string_equal(w.target->err.device, "");
+    world_close(&w);
+    witness_done();
+}
+
 /* Logs are read for RAM, by RAM's worker: that goes on, and so do the other devices' logs. */
 static unsigned reports;
 
@@ -193,6 +218,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(device_that_hangs_is_lost_and_all_others_recover),
         cmocka_unit_test(device_that_comes_back_at_last_finds_no_channel_any_more),
+        cmocka_unit_test(device_that_comes_back_at_last_does_not_end_another_run),
         cmocka_unit_test(log_that_hangs_names_its_device_and_the_others_end_cleanly),
     };
     count_threads_before();
