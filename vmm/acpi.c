@@ -5,6 +5,7 @@
 
 #include "vmm/acpi.h"
 #include "vmm/layout.h"
+#include "vmm/pci.h"
 #include "vmm/vcpu.h"
 
 #define SCI 9
@@ -14,6 +15,8 @@ static_assert(MMIO32_LAST == MMIO32_BASE + MMIO32_BYTES - 1 &&
                   MMIO64_LAST == MMIO64_BASE + MMIO64_BYTES - 1 &&
                   PCI_IO_LAST == PCI_IO_BASE + PCI_IO_BYTES - 1,
               "the windows are what dsdt.asl is told");
+
+static_assert(PCI_SLOTS == 32, "dsdt.asl has a line for each slot but the bridge's");
 
 /* The compiled dsdt.asl, as objcopy names it. */
 extern const uint8_t _binary_dsdt_aml_start[], _binary_dsdt_aml_end[];
@@ -36,12 +39,12 @@ struct PACKED header {
     }
 
 struct PACKED generic_address {
-    uint8_t space, bits, offset, access_bytes;
+    uint8_t space, bits, offset, unused;
     uint64_t address;
 };
 #define PORT(number, width)                                                                        \
     {                                                                                              \
-        .space = 1, .bits = width, .access_bytes = (width) / 8, .address = number                  \
+        .space = 1, .bits = width, .address = number                                               \
     }
 
 struct PACKED fadt { /* of ACPI 2.0; what this machine does not have is 0 */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What is where for the guest. Only names and plain numbers: the ACPI compiler reads this file, too.
+ * What is where for the guest. Nothing but names of numbers: the ACPI compiler reads this file, too.
  *
  *   0             memory, up to 3 GiB
  *   3 GiB         window for 32-bit BARs
@@ -19,7 +19,7 @@
 #define LAPIC_BASE 0xfee00000
 #define MEMORY_HIGH_BASE 0x100000000
 
-/* Windows for BARs. The ACPI compiler does not calculate here, so it is told everything. */
+/* Windows for BARs. The ACPI compiler does not calculate a resource, so it is told the last address, too. */
 #define MMIO32_BASE 0xc0000000
 #define MMIO32_BYTES 0x20000000
 #define MMIO32_LAST 0xdfffffff

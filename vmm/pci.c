@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -121,6 +122,10 @@ static const struct {
 } windows[] = { [PCI_IO] = { PCI_IO_BASE, PCI_IO_BYTES },
                 [PCI_MMIO32] = { MMIO32_BASE, MMIO32_BYTES },
                 [PCI_MMIO64] = { MMIO64_BASE, MMIO64_BYTES } };
+
+static_assert(MMIO32_BASE % MMIO32_BYTES == 0 && MMIO64_BASE % MMIO64_BYTES == 0 &&
+                  PCI_IO_BASE % PCI_IO_BYTES == 0,
+              "what is aligned in a window has an aligned address");
 
 bool pci_is_in(enum pci_window window, uint64_t address, uint64_t size_bytes)
 {

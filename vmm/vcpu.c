@@ -45,12 +45,11 @@ static unsigned threads_locked(const struct vcpus *vcpus)
 void vcpus_stop(struct vcpus *vcpus)
 {
     LOCK_SCOPE(&vcpus->lock);
-    for (;;) { /* somebody may start them while we wait */
-        vcpus->running = false;
+    while (vcpus->running || vcpus->parked < threads_locked(vcpus)) {
+        vcpus->running = false; /* somebody may have started them while we waited */
         kick_all_locked(vcpus);
-        if (vcpus->parked == threads_locked(vcpus))
-            break;
-        pthread_cond_wait(&vcpus->changed, &vcpus->lock);
+        if (vcpus->parked < threads_locked(vcpus))
+            pthread_cond_wait(&vcpus->changed, &vcpus->lock);
     }
 }
 
