@@ -3,7 +3,7 @@
  * The terminal at which somebody types to a monitor. From before the first prompt to the end it neither echoes nor
  * collects lines, also while an answer is waited for: what is typed ahead is read later as it would have been then.
  * ^C is a character among them and comes in its turn; a signal would come before what was typed earlier, or break off
- * what is being printed. However the process ends, or is stopped, the terminal is left as it was found.
+ * what is being printed. When the process ends, or a signal ends or stops it, the terminal is left as it was found.
  */
 #ifndef CMD_MONITOR_TERMINAL_H
 #define CMD_MONITOR_TERMINAL_H
