@@ -85,8 +85,8 @@ void aftermath_measure(struct vmig_migration *m, uint64_t end_ns)
 
 /* The little that every device has does not tell how good its estimate is. */
 #define SIZE_BYTES_MIN (1u << 20)
-/* Less says nothing about speed, for one moment of waiting outweighs it: of a participant, of the link. */
-#define RATE_BYTES_MIN (4u << 20)
+/* Less says nothing about the speed of a participant, or of the link. */
+#define RATE_BYTES_MIN FORECAST_LITTLE_BYTES
 #define LINK_BYTES_MIN (8u << 20)
 
 static double pause_rate(const struct vmig_migration *m, const struct participant *p)
@@ -174,6 +174,17 @@ static void note_vmstates(const struct vmig_migration *m, struct history *news)
     history_add(news, kind, &sample);
 }
 
+/* Beyond what was predicted of its bytes alone; of a rate that was given that says nothing. */
+static double data_rest_ms(const struct vmig_migration *m)
+{
+    const struct vmig_pause *was = &m->statistics.measured, *said = &m->statistics.predicted;
+    if (m->parameters[PARAMETER_SWITCHOVER_BANDWIDTH] || was->data_bytes >= FORECAST_LITTLE_BYTES ||
+        said->data_bytes >= FORECAST_LITTLE_BYTES)
+        return -1;
+    double bytes_ms = said->data_ms - forecast_data_rest_ms(said, m->model.past);
+    return was->data_ms > bytes_ms ? was->data_ms - bytes_ms : 0;
+}
+
 /* Tables may have been saved while data was on its way, so they need not have been part of it. */
 static void note_link(const struct vmig_migration *m, struct history *news)
 {
@@ -182,6 +193,7 @@ static void note_link(const struct vmig_migration *m, struct history *news)
     struct history_sample sample;
     history_sample_init(&sample, m->history_now_s);
     sample.value[HISTORY_HANDOVER] = rest > 0 ? rest : 0;
+    sample.value[HISTORY_DATA_REST] = data_rest_ms(m);
     if (p->data_bytes >= LINK_BYTES_MIN && p->data_ms > 0)
         sample.value[HISTORY_RATE] = (double)p->data_bytes / p->data_ms;
     history_add(news, m->model.link_kind, &sample);

@@ -327,7 +327,7 @@ void convergence_predict(const struct vmig_migration *m, struct vmig_pause *ret)
                                   .vmstates = m->vmstates.count };
     memcpy(link.past, m->model.past, sizeof(link.past));
     if (m->parameters[PARAMETER_SWITCHOVER_BANDWIDTH])
-        link.past[HISTORY_RATE] = -1;
+        link.past[HISTORY_RATE] = link.past[HISTORY_DATA_REST] = -1;
     for (unsigned i = 0; i < m->num_participants; i++)
         gather(m, m->participants[i], &parts[i]);
     forecast_pause(parts, m->num_participants, &link, ret);

@@ -156,6 +156,12 @@ static double data_ms(const struct forecast_part *parts, unsigned count,
     return larger(ms, all / bandwidth);
 }
 
+double forecast_data_rest_ms(const struct vmig_pause *pause, const double past[HISTORY_TERMS])
+{
+    bool little = pause->data_bytes < FORECAST_LITTLE_BYTES;
+    return little ? known_or(past[HISTORY_DATA_REST], 0) : 0;
+}
+
 /* ---- the whole ---- */
 
 void forecast_pause(const struct forecast_part *parts, unsigned count,
@@ -166,6 +172,7 @@ void forecast_pause(const struct forecast_part *parts, unsigned count,
     ret->quiesce_ms = slowest(parts, count, HISTORY_QUIESCE);
     ret->stop_ms = slowest(parts, count, HISTORY_STOP);
     ret->data_ms = data_ms(parts, count, link, ret) + link->sync_ms + link->round_trip_ms;
+    ret->data_ms += forecast_data_rest_ms(ret, link->past);
     ret->load_ms = slowest(parts, count, HISTORY_LOAD);
     ret->handover_ms = known_or(link->past[HISTORY_HANDOVER], link->round_trip_ms) +
                        known_or(link->past[HISTORY_VMSTATES], 0);

@@ -46,9 +46,15 @@ struct forecast_link {
     double past[HISTORY_TERMS]; /* what is remembered of it and of the workload */
 };
 
+/* No rate is learned from fewer bytes in a pause: waiting for turns on processors outweighs them. What that took is
+ * remembered by itself, and expected of no more than so much. */
+#define FORECAST_LITTLE_BYTES (4u << 20)
+
 void forecast_nothing(double past[HISTORY_TERMS]);
 void forecast_pause(const struct forecast_part *parts, unsigned count,
                     const struct forecast_link *link, struct vmig_pause *ret);
+/* What HISTORY_DATA_REST adds to the data of @pause. */
+double forecast_data_rest_ms(const struct vmig_pause *pause, const double past[HISTORY_TERMS]);
 /* The terms together, without the doubt. */
 double forecast_sum_ms(const struct vmig_pause *pause);
 /* What a decision adds where arcs at the source, or what the host has to do, could only be guessed. */

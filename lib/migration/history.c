@@ -25,6 +25,7 @@ static const char *const names[HISTORY_TERMS] = {
     [HISTORY_WORKLOAD_STOP] = "workload_stop_ms",
     [HISTORY_WORKLOAD_START] = "workload_start_ms",
     [HISTORY_HANDOVER] = "handover_ms",
+    [HISTORY_DATA_REST] = "data_rest_ms",
     [HISTORY_VMSTATES] = "vmstates_ms",
     [HISTORY_EXCESS] = "excess_ms",
 };

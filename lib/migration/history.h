@@ -32,7 +32,8 @@ enum history_term {
     HISTORY_TOGETHER,
     /* of the link, beside HISTORY_RATE */
     HISTORY_HANDOVER,
-    HISTORY_VMSTATES, /* of so many state tables: saving them and loading them */
+    HISTORY_DATA_REST, /* what little data took beyond what its bytes account for */
+    HISTORY_VMSTATES,  /* of so many state tables: saving them and loading them */
     /* of this host */
     HISTORY_WORKLOAD_STOP,
     HISTORY_WORKLOAD_START,
@@ -44,7 +45,7 @@ enum history_term {
 #define HISTORY_KINDS_MAX 128
 #define HISTORY_KIND_BYTES 224
 #define HISTORY_AGE_S (UINT64_C(180) * 24 * 3600)
-#define HISTORY_FILE_BYTES_MAX (512u << 10)
+#define HISTORY_FILE_BYTES_MAX (640u << 10)
 /* Kinds that are no devices; a link's is "link " and whom it leads to. */
 #define HISTORY_HOST "host"
 #define HISTORY_RAM "ram"

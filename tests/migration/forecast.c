@@ -235,6 +235,20 @@ static void remembered_link_counts_while_it_may_be_the_same(void **state)
     assert_ms(pause_of(&p, 1, &l).data_ms, 100);
 }
 
+/* 100 kB take 1 ms at this rate, and took 40 more whenever; of 10 MB that was part of the rate. */
+static void little_data_takes_what_it_took_beyond_its_bytes(void **state)
+{
+    (void)state;
+    struct forecast_part p = part(false);
+    struct forecast_link l = link_of(1e5);
+    p.bytes = 100000;
+    assert_ms(pause_of(&p, 1, &l).data_ms, 1);
+    l.past[HISTORY_DATA_REST] = 40;
+    assert_ms(pause_of(&p, 1, &l).data_ms, 41);
+    p.bytes = 10000000;
+    assert_ms(pause_of(&p, 1, &l).data_ms, 100);
+}
+
 /* The workload writes 1,000 bytes a ms for the 5 ms until it stands, devices write 200 a ms for these
  * and for the 10 + 10 until they stand. */
 static void what_is_written_until_it_stops_is_counted(void **state)
@@ -642,6 +656,7 @@ int main(void)
         cmocka_unit_test(rate_of_one_device_is_divided_among_more),
         cmocka_unit_test(link_that_nobody_measured_is_slow),
         cmocka_unit_test(remembered_link_counts_while_it_may_be_the_same),
+        cmocka_unit_test(little_data_takes_what_it_took_beyond_its_bytes),
         cmocka_unit_test(what_is_written_until_it_stops_is_counted),
         cmocka_unit_test(device_that_always_says_everything_is_known_for_it),
         cmocka_unit_test(unknown_workload_is_not_taken_for_instant),

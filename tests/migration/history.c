@@ -602,6 +602,65 @@ static void state_tables_are_remembered_and_predicted(void **state)
 }
 
 /* The measured terms are the pause, and the predicted ones what was predicted. */
+/* Who takes 200 ms for its 8 bytes. */
+static int complete_slowly(void *opaque, struct vmig_writer *writer, struct vmig_error *e)
+{
+    (void)opaque;
+    usleep(200000);
+    return vmig_writer_put(writer, "8 bytes.", 8, e);
+}
+
+static int load_anything(void *opaque, const void *buf, size_t length_bytes, struct vmig_error *e)
+{
+    (void)opaque;
+    (void)buf;
+    (void)length_bytes;
+    (void)e;
+    return 0;
+}
+
+static struct vmig_pause move_little_data(struct world *w, const char *path)
+{
+    static const struct vmig_participant_ops ops = { .size = sizeof(ops),
+                                                     .complete = complete_slowly,
+                                                     .load = load_anything };
+    struct vmig_statistics s = { .size = sizeof(s) };
+    world_open(w, &(struct world_plan) { .devices = 1, .still = true });
+    x(vmig_migration_set_history(w->source->m, path, &err));
+    x(vmig_migration_add_participant(w->source->m, "slow", &ops, NULL, &err));
+    x(vmig_migration_add_participant(w->target->m, "slow", &ops, NULL, &err));
+    world_move(w);
+    world_moved(w);
+    vmig_migration_query(w->source->m, &s);
+    assert_true(s.measured.data_ms >= 200);
+    return s.predicted;
+}
+
+/* Bytes do not account for it, so no rate does; the second prediction is not remembered as a rest of the first. */
+static void what_little_data_takes_is_remembered_and_predicted(void **state)
+{
+    (void)state;
+    struct place p;
+    struct world w;
+    struct history *h = fresh();
+    place_make(&p);
+    double first_ms = move_little_data(&w, p.path).data_ms;
+    x(history_load(p.path, w.source->m->history_now_s, h, &err));
+    double rest_ms = known(h, "link 127.0.0.1", HISTORY_DATA_REST);
+    assert_true(rest_ms > 0 && rest_ms + first_ms >= 200);
+    world_close(&w);
+    assert_true(move_little_data(&w, p.path).data_ms >= rest_ms);
+    free(h);
+    h = fresh();
+    x(history_load(p.path, w.source->m->history_now_s, h, &err));
+    for (unsigned i = 0; i < h->count; i++)
+        if (strcmp(h->kinds[i].name, "link 127.0.0.1") == 0)
+            assert_true(h->kinds[i].samples[0].value[HISTORY_DATA_REST] > 0);
+    world_close(&w);
+    place_remove(&p);
+    free(h);
+}
+
 static void terms_add_up(void **state)
 {
     (void)state;
@@ -695,6 +754,7 @@ int main(void)
         cmocka_unit_test(migration_remembers_its_devices_memory_link_and_host),
         cmocka_unit_test(next_migration_predicts_from_it),
         cmocka_unit_test(state_tables_are_remembered_and_predicted),
+        cmocka_unit_test(what_little_data_takes_is_remembered_and_predicted),
         cmocka_unit_test(terms_add_up),
         cmocka_unit_test(history_that_cannot_be_kept_is_no_failure),
         cmocka_unit_test(failed_migration_is_not_remembered),
