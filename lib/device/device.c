@@ -82,6 +82,10 @@ static int device_refuse_lost(const struct vmig_device *device, struct vmig_erro
 {
     if (atomic_load(&device->handed_on))
         return device_refuse(device, err, ENODEV, "the device was handed on; close this handle");
+    if (atomic_load(&device->hung)) /* who says so first may not be who waited for it */
+        return device_refuse(device, err, ENODEV,
+                             "the device is lost: %s; close it and open it again",
+                             device->hung_call);
     return device_refuse(device, err, ENODEV, "the device is lost; close it and open it again");
 }
 
@@ -161,9 +165,13 @@ int device_leave_data(struct vmig_device *device, int rc, struct vmig_error *err
     return rc;
 }
 
-void device_abandon(struct vmig_device *device)
+void device_abandon(struct vmig_device *device, const char *call, double ms)
 {
     LOCK_SCOPE(&device->lock);
+    if (!atomic_load(&device->hung))
+        snprintf(device->hung_call, sizeof(device->hung_call),
+                 "%s did not come back within %.0f ms", call, ms);
+    atomic_store(&device->hung, true);
     atomic_store(&device->health, VMIG_HEALTH_LOST);
     pthread_cond_broadcast(&device->turn);
 }

@@ -56,7 +56,10 @@ struct vmig_device {
 
     atomic_uint refs;  /* the handle's and one per call inside */
     atomic_int health; /* enum vmig_health; LOST is final */
-    atomic_int state;  /* where our own last request left the device: tells a stream's meaning */
+    atomic_bool
+        hung; /* it is LOST because of a call that hangs, which hung_call names from then on */
+    char hung_call[100];
+    atomic_int state; /* where our own last request left the device: tells a stream's meaning */
     atomic_bool handed_on; /* and so LOST for this handle */
     atomic_bool reinit;    /* opted in: REINIT of the pre-copy info means something */
     atomic_bool broken;    /* a write was refused in RESUMING: only a reset leaves it */
@@ -92,9 +95,9 @@ int device_leave_data(struct vmig_device *device, int rc, struct vmig_error *err
 int device_refuse(const struct vmig_device *device, struct vmig_error *err, int code,
                   const char *format, ...) __attribute__((format(printf, 4, 5)));
 
-/* Whoever watches deadlines gives up on a call that hangs: the device is lost from now on, waiting
- * calls return -ENODEV. The caller may close the handle then; the hanging call frees it. */
-void device_abandon(struct vmig_device *device);
+/* Whoever watches deadlines gives up on @call, which hangs since @ms: the device is lost from now on, waiting
+ * calls return -ENODEV and say why. The caller may close the handle then; the hanging call frees it. */
+void device_abandon(struct vmig_device *device, const char *call, double ms);
 
 /* Keep the handle beyond its close, for a thread that was abandoned in a call. */
 void device_ref(struct vmig_device *device);

@@ -8,6 +8,7 @@
  * device is lost, and what the call may still bring is thrown away.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -111,13 +112,14 @@ static void let_go(void *arg)
 static int abandon(struct log_caller *c, unsigned ms, const char *what, struct vmig_error *err)
 {
     struct vmig_device *device = c->device;
-    const char *name = log_call_name(c->source);
-    device_abandon(device);
+    char call[60];
+    snprintf(call, sizeof(call), "%s %s", what, log_call_name(c->source));
+    device_abandon(device, call, ms);
     worker_abandon(c->worker, let_go, c); /* which may free it at once */
     return error_set(err, ETIMEDOUT, VMIG_STAGE_NONE, device->id, "device-hung",
-                     "%s %s did not come back within %u ms and was abandoned; the device is lost, "
+                     "%s did not come back within %u ms and was abandoned; the device is lost, "
                      "reset it before it is used again",
-                     what, name, ms);
+                     call, ms);
 }
 
 /* *take_c is NULL afterwards if the call hangs; otherwise it holds what the call brought. */

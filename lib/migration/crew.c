@@ -328,7 +328,8 @@ static int abandon(struct vmig_migration *m, struct participant *p, enum step st
     migration_ref(m);
     if (p->device) {
         device_ref(p->device);
-        device_abandon(p->device); /* whoever else waits for its turn need not */
+        /* whoever else waits for its turn need not */
+        device_abandon(p->device, asks ? asks : steps[step].name, ms);
     }
     worker_abandon(p->worker, let_go, p);
     p->worker = NULL;

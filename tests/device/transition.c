@@ -417,7 +417,7 @@ static void an_abandoned_device_stays_lost_when_the_call_comes_back(void **unuse
     fake.hang = true;
     assert_int_equal(pthread_create(&thread, NULL, set_stop, &rc), 0);
     fake_wait_hanging(&fake);
-    device_abandon(device);
+    device_abandon(device, "going to STOP", 5);
     fake_release(&fake);
     pthread_join(thread, NULL);
     assert_int_equal(vmig_device_health(device), VMIG_HEALTH_LOST);
@@ -433,10 +433,12 @@ static void an_abandoned_device_is_lost_and_freed_by_the_call_that_hung(void **u
     fake.hang = true;
     assert_int_equal(pthread_create(&thread, NULL, set_stop, &rc), 0);
     fake_wait_hanging(&fake);
-    device_abandon(device);
+    device_abandon(device, "going to STOP", 5);
     assert_int_equal(vmig_device_health(device), VMIG_HEALTH_LOST);
     enum vmig_state state;
-    assert_int_equal(vmig_device_get_state(device, &state, NULL), -ENODEV);
+    struct vmig_error why = { 0 };
+    assert_int_equal(vmig_device_get_state(device, &state, &why), -ENODEV);
+    assert_non_null(strstr(why.text, "going to STOP did not come back within 5 ms"));
     struct vmig_device *closed = device;
     assert_null(vmig_device_close(closed));
     assert_false(fake_is_closed(&fake));
