@@ -14,7 +14,7 @@
 #include "tests/migration/witness.h"
 
 /* Of a call into a log; a worker has four times that. Long enough for the others. */
-#define PATIENCE_MS 1800
+#define PATIENCE_MS 4000
 
 static void nap(void)
 {
@@ -81,14 +81,13 @@ static struct party *hanging_side(struct world *w, const struct hang *row)
     return row->at == SIDE_SOURCE ? w->source : w->target;
 }
 
-static void begin(struct world *w, const struct hang *row)
+static void prepare(struct world *w, const struct hang *row)
 {
     world_open(w, &(struct world_plan) { .devices = 2, .patience_ms = PATIENCE_MS });
     if (row->all_in_the_pause)
         world_set(w, "pre-copy", 0);
     witness_side(hanging_side(w, row));
     witness_hang(hanging_side(w, row), 1, row->call, row->state);
-    world_begin(w);
 }
 
 static void expect(struct world *w, const struct hang *row)
@@ -112,12 +111,15 @@ static void expect(struct world *w, const struct hang *row)
     }
 }
 
-/* All at a time, since all do nothing but wait for the same deadline. */
+/* All at a time, since all do nothing but wait for the same deadline. Devices are opened within it, too: before there is
+ * anything else to do. */
 static void hang_all(bool well)
 {
     static struct world worlds[ROWS];
     for (size_t i = 0; i < ROWS; i++)
-        begin(&worlds[i], &rows[i]);
+        prepare(&worlds[i], &rows[i]);
+    for (size_t i = 0; i < ROWS; i++)
+        world_begin(&worlds[i]);
     for (size_t i = 0; i < ROWS; i++) {
         world_join(&worlds[i]);
         expect(&worlds[i], &rows[i]);
@@ -153,7 +155,8 @@ static void device_that_comes_back_at_last_does_not_end_another_run(void **state
     static const struct hang row = { WITNESS_WRITE, 0, POINT_ROUNDS, SIDE_TARGET, false };
     struct world w;
     char address[150];
-    begin(&w, &row);
+    prepare(&w, &row);
+    world_begin(&w);
     world_join(&w);
     assert_int_equal(witness_hung(), 1);
     struct vmig_migration *m = w.target->m;
