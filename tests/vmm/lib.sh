@@ -17,11 +17,14 @@ each_alone() {
         machines=() started=()
     }
 }
-# Of a failed check: what its machines said last on standard error.
+# Of a failed check: what its machines and their guests said last.
 started=()
 evidence() {
     local name
-    for name in "${started[@]}"; do tail -n 5 "$scratch/$name.err" | sed "s/^/$name: /"; done
+    for name in "${started[@]}"; do
+        tail -n 5 "$scratch/$name.err" | sed "s/^/$name: /"
+        tail -n 2 "$scratch/$name.out" | sed "s/^/$name, its guest: /"
+    done
 }
 
 # skip NAME REASON: a check that cannot be made here.
