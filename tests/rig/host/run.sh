@@ -74,6 +74,11 @@ panic_is_told() {
         tail -n 5 "$err" | grep -q 'it said:.*Kernel panic'
 }
 death_is_told_apart() { in_rig 123 -- sh -c 'echo b >/proc/sysrq-trigger; sleep 100'; }
+emulators_fault_is_told_apart() {
+    in_rig 123 -- sh -c 'for frame in asm_sysvec_reschedule_ipi+0x1a/0x20 __svm_vcpu_run+0xa0/0x1f0; do
+        echo "<0> ? $frame" >/dev/kmsg
+    done; echo c >/proc/sysrq-trigger; sleep 100'
+}
 hang_is_told() { in_rig 124 --timeout 8 -- sleep 100 && grep -q 'no end after 8 s' "$err"; }
 much_output_is_whole() {
     in_rig 0 -- seq 200000 && [ "$(sha256sum <"$out")" = "$(seq 200000 | sha256sum)" ]
@@ -99,6 +104,7 @@ check "much output comes out whole" much_output_is_whole
 check "the host's files cannot be written, /tmp can" host_is_read_only
 check "a kernel panic is told with its console, status 125" panic_is_told
 check "a machine that dies without a word ends with 123" death_is_told_apart
+check "so does one whose emulator interrupts a processor that must not be" emulators_fault_is_told_apart
 check "a hang ends after the timeout, status 124" hang_is_told
 check "a shell takes commands from a terminal" shell_takes_commands
 check "a shell without a terminal is refused" a_shell_wants_a_terminal
